@@ -1,0 +1,156 @@
+//! L4: the pool for calls that block. One for the process, bounded, grown on demand.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::task::{self, BlockingJob, JoinHandle};
+
+struct Pool {
+    state: Mutex<State>,
+    /// Something for an idle thread to do: a job, or to leave.
+    called: Condvar,
+}
+
+struct State {
+    jobs: VecDeque<BlockingJob>,
+    threads: usize,
+    idle: usize,
+    running: usize,
+    next_name: u64,
+    max_threads: usize,
+    keep_alive: Duration,
+}
+
+static POOL: Pool = Pool {
+    state: Mutex::new(State {
+        jobs: VecDeque::new(),
+        threads: 0,
+        idle: 0,
+        running: 0,
+        next_name: 0,
+        max_threads: 512,
+        keep_alive: Duration::from_secs(10),
+    }),
+    called: Condvar::new(),
+};
+
+fn state() -> MutexGuard<'static, State> {
+    // Jobs run outside the lock, and nothing under it panics.
+    POOL.state.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Changes the pool's bound and how long idle threads stay.
+pub(crate) fn configure(max_threads: Option<usize>, keep_alive: Option<Duration>) {
+    if max_threads.is_none() && keep_alive.is_none() {
+        return;
+    }
+    let mut state = state();
+    state.max_threads = max_threads.unwrap_or(state.max_threads).max(1);
+    state.keep_alive = keep_alive.unwrap_or(state.keep_alive);
+    drop(state);
+    POOL.called.notify_all();
+}
+
+/// Jobs that wait or run.
+pub(crate) fn outstanding() -> usize {
+    let state = state();
+    state.jobs.len() + state.running
+}
+
+/// Queues a job, and starts a thread for it if none is idle and the bound allows.
+///
+/// # Errors
+/// If there is no thread and none can be started; the job is dropped unrun.
+pub(crate) fn submit(job: BlockingJob) -> io::Result<()> {
+    let mut state = state();
+    state.jobs.push_back(job);
+    if state.idle >= state.jobs.len() {
+        drop(state);
+        POOL.called.notify_one();
+        return Ok(());
+    }
+    if state.threads >= state.max_threads {
+        return Ok(());
+    }
+    state.threads += 1;
+    state.next_name += 1;
+    let name = format!("ringtoss-blocking-{}", state.next_name);
+    drop(state);
+    let Err(error) = thread::Builder::new().name(name).spawn(work) else { return Ok(()) };
+    let mut state = self::state();
+    state.threads -= 1;
+    if state.threads > 0 {
+        // Others will come to it.
+        return Ok(());
+    }
+    let unrun = std::mem::take(&mut state.jobs);
+    drop(state);
+    drop(unrun);
+    Err(io::Error::new(error.kind(), format!("no thread could be started for a call that blocks (see ulimit -u): {error}")))
+}
+
+fn work() {
+    let mut state = state();
+    loop {
+        if let Some(job) = state.jobs.pop_front() {
+            state.running += 1;
+            drop(state);
+            job.run();
+            state = self::state();
+            state.running -= 1;
+            continue;
+        }
+        if state.threads > state.max_threads {
+            break;
+        }
+        state.idle += 1;
+        let since = Instant::now();
+        let mut left = state.keep_alive;
+        while state.jobs.is_empty() && !left.is_zero() && state.threads <= state.max_threads {
+            state = POOL.called.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+            left = state.keep_alive.saturating_sub(since.elapsed());
+        }
+        state.idle -= 1;
+        if state.jobs.is_empty() {
+            break;
+        }
+    }
+    state.threads -= 1;
+}
+
+/// Runs a call that blocks on a thread of the process's pool, which grows on demand up to
+/// [`Builder::max_blocking_threads`](crate::Builder::max_blocking_threads) and shrinks when idle. Works from any thread,
+/// with or without a loop. A panic reaches the handle; dropping the handle detaches the call, which cannot be stopped once
+/// it has begun; [`JoinHandle::abort`] keeps it from beginning. If no thread can be had at all, the handle says that it was
+/// cancelled.
+///
+/// ```
+/// let sum = ringtoss::block_on(async {
+///     ringtoss::spawn_blocking(|| (1..=100).sum::<u32>()).await.unwrap()
+/// });
+/// assert_eq!(sum, 5050);
+/// ```
+pub fn spawn_blocking<F, T>(call: F) -> JoinHandle<T>
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
+    let (job, handle) = task::blocking(call);
+    // An error means that the job was dropped, which the handle tells.
+    let _ = submit(job);
+    handle
+}
+
+/// The same for the crate's own calls, whose errors are `io::Error`s.
+pub(crate) async fn run<F, T>(call: F) -> io::Result<T>
+where
+    F: FnOnce() -> io::Result<T> + Send + 'static,
+    T: Send + 'static,
+{
+    let (job, handle) = task::blocking(call);
+    submit(job)?;
+    handle.await.map_err(io::Error::other)?
+}

@@ -1,0 +1,122 @@
+//! L2: the only thread-local: which loop this thread is in.
+
+use std::any::Any;
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use crate::clock::Clock;
+use crate::driver::{Driver, Harvest};
+use crate::inbox::Inbox;
+use crate::registry;
+use crate::timer::Timers;
+
+/// What is said where a loop is needed and none runs.
+pub(crate) const NO_LOOP: &str =
+    "ringtoss: no event loop runs on this thread; poll this inside `ringtoss::block_on` or a task";
+
+thread_local! {
+    static ID: Cell<u64> = const { Cell::new(0) };
+    static CORE: RefCell<Option<Rc<Core>>> = const { RefCell::new(None) };
+}
+
+/// The parts of a loop that operations and timers reach.
+pub(crate) struct Core {
+    pub id: u64,
+    pub driver: RefCell<Driver>,
+    pub timers: RefCell<Timers>,
+    pub clock: Clock,
+    pub inbox: Arc<Inbox>,
+    /// The executor, which lies in a higher layer.
+    pub executor: Rc<dyn Any>,
+}
+
+/// The id of the loop that is entered on this thread; 0 if there is none.
+#[inline]
+pub(crate) fn current_id() -> u64 {
+    // A thread that is going down has no loop.
+    ID.try_with(Cell::get).unwrap_or(0)
+}
+
+/// Runs `f` with the loop that is entered on this thread; `None` if there is none. `f` must run no code of the user's:
+/// no wakers, no polls, no drops of the user's values.
+#[inline]
+pub(crate) fn with<R>(f: impl FnOnce(&Core) -> R) -> Option<R> {
+    CORE.try_with(|core| core.borrow().as_deref().map(f)).ok().flatten()
+}
+
+/// The loop that is entered on this thread, to be used outside of [`with`].
+pub(crate) fn current() -> Option<Rc<Core>> {
+    CORE.try_with(|core| core.borrow().clone()).ok().flatten()
+}
+
+/// Leaves the loop when dropped, for the one that was entered before, if any.
+pub(crate) struct Entered(Option<Rc<Core>>);
+
+/// Makes this thread's loop known.
+///
+/// # Panics
+/// If the thread is in a loop already.
+pub(crate) fn enter(core: Rc<Core>) -> Entered {
+    assert!(
+        current_id() == 0,
+        "ringtoss: this thread already runs an event loop; `block_on` cannot be nested: await the future instead, \
+         or spawn it"
+    );
+    enter_nested(core)
+}
+
+/// The same for a loop that is ended while the thread is in another one.
+pub(crate) fn enter_nested(core: Rc<Core>) -> Entered {
+    ID.set(core.id);
+    Entered(CORE.replace(Some(core)))
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        let before = self.0.take();
+        ID.set(before.as_ref().map_or(0, |core| core.id));
+        // The last reference may be this one; it goes after the cell is free again.
+        let core = CORE.replace(before);
+        drop(core);
+    }
+}
+
+impl Core {
+    /// Runs what completions have brought up: wakes futures, finishes orphans, leaves results elsewhere. `spare` is an
+    /// empty harvest whose memory is used again.
+    #[inline]
+    pub(crate) fn run_harvest(&self, spare: &mut Harvest) {
+        self.driver.borrow_mut().take_harvest(spare);
+        for waker in spare.wakers.drain(..) {
+            waker.wake();
+        }
+        spare.woken = false;
+        if !spare.orphans.is_empty() || !spare.watched.is_empty() {
+            run_rare(spare);
+        }
+    }
+
+    /// The same where no spare is at hand: off the turn's path.
+    pub(crate) fn settle_harvest(&self) {
+        while self.driver.borrow().has_harvest() {
+            self.run_harvest(&mut Harvest::default());
+        }
+    }
+}
+
+#[cold]
+fn run_rare(harvest: &mut Harvest) {
+    for (orphan, earlier, cqe) in harvest.orphans.drain(..) {
+        guard(|| orphan.finish(earlier, cqe));
+    }
+    for (cell, earlier, cqe) in harvest.watched.drain(..) {
+        guard(|| registry::deliver(&cell, earlier, cqe));
+    }
+}
+
+/// Runs code of the user's that nobody awaits (the drop of a buffer): a panic in it must not end the loop. The panic
+/// hook has reported it.
+pub(crate) fn guard(f: impl FnOnce()) {
+    let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(f));
+}

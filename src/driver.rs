@@ -1,0 +1,541 @@
+//! L2: ring and slots together: submit, cancel, close, harvest.
+//!
+//! The driver runs no code of the user's. What a harvest brings up (wakers to wake, orphans to finish) is collected and
+//! handed out, to be run when the driver is not borrowed any more.
+
+use std::io;
+use std::os::fd::RawFd;
+use std::task::Waker;
+
+use slab::Slab;
+
+
+use crate::mail::Closing;
+use crate::registry::{self, Results};
+use crate::ring::{self, Arena, Config, Cqe, Entered, Ring, SKIP_SUCCESS, Sqe, Wait};
+use crate::slot::{Addressee, Earlier, Elsewhere, Key, Orphan, Slot, State};
+use crate::sys;
+use std::sync::Arc;
+
+/// How often the kernel may refuse entries in a row before the loop pauses for a millisecond: it is out of memory.
+const REFUSALS_BEFORE_PAUSE: u32 = 16;
+
+/// Counts of what a loop has done since it was made. See [`EventLoop::metrics`](crate::EventLoop::metrics).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Metrics {
+    /// Turns of the loop.
+    pub turns: u64,
+    /// Calls of `io_uring_enter(2)`.
+    pub enters: u64,
+    /// Entries submitted.
+    pub submissions: u64,
+    /// Completions harvested.
+    pub completions: u64,
+    /// Polls of tasks.
+    pub polls: u64,
+    /// Completions of operations that no longer existed. Always 0 unless something is wrong.
+    pub stale_completions: u64,
+    /// Operations in flight now.
+    pub in_flight: u64,
+    /// Operations given up when loops of this process ended before the kernel had let go of them: their memory is leaked.
+    pub leaked: u64,
+}
+
+/// What a completion brings up, to be run outside the driver.
+#[derive(Default)]
+pub(crate) struct Harvest {
+    pub wakers: Vec<Waker>,
+    pub orphans: Vec<(Box<dyn Orphan>, Earlier, Cqe)>,
+    pub watched: Vec<(Arc<Elsewhere>, Earlier, Cqe)>,
+    /// The eventfd's poll has fired.
+    pub woken: bool,
+}
+
+impl Harvest {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.wakers.is_empty() && self.orphans.is_empty() && self.watched.is_empty()
+    }
+}
+
+/// What a poll of an operation gives.
+pub(crate) enum Polled {
+    Pending,
+    /// Not yet, and another waker is to be woken: see [`Driver::replace_waker`].
+    StaleWaker,
+    /// A completion with more to come.
+    Earlier(Cqe),
+    Last(Cqe),
+}
+
+/// What became of an operation whose future was dropped on its loop.
+pub(crate) enum Dropped {
+    /// Its entry never reached the kernel.
+    Voided(Waker),
+    /// It had completed.
+    Done(Earlier, Cqe),
+    /// The kernel has it: give its value with [`Driver::adopt`].
+    InFlight,
+}
+
+pub(crate) struct Driver {
+    ring: Ring,
+    slots: Slab<Slot>,
+    next_generation: u32,
+    /// Inputs of staged entries; reset whenever the kernel has taken all of them.
+    pub arena: Arena,
+    /// Orphans to cancel at the end of the turn.
+    cancels: Vec<Key>,
+    harvest: Harvest,
+    /// Closes that somebody waits for synchronously.
+    counted_closes: usize,
+    wakeup_fd: RawFd,
+    wakeup_armed: bool,
+    refusals: u32,
+    /// Set when the loop ends: nothing new is submitted, descriptors are closed when all is reaped.
+    ending: bool,
+    late_closes: Vec<RawFd>,
+    pub metrics: Metrics,
+}
+
+impl Driver {
+    pub(crate) fn new(config: Config, wakeup_fd: RawFd) -> io::Result<Driver> {
+        Ok(Driver::on(Ring::new(config)?, wakeup_fd))
+    }
+
+    /// A driver on any ring.
+    pub(crate) fn on(ring: Ring, wakeup_fd: RawFd) -> Driver {
+        Driver {
+            ring,
+            slots: Slab::new(),
+            next_generation: 0,
+            arena: Arena::default(),
+            cancels: Vec::new(),
+            harvest: Harvest::default(),
+            counted_closes: 0,
+            wakeup_fd,
+            wakeup_armed: false,
+            refusals: 0,
+            ending: false,
+            late_closes: Vec::new(),
+            metrics: Metrics::default(),
+        }
+    }
+
+    /// Starts with generations just below their wrap.
+    #[cfg(test)]
+    pub(crate) fn start_generations_at(&mut self, generation: u32) {
+        self.next_generation = generation;
+    }
+
+    // ---- submitting -------------------------------------------------------------------------------------------
+
+    /// Stages an operation's entry and gives it a slot.
+    #[inline]
+    pub(crate) fn submit(&mut self, mut sqe: Sqe, waker: Waker) -> Key {
+        debug_assert!(!self.ending, "nothing is submitted on a loop that ends");
+        let generation = self.next_generation;
+        self.next_generation = generation.wrapping_add(1);
+        let vacant = self.slots.vacant_entry();
+        let key = Key { index: vacant.key() as u32, generation };
+        sqe.user_data = Addressee::Slot(key).user_data();
+        let position = self.ring.push(sqe);
+        self.metrics.submissions += 1;
+        vacant.insert(Slot { generation, position, state: State::Waiting(waker), earlier: None });
+        if self.ring.is_full() {
+            self.flush();
+        }
+        key
+    }
+
+    /// Stages an entry of the loop's own.
+    fn push_internal(&mut self, mut sqe: Sqe, to: Addressee) {
+        sqe.user_data = to.user_data();
+        self.ring.push(sqe);
+        self.metrics.submissions += 1;
+        if self.ring.is_full() {
+            self.flush();
+        }
+    }
+
+    /// Hands everything staged to the kernel in the middle of a turn. What it refuses stays staged, in order, and goes
+    /// with the end of the turn.
+    #[cold]
+    fn flush(&mut self) {
+        self.enter(Wait::No);
+        self.reap();
+    }
+
+    /// Whether a loop that is ending takes no submission.
+    pub(crate) fn is_ending(&self) -> bool {
+        self.ending
+    }
+
+    // ---- one operation ----------------------------------------------------------------------------------------
+
+    #[inline]
+    fn slot(&mut self, key: Key) -> Option<&mut Slot> {
+        self.slots.get_mut(key.index as usize).filter(|slot| slot.generation == key.generation)
+    }
+
+    /// What there is for the future that owns this slot.
+    #[inline]
+    pub(crate) fn poll(&mut self, key: Key, waker: &Waker) -> Polled {
+        let slot = self.slot(key).expect("a future's slot lives until its result is taken");
+        if let Some(earlier) = &mut slot.earlier
+            && let Some(cqe) = earlier.pop_front()
+        {
+            return Polled::Earlier(cqe);
+        }
+        match &mut slot.state {
+            State::Waiting(current) => {
+                if current.will_wake(waker) { Polled::Pending } else { Polled::StaleWaker }
+            }
+            State::Done(cqe) => {
+                let cqe = *cqe;
+                self.slots.remove(key.index as usize);
+                Polled::Last(cqe)
+            }
+            State::Watched(_) | State::Orphan(_) => unreachable!("its future looks elsewhere, or is gone"),
+        }
+    }
+
+    /// Has another waker woken; gives the old one, to be dropped outside.
+    #[cold]
+    pub(crate) fn replace_waker(&mut self, key: Key, waker: Waker) -> Waker {
+        match self.slot(key).map(|slot| &mut slot.state) {
+            Some(State::Waiting(current)) => std::mem::replace(current, waker),
+            _ => unreachable!("it has just been polled"),
+        }
+    }
+
+    /// The future of this operation is being dropped, on this loop.
+    pub(crate) fn drop_future(&mut self, key: Key) -> Dropped {
+        let slot = self.slot(key).expect("a future's slot lives until its result is taken");
+        match slot.state {
+            State::Done(cqe) => {
+                let slot = self.slots.remove(key.index as usize);
+                Dropped::Done(slot.earlier, cqe)
+            }
+            _ => {
+                let position = slot.position;
+                match self.ring.staged_mut(position, Addressee::Slot(key).user_data()) {
+                    Some(sqe) => {
+                        sqe.void();
+                        sqe.user_data = Addressee::Nobody.user_data();
+                        match self.slots.remove(key.index as usize).state {
+                            State::Waiting(waker) => Dropped::Voided(waker),
+                            _ => Dropped::Voided(Waker::noop().clone()),
+                        }
+                    }
+                    None => Dropped::InFlight,
+                }
+            }
+        }
+    }
+
+    /// Takes the value of an operation whose future is gone, until the kernel lets go of it. Gives back what is to be
+    /// dropped outside.
+    pub(crate) fn adopt(&mut self, key: Key, orphan: Box<dyn Orphan>) -> State {
+        let slot = self.slot(key).expect("still in flight");
+        debug_assert!(!matches!(slot.state, State::Done(_)), "a finished operation needs no adoption");
+        let old = std::mem::replace(&mut slot.state, State::Orphan(orphan));
+        self.cancels.push(key);
+        old
+    }
+
+    /// Handles mail about a future that was dropped elsewhere. Gives the orphan back with its result if it had that.
+    pub(crate) fn adopt_from_elsewhere(&mut self, key: Key, orphan: Box<dyn Orphan>) -> Option<(Box<dyn Orphan>, Earlier, Cqe)> {
+        match self.drop_future(key) {
+            Dropped::Done(earlier, cqe) => Some((orphan, earlier, cqe)),
+            Dropped::Voided(waker) => {
+                self.harvest.wakers.push(waker);
+                Some((orphan, None, Cqe::of(-libc::ECANCELED)))
+            }
+            Dropped::InFlight => {
+                if let State::Waiting(waker) = self.adopt(key, orphan) {
+                    // Only so that it is dropped outside; a spurious wake harms nobody.
+                    self.harvest.wakers.push(waker);
+                }
+                None
+            }
+        }
+    }
+
+    /// A future is awaited elsewhere from now on. Gives the cell back with the result if that is here.
+    pub(crate) fn watch(&mut self, key: Key, cell: Arc<Elsewhere>) {
+        let Some(slot) = self.slot(key) else { return };
+        match std::mem::replace(&mut slot.state, State::Watched(cell.clone())) {
+            State::Done(cqe) => {
+                let slot = self.slots.remove(key.index as usize);
+                self.harvest.watched.push((cell, slot.earlier, cqe));
+            }
+            State::Waiting(waker) => self.harvest.wakers.push(waker),
+            State::Watched(_) => {}
+            State::Orphan(_) => unreachable!("an orphan has no future"),
+        }
+    }
+
+    /// Whether this slot is still in use by what the key names.
+    pub(crate) fn knows(&mut self, key: Key) -> bool {
+        self.slot(key).is_some()
+    }
+
+    /// Asks the kernel to cancel an operation. Its completion tells what became of it.
+    pub(crate) fn cancel(&mut self, key: Key) {
+        if self.slot(key).is_none_or(|slot| matches!(slot.state, State::Done(_))) {
+            return;
+        }
+        let user_data = Addressee::Slot(key).user_data();
+        let cancel = Sqe::new(io_uring::opcode::AsyncCancel::CODE).addr(user_data).flags(SKIP_SUCCESS);
+        self.push_internal(cancel, Addressee::Nobody);
+    }
+
+    /// Has an orphan cancelled at the end of the turn, unless somebody adopts it until then.
+    pub(crate) fn cancel_later(&mut self, key: Key) {
+        self.cancels.push(key);
+    }
+
+    // ---- descriptors ------------------------------------------------------------------------------------------
+
+    /// Closes a descriptor behind everything that was submitted here, after cancelling what would hold it open. With
+    /// `counted` the caller waits with [`Driver::closes_pending`].
+    pub(crate) fn close(&mut self, closing: &Closing, loop_id: u64, counted: bool) {
+        self.cancel_for(closing, loop_id);
+        if self.ending {
+            self.late_closes.push(closing.fd);
+            return;
+        }
+        let flags = if closing.lingers { ring::ASYNC } else { 0 };
+        let close = Sqe::new(io_uring::opcode::Close::CODE).fd(closing.fd);
+        if counted {
+            self.counted_closes += 1;
+            self.push_internal(close.flags(flags), Addressee::Counted);
+        } else {
+            self.push_internal(close.flags(flags | SKIP_SUCCESS), Addressee::Nobody);
+        }
+    }
+
+    /// Cancels what a descriptor that goes still has in flight on this loop.
+    pub(crate) fn cancel_for(&mut self, closing: &Closing, loop_id: u64) {
+        for &(id, key) in &closing.cancels {
+            if id == loop_id {
+                self.cancel(key);
+            }
+        }
+    }
+
+    pub(crate) fn closes_pending(&self) -> bool {
+        self.counted_closes > 0
+    }
+
+    /// Enters until the kernel has taken every staged entry, so that no entry names a descriptor that is given away.
+    pub(crate) fn submit_all(&mut self) {
+        while self.ring.unsubmitted() > 0 {
+            self.enter(Wait::No);
+            self.reap();
+        }
+    }
+
+    // ---- the turn ---------------------------------------------------------------------------------------------
+
+    /// Stages the cancels of orphans that nobody adopted.
+    #[inline]
+    pub(crate) fn stage_cancels(&mut self) {
+        if self.cancels.is_empty() {
+            return;
+        }
+        for key in std::mem::take(&mut self.cancels) {
+            let Some(slot) = self.slot(key) else { continue };
+            if matches!(&slot.state, State::Orphan(orphan) if orphan.wants_cancel()) {
+                self.cancel(key);
+            }
+        }
+    }
+
+    /// Arms the poll on the inbox's eventfd, if it is not.
+    pub(crate) fn arm_wakeup(&mut self) {
+        if self.wakeup_armed {
+            return;
+        }
+        self.wakeup_armed = true;
+        // Multishot: IORING_POLL_ADD_MULTI in `len`.
+        let poll = Sqe::new(io_uring::opcode::PollAdd::CODE).fd(self.wakeup_fd).len(1).op_flags(poll_mask(libc::POLLIN));
+        self.push_internal(poll, Addressee::Wakeup);
+    }
+
+    #[inline]
+    pub(crate) fn needs_enter(&mut self) -> bool {
+        self.ring.needs_enter()
+    }
+
+    /// Enters the kernel once more or less: submits everything, and waits as told if nothing is left behind.
+    #[inline]
+    pub(crate) fn enter(&mut self, wait: Wait) {
+        self.metrics.enters += 1;
+        match self.ring.enter(wait) {
+            Ok(Entered::All) => {
+                self.refusals = 0;
+                self.arena.reset();
+            }
+            Ok(Entered::Pressed) => self.pressed(),
+            // EBADF, EFAULT, EINVAL and the like: the loop itself is broken, no operation is to blame.
+            Err(error) => panic!("io_uring_enter failed in a way that it never should: {error}"),
+        }
+    }
+
+    #[cold]
+    fn pressed(&mut self) {
+        self.refusals += 1;
+        if self.refusals.is_multiple_of(REFUSALS_BEFORE_PAUSE) {
+            // The kernel has no memory for requests. There is nothing to wait for but time.
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+    }
+
+    /// Hands every completion that is there to its slot.
+    #[inline]
+    pub(crate) fn reap(&mut self) -> usize {
+        let Driver { ring, slots, harvest, metrics, .. } = self;
+        let mut internal: [u32; 2] = [0; 2];
+        let count = ring.harvest(|cqe| match Addressee::of(cqe.user_data) {
+            Addressee::Slot(key) => deliver(slots, harvest, metrics, key, cqe),
+            Addressee::Wakeup => {
+                harvest.woken = true;
+                internal[0] += u32::from(!cqe.more());
+            }
+            Addressee::Counted => internal[1] += 1,
+            Addressee::Nobody => {}
+        });
+        self.metrics.completions += count as u64;
+        if internal[0] > 0 {
+            self.wakeup_armed = false;
+        }
+        self.counted_closes -= internal[1] as usize;
+        count
+    }
+
+    /// Swaps what was brought up for an empty harvest.
+    #[inline]
+    pub(crate) fn take_harvest(&mut self, into: &mut Harvest) {
+        debug_assert!(into.is_empty());
+        std::mem::swap(&mut self.harvest, into);
+    }
+
+    #[inline]
+    pub(crate) fn has_harvest(&self) -> bool {
+        !self.harvest.is_empty()
+    }
+
+    pub(crate) fn in_flight(&self) -> usize {
+        self.slots.len()
+    }
+
+    // ---- the end ----------------------------------------------------------------------------------------------
+
+    /// From here on nothing new is submitted but cancels.
+    pub(crate) fn begin_ending(&mut self) {
+        self.submit_all();
+        self.ending = true;
+    }
+
+    /// Cancels everything that is in flight.
+    pub(crate) fn cancel_all(&mut self) {
+        let keys: Vec<Key> = self
+            .slots
+            .iter()
+            .filter(|(_, slot)| !matches!(slot.state, State::Done(_)))
+            .map(|(index, slot)| Key { index: index as u32, generation: slot.generation })
+            .collect();
+        for key in keys {
+            self.cancel(key);
+        }
+    }
+
+    /// Whether the kernel has let go of everything.
+    pub(crate) fn all_reaped(&self) -> bool {
+        self.slots.iter().all(|(_, slot)| matches!(slot.state, State::Done(_)))
+    }
+
+    /// The results that no future has taken, once all is reaped.
+    pub(crate) fn take_results(&mut self) -> Results {
+        let mut results = Results::new();
+        for (index, slot) in std::mem::take(&mut self.slots) {
+            let State::Done(cqe) = slot.state else { unreachable!("all is reaped") };
+            results.insert(Key { index: index as u32, generation: slot.generation }, (slot.earlier, cqe));
+        }
+        results
+    }
+
+    /// Descriptors whose objects were dropped while the loop ended.
+    pub(crate) fn take_late_closes(&mut self) -> Vec<RawFd> {
+        std::mem::take(&mut self.late_closes)
+    }
+
+    /// The kernel has not let go of everything: gives up what it may touch, and tells how many operations that were.
+    /// The caller leaks the driver itself.
+    pub(crate) fn give_up(&mut self) -> (usize, Vec<State>) {
+        let mut states = Vec::new();
+        for (_, slot) in std::mem::take(&mut self.slots) {
+            if !matches!(slot.state, State::Done(_)) {
+                states.push(slot.state);
+            }
+        }
+        (states.len(), states)
+    }
+}
+
+/// Tells everybody who waits for an operation that went down with its loop, and leaks what the kernel may touch.
+pub(crate) fn lose(state: State) {
+    match state {
+        State::Orphan(orphan) => orphan.lose(),
+        State::Watched(cell) => registry::lose(&cell),
+        State::Waiting(waker) => waker.wake(),
+        State::Done(_) => {}
+    }
+}
+
+#[inline]
+fn deliver(slots: &mut Slab<Slot>, harvest: &mut Harvest, metrics: &mut Metrics, key: Key, cqe: Cqe) {
+    let slot = match slots.get_mut(key.index as usize) {
+        Some(slot) if slot.generation == key.generation => slot,
+        _ => {
+            metrics.stale_completions += 1;
+            return;
+        }
+    };
+    if cqe.more() {
+        slot.earlier.get_or_insert_default().push_back(cqe);
+        if let State::Waiting(waker) = &slot.state {
+            harvest.wakers.push(waker.clone());
+        }
+        return;
+    }
+    match std::mem::replace(&mut slot.state, State::Done(cqe)) {
+        State::Waiting(waker) => harvest.wakers.push(waker),
+        State::Orphan(orphan) => {
+            let slot = slots.remove(key.index as usize);
+            harvest.orphans.push((orphan, slot.earlier, cqe));
+        }
+        State::Watched(cell) => {
+            let slot = slots.remove(key.index as usize);
+            harvest.watched.push((cell, slot.earlier, cqe));
+        }
+        State::Done(_) => unreachable!("an operation has one last completion"),
+    }
+}
+
+/// `poll(2)` events as `poll32_events` wants them.
+pub(crate) const fn poll_mask(events: i16) -> u32 {
+    let mask = events as u16 as u32;
+    // The kernel swaps the halves on big-endian machines.
+    if cfg!(target_endian = "big") { mask.rotate_left(16) } else { mask }
+}
+
+impl Closing {
+    /// Closes it here and now, where no loop is left that may name it.
+    pub(crate) fn close_now(self) {
+        // An error here has nobody to go to: `close().await` is for those who want to know.
+        let _ = sys::close(self.fd);
+    }
+}

@@ -1,0 +1,448 @@
+//! L5: the loop itself: the turn, `block_on`, and how it ends.
+
+use std::cell::{Cell, RefCell};
+use std::future::Future;
+use std::io;
+use std::marker::PhantomData;
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
+
+use crate::blocking;
+use crate::builder::{Builder, Settings};
+use crate::clock::Clock;
+use crate::context::{self, Core, guard};
+use crate::driver::{self, Driver, Harvest, Metrics};
+use crate::executor::Executor;
+use crate::fd;
+use crate::handle::Handle;
+use crate::inbox::Inbox;
+use crate::mail::Mail;
+use crate::registry;
+use crate::ring::{Config, Wait, explain};
+use crate::task::JoinHandle;
+use crate::timer::Timers;
+
+/// How many turns without a kernel entry may go by until the clock is read again.
+const TURNS_PER_CLOCK_READ: u32 = 16;
+
+/// Operations leaked by loops of this process that could not be reaped in time.
+static LEAKED: AtomicU64 = AtomicU64::new(0);
+
+/// An event loop: one thread, one io_uring, many futures.
+///
+/// It is made, run and dropped on one thread (`SINGLE_ISSUER`), so it is neither `Send` nor `Sync`; others reach it
+/// through a [`Handle`]. Dropping it drops its tasks, cancels every operation and waits until the kernel has let go of
+/// them, at most for [`Builder::shutdown_timeout`]; what cannot be had back by then is leaked, never freed.
+///
+/// ```
+/// let event_loop = ringtoss::EventLoop::new()?;
+/// let answer = event_loop.block_on(async {
+///     let task = ringtoss::spawn(async { 42 });
+///     task.await.unwrap()
+/// });
+/// assert_eq!(answer, 42);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub struct EventLoop {
+    core: Rc<Core>,
+    executor: Rc<Executor>,
+    main: Arc<MainWaker>,
+    spare: RefCell<Harvest>,
+    due: RefCell<Vec<Waker>>,
+    turns: Cell<u64>,
+    turns_since_clock: Cell<u32>,
+    budget: usize,
+    shutdown_timeout: Duration,
+    _not_send: PhantomData<*const ()>,
+}
+
+/// Wakes the future that `block_on` was given.
+struct MainWaker {
+    woken: AtomicBool,
+    inbox: Arc<Inbox>,
+}
+
+impl Wake for MainWaker {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.woken.store(true, Ordering::Release);
+        if context::current_id() != self.inbox.id() {
+            // Before the look at the sleep announcement; the loop does the two in the other order.
+            fence(Ordering::SeqCst);
+            self.inbox.kick();
+        }
+    }
+}
+
+impl std::fmt::Debug for EventLoop {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("EventLoop").field("id", &self.core.id).finish_non_exhaustive()
+    }
+}
+
+impl EventLoop {
+    /// A loop with the default settings.
+    ///
+    /// # Errors
+    /// Where no io_uring can be had; the message names which of seccomp, `kernel.io_uring_disabled`,
+    /// `RLIMIT_MEMLOCK`, `RLIMIT_NOFILE` or kernel release it was, and the fix. See `io_uring_setup(2)`.
+    pub fn new() -> io::Result<EventLoop> {
+        Builder::default().build()
+    }
+
+    /// Settings for a loop.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    pub(crate) fn with_settings(settings: &Settings) -> io::Result<EventLoop> {
+        let inbox = Inbox::new(registry::new_id()).map_err(explain)?;
+        let config = Config { sq_entries: settings.submission_entries, cq_entries: settings.completion_entries };
+        let driver = Driver::new(config, inbox.eventfd())?;
+        blocking::configure(settings.max_blocking_threads, settings.blocking_keep_alive);
+        Ok(EventLoop::on(driver, inbox, settings))
+    }
+
+    pub(crate) fn on(driver: Driver, inbox: Arc<Inbox>, settings: &Settings) -> EventLoop {
+        let executor = Rc::new(Executor::new(inbox.clone()));
+        registry::register(inbox.clone());
+        EventLoop {
+            core: Rc::new(Core {
+                id: inbox.id(),
+                driver: RefCell::new(driver),
+                timers: RefCell::new(Timers::new()),
+                clock: Clock::new(settings.start_paused),
+                inbox: inbox.clone(),
+                executor: executor.clone(),
+            }),
+            executor,
+            main: Arc::new(MainWaker { woken: AtomicBool::new(false), inbox }),
+            spare: RefCell::default(),
+            due: RefCell::default(),
+            turns: Cell::new(0),
+            turns_since_clock: Cell::new(0),
+            budget: settings.poll_budget,
+            shutdown_timeout: settings.shutdown_timeout,
+            _not_send: PhantomData,
+        }
+    }
+
+    /// A handle by which other threads reach this loop.
+    pub fn handle(&self) -> Handle {
+        Handle::new(self.executor.scheduler().clone(), self.core.inbox.clone())
+    }
+
+    /// Spawns a task onto this loop; it runs whenever the loop does. The future need not be `Send`.
+    pub fn spawn<F>(&self, future: F) -> JoinHandle<F::Output>
+    where
+        F: Future + 'static,
+        F::Output: 'static,
+    {
+        self.executor.spawn(future)
+    }
+
+    /// Runs the loop until the future is done, and gives its output. Tasks that are left are kept for the next call.
+    ///
+    /// # Panics
+    /// If this thread is in a loop already, and with the future's own panic.
+    pub fn block_on<F: Future>(&self, future: F) -> F::Output {
+        let _entered = context::enter(self.core.clone());
+        let waker = Waker::from(self.main.clone());
+        let mut cx = Context::from_waker(&waker);
+        let mut future = pin!(future);
+        self.main.woken.store(true, Ordering::Relaxed);
+        loop {
+            // The swap reads the last wake, so what was written before it is seen by the poll.
+            if self.main.woken.load(Ordering::Relaxed) && self.main.woken.swap(false, Ordering::AcqRel) {
+                if let Poll::Ready(output) = future.as_mut().poll(&mut cx) {
+                    return output;
+                }
+            }
+            self.turn();
+        }
+    }
+
+    /// Runs the loop until no task is left.
+    ///
+    /// # Panics
+    /// If this thread is in a loop already.
+    pub fn run(&self) {
+        let _entered = context::enter(self.core.clone());
+        self.executor.take_remote();
+        while self.executor.live_tasks() > 0 || !self.executor.remote_is_empty() {
+            self.turn();
+        }
+    }
+
+    /// What this loop has done so far.
+    pub fn metrics(&self) -> Metrics {
+        metrics_of(&self.core)
+    }
+
+    // ---- the turn ---------------------------------------------------------------------------------------------
+
+    /// One turn: mail, ready tasks, due timers, one kernel entry, completions.
+    fn turn(&self) {
+        let core = &*self.core;
+        self.turns.set(self.turns.get() + 1);
+        self.take_in_mail();
+        let polls = self.executor.run_ready(self.budget);
+        self.fire_timers();
+        let ready = self.executor.has_ready() || self.main.woken.load(Ordering::Relaxed);
+        {
+            let mut driver = core.driver.borrow_mut();
+            driver.metrics.turns += 1;
+            driver.metrics.polls += polls as u64;
+            driver.stage_cancels();
+            if !ready && !driver.has_harvest() {
+                self.sleep(driver);
+            } else if driver.needs_enter() {
+                driver.enter(Wait::No);
+                self.turns_since_clock.set(TURNS_PER_CLOCK_READ);
+                driver.reap();
+            } else {
+                driver.reap();
+            }
+        }
+        core.run_harvest(&mut self.spare.borrow_mut());
+    }
+
+    /// Announces that the loop sleeps, looks once more for what others have left, and waits in the kernel.
+    fn sleep(&self, mut driver: std::cell::RefMut<'_, Driver>) {
+        let core = &*self.core;
+        driver.arm_wakeup();
+        core.inbox.announce_sleep();
+        fence(Ordering::SeqCst);
+        let called =
+            !core.inbox.is_empty() || !self.executor.remote_is_empty() || self.main.woken.load(Ordering::Acquire);
+        let wait = if called { Wait::No } else { self.how_long() };
+        if wait != Wait::No || driver.needs_enter() {
+            driver.enter(wait);
+        }
+        core.inbox.announce_awake();
+        self.turns_since_clock.set(TURNS_PER_CLOCK_READ);
+        let count = driver.reap();
+        drop(driver);
+        if !called && count == 0 && core.clock.is_paused() {
+            self.jump();
+        }
+    }
+
+    fn how_long(&self) -> Wait {
+        let core = &*self.core;
+        let Some(deadline_ns) = core.timers.borrow().next_deadline() else { return Wait::Completion };
+        if core.clock.is_paused() {
+            // Others may have work for this loop that does not depend on its clock.
+            return if blocking::outstanding() > 0 { Wait::AtMostNs(1_000_000) } else { Wait::No };
+        }
+        match deadline_ns.saturating_sub(core.clock.now_ns()) {
+            0 => Wait::No,
+            ns => Wait::AtMostNs(ns),
+        }
+    }
+
+    /// A paused clock goes on to the next deadline when nothing else is left to do.
+    fn jump(&self) {
+        let core = &*self.core;
+        let next = core.timers.borrow().next_deadline();
+        if let Some(deadline_ns) = next
+            && blocking::outstanding() == 0
+        {
+            core.clock.jump_to_ns(deadline_ns);
+        }
+    }
+
+    fn take_in_mail(&self) {
+        self.executor.take_remote();
+        while let Some(mail) = self.core.inbox.pop() {
+            self.handle_mail(mail);
+        }
+    }
+
+    #[cold]
+    fn handle_mail(&self, mail: Mail) {
+        let core = &*self.core;
+        let finished = match mail {
+            Mail::Orphan(key, handed) => core.driver.borrow_mut().adopt_from_elsewhere(key, handed.into_inner()),
+            Mail::Unwatch(key, cell) => {
+                let orphan = cell.inner.lock().unwrap_or_else(std::sync::PoisonError::into_inner).orphan.take();
+                orphan.and_then(|handed| core.driver.borrow_mut().adopt_from_elsewhere(key, handed.into_inner()))
+            }
+            Mail::Watch(key, cell) => {
+                core.driver.borrow_mut().watch(key, cell);
+                None
+            }
+            Mail::Cancel(key) => {
+                core.driver.borrow_mut().cancel(key);
+                None
+            }
+            Mail::Close(closing) => {
+                fd::route(closing);
+                None
+            }
+            Mail::DropTimer(key) => {
+                let waker = core.timers.borrow_mut().remove(key);
+                // Whoever moved or reset the timer may have done so for a task of this loop.
+                waker.into_iter().for_each(Waker::wake);
+                None
+            }
+        };
+        if let Some((orphan, earlier, cqe)) = finished {
+            guard(|| orphan.finish(earlier, cqe));
+        }
+        core.settle_harvest();
+    }
+
+    fn fire_timers(&self) {
+        let core = &*self.core;
+        if core.timers.borrow().is_empty() {
+            return;
+        }
+        if self.turns_since_clock.get() < TURNS_PER_CLOCK_READ {
+            self.turns_since_clock.set(self.turns_since_clock.get() + 1);
+            return;
+        }
+        self.turns_since_clock.set(0);
+        let now_ns = core.clock.now_ns();
+        let mut due = self.due.borrow_mut();
+        core.timers.borrow_mut().expire(now_ns, &mut due);
+        due.drain(..).for_each(Waker::wake);
+    }
+
+    // ---- the end ----------------------------------------------------------------------------------------------
+
+    /// Ends the loop in the order that keeps every promise; see `LIFECYCLE` in the repository's docs.
+    fn end(&self) {
+        let core = &self.core;
+        let _entered = context::enter_nested(core.clone());
+        self.executor.take_remote();
+        self.executor.shutdown();
+        self.take_in_mail();
+        core.settle_harvest();
+        core.driver.borrow_mut().begin_ending();
+        registry::ending(core.id);
+        core.inbox.close();
+        self.take_in_mail();
+        self.executor.shutdown();
+        let mut timers = Vec::new();
+        core.timers.borrow_mut().expire(u64::MAX, &mut timers);
+        timers.into_iter().for_each(|waker| guard(|| drop(waker)));
+        core.driver.borrow_mut().cancel_all();
+        if self.reap_all() { self.end_clean() } else { self.end_dirty() }
+    }
+
+    /// Waits until the kernel has let go of everything, for a bounded time.
+    fn reap_all(&self) -> bool {
+        let core = &self.core;
+        let start = std::time::Instant::now();
+        loop {
+            core.settle_harvest();
+            let mut driver = core.driver.borrow_mut();
+            if driver.all_reaped() && !driver.has_harvest() {
+                return true;
+            }
+            let left = self.shutdown_timeout.saturating_sub(start.elapsed());
+            if left.is_zero() {
+                return false;
+            }
+            driver.enter(Wait::AtMostNs(left.as_nanos().try_into().unwrap_or(u64::MAX)));
+            driver.reap();
+        }
+    }
+
+    fn end_clean(&self) {
+        let core = &self.core;
+        let results = core.driver.borrow_mut().take_results();
+        for (handed, earlier, cqe) in registry::ended(core.id, results) {
+            guard(|| handed.into_inner().finish(earlier, cqe));
+        }
+        self.close_late();
+    }
+
+    fn end_dirty(&self) {
+        let core = &self.core;
+        registry::dirty(core.id);
+        let (count, states) = core.driver.borrow_mut().give_up();
+        LEAKED.fetch_add(count as u64, Ordering::Relaxed);
+        states.into_iter().for_each(|state| guard(|| driver::lose(state)));
+        self.close_late();
+        // The ring stays mapped and open: the kernel may go on writing where it was told to.
+        std::mem::forget(core.clone());
+    }
+
+    fn close_late(&self) {
+        for fd in self.core.driver.borrow_mut().take_late_closes() {
+            let _ = crate::sys::close(fd);
+        }
+    }
+}
+
+impl Drop for EventLoop {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+pub(crate) fn metrics_of(core: &Core) -> Metrics {
+    let driver = core.driver.borrow();
+    Metrics { in_flight: driver.in_flight() as u64, leaked: LEAKED.load(Ordering::Relaxed), ..driver.metrics }
+}
+
+/// Runs a future on a new loop with default settings, on this thread. When it is done, other tasks are dropped and
+/// operations are reaped.
+///
+/// ```
+/// assert_eq!(ringtoss::block_on(async { 1 + 1 }), 2);
+/// ```
+///
+/// # Panics
+/// If no loop can be made, with the cause and the fix (see [`EventLoop::new`]), and if this thread is in a loop already.
+pub fn block_on<F: Future>(future: F) -> F::Output {
+    assert!(
+        context::current_id() == 0,
+        "ringtoss: this thread already runs an event loop; `block_on` cannot be nested: await the future instead, \
+         or spawn it"
+    );
+    match EventLoop::new() {
+        Ok(event_loop) => event_loop.block_on(future),
+        Err(error) => panic!("ringtoss: {error}"),
+    }
+}
+
+/// What the loop of this thread has done so far.
+///
+/// # Panics
+/// Where no loop runs.
+pub fn metrics() -> Metrics {
+    let core = context::current().unwrap_or_else(|| panic!("{}", context::NO_LOOP));
+    metrics_of(&core)
+}
+
+/// Spawns a task onto the loop of this thread. The future need not be `Send`; dropping the handle detaches the task.
+///
+/// ```
+/// ringtoss::block_on(async {
+///     let local = std::rc::Rc::new(3);
+///     let task = ringtoss::spawn(async move { *local + 1 });
+///     assert_eq!(task.await.unwrap(), 4);
+/// });
+/// ```
+///
+/// # Panics
+/// Where no loop runs.
+pub fn spawn<F>(future: F) -> JoinHandle<F::Output>
+where
+    F: Future + 'static,
+    F::Output: 'static,
+{
+    let Some(core) = context::current() else { panic!("{}", context::NO_LOOP) };
+    let executor = core.executor.downcast_ref::<Executor>().expect("the loop's own executor");
+    executor.spawn(future)
+}

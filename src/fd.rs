@@ -1,0 +1,249 @@
+//! L2: the descriptor that I/O types own.
+//!
+//! An entry that was staged on a loop names its descriptor by number, so the number must not be closed, let alone given
+//! to somebody else, before the kernel has taken the entry. Therefore an object has a *home*, the loop of its first
+//! operation, and every release of the descriptor goes behind the home's submissions: dropped at home it is closed
+//! through the ring; dropped elsewhere it is mailed home; one that several loops have used visits them all.
+
+use std::os::fd::{IntoRawFd, OwnedFd, RawFd};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::io;
+
+use crate::context::{self, Core};
+use crate::mail::{Closing, Mail};
+use crate::registry;
+use crate::ring::Wait;
+use crate::salvage::Salvage;
+use crate::slot::Key;
+use crate::sys;
+
+/// No loop has used it yet.
+const NOWHERE: u64 = 0;
+/// Several loops have; the list is in the salvage cell.
+const SHARED: u64 = u64::MAX;
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Fd {
+    raw: RawFd,
+    home: AtomicU64,
+    lingers: AtomicBool,
+    salvage: OnceLock<Arc<Salvage>>,
+}
+
+impl Fd {
+    pub(crate) fn new(fd: OwnedFd) -> Fd {
+        Fd {
+            raw: fd.into_raw_fd(),
+            home: AtomicU64::new(NOWHERE),
+            lingers: AtomicBool::new(false),
+            salvage: OnceLock::new(),
+        }
+    }
+
+    /// Another descriptor of the same open file: it shares position and salvage.
+    pub(crate) fn try_clone(&self) -> io::Result<Fd> {
+        let copy = Fd::new(sys::duplicate(self.raw)?);
+        let salvage = self.salvage().clone();
+        salvage.add_descriptor(copy.raw);
+        copy.lingers.store(self.lingers(), Ordering::Relaxed);
+        copy.salvage.set(salvage).expect("just made");
+        Ok(copy)
+    }
+
+    #[inline]
+    pub(crate) fn raw(&self) -> RawFd {
+        self.raw
+    }
+
+    pub(crate) fn set_lingers(&self, lingers: bool) {
+        self.lingers.store(lingers, Ordering::Relaxed);
+    }
+
+    pub(crate) fn lingers(&self) -> bool {
+        self.lingers.load(Ordering::Relaxed)
+    }
+
+    /// The cell, if one of its operations has been dropped early.
+    #[inline]
+    pub(crate) fn salvage_if_made(&self) -> Option<&Arc<Salvage>> {
+        self.salvage.get()
+    }
+
+    /// The cell, made if need be.
+    pub(crate) fn salvage(&self) -> &Arc<Salvage> {
+        self.salvage.get_or_init(|| {
+            let salvage = Arc::new(Salvage::default());
+            salvage.add_descriptor(self.raw);
+            salvage
+        })
+    }
+
+    /// Notes that an operation on this descriptor is about to be staged on a loop.
+    #[inline]
+    pub(crate) fn visit(&self, loop_id: u64) {
+        if self.home.load(Ordering::Relaxed) != loop_id {
+            self.visit_first_or_shared(loop_id);
+        }
+    }
+
+    #[cold]
+    fn visit_first_or_shared(&self, loop_id: u64) {
+        let Err(home) = self.home.compare_exchange(NOWHERE, loop_id, Ordering::AcqRel, Ordering::Acquire) else {
+            return;
+        };
+        if home == loop_id {
+            return;
+        }
+        let salvage = self.salvage();
+        if home != SHARED {
+            salvage.visit(home);
+        }
+        salvage.visit(loop_id);
+        // Later than the list, which whoever reads SHARED goes by.
+        self.home.store(SHARED, Ordering::Release);
+    }
+
+    /// The loops that may have entries that name it, and what is in flight without a future.
+    fn closing(&self) -> Closing {
+        let visits = match self.home.load(Ordering::Acquire) {
+            NOWHERE => Vec::new(),
+            SHARED => self.salvage().visits(),
+            home => vec![home],
+        };
+        let cancels = match self.salvage.get() {
+            Some(salvage) => {
+                let last = salvage.remove_descriptor(self.raw);
+                if last { salvage.orphans() } else { Vec::new() }
+            }
+            None => Vec::new(),
+        };
+        Closing { fd: self.raw, lingers: self.lingers(), cancels, visits }
+    }
+
+    /// Closes and waits until the kernel has done it: a listener's port is free when this returns, also if operations
+    /// on it were in flight. Elsewhere than at home it is closed soon.
+    pub(crate) fn close_and_wait(self) {
+        let closing = self.closing();
+        self.forget();
+        let here = context::current();
+        match here {
+            Some(core) if closing.visits == [core.id] && !core.driver.borrow().is_ending() => {
+                let mut driver = core.driver.borrow_mut();
+                driver.close(&closing, core.id, true);
+                let cancels: Vec<Key> = closing.cancels.iter().map(|&(_, key)| key).collect();
+                while driver.closes_pending() || cancels.iter().any(|&key| driver.knows(key)) {
+                    driver.enter(Wait::Completion);
+                    driver.reap();
+                }
+                drop(driver);
+                core.settle_harvest();
+            }
+            _ => route(closing),
+        }
+    }
+
+    /// The number has been closed, or given away, by other means.
+    pub(crate) fn forget(self) {
+        if let Some(salvage) = self.salvage.get() {
+            salvage.remove_descriptor(self.raw);
+        }
+        let mut this = std::mem::ManuallyDrop::new(self);
+        // What it owns besides the number goes as usual.
+        drop(this.salvage.take());
+    }
+
+    /// Whether only this loop may have entries that name it.
+    pub(crate) fn is_at_home(&self) -> bool {
+        let home = self.home.load(Ordering::Acquire);
+        home == NOWHERE || home == context::current_id()
+    }
+
+    /// Ends every orphan of this object: cancels it and waits until the kernel has let go, which for cancelled
+    /// operations is soon. Only at home; elsewhere tells that it cannot.
+    pub(crate) fn settle_now(&self) -> io::Result<()> {
+        let Some(salvage) = self.salvage_if_made() else { return Ok(()) };
+        while salvage.has_orphans() {
+            let orphans = salvage.orphans();
+            let core = context::current();
+            let Some(core) = core.filter(|core| orphans.iter().all(|&(id, _)| id == core.id)) else {
+                return Err(io::Error::new(
+                    io::ErrorKind::ResourceBusy,
+                    "dropped operations on this object are still in flight on another loop",
+                ));
+            };
+            let mut driver = core.driver.borrow_mut();
+            for &(_, key) in &orphans {
+                driver.cancel(key);
+            }
+            while orphans.iter().all(|&(_, key)| driver.knows(key)) {
+                driver.enter(Wait::Completion);
+                driver.reap();
+            }
+            drop(driver);
+            core.settle_harvest();
+        }
+        Ok(())
+    }
+
+    /// Gives the descriptor away. At home everything that was staged is submitted first; elsewhere the caller gets a
+    /// duplicate, and the number goes home to be closed. [`Fd::settle_now`] comes before.
+    pub(crate) fn into_owned(self) -> io::Result<OwnedFd> {
+        let home = self.home.load(Ordering::Acquire);
+        if home == NOWHERE || home == context::current_id() {
+            context::with(|core| core.driver.borrow_mut().submit_all());
+            if let Some(core) = context::current() {
+                core.settle_harvest();
+            }
+            let fd = sys::own(self.raw);
+            self.forget();
+            return Ok(fd);
+        }
+        sys::duplicate(self.raw)
+    }
+}
+
+impl Drop for Fd {
+    fn drop(&mut self) {
+        route(self.closing());
+    }
+}
+
+/// Sends a descriptor on its way to be closed: here if this loop must see it, then to the next loop, and the last one
+/// closes it.
+pub(crate) fn route(mut closing: Closing) {
+    let here = context::current_id();
+    if let Some(index) = closing.visits.iter().position(|&id| id == here) {
+        closing.visits.swap_remove(index);
+        let core = context::current().expect("its id is current");
+        pass(&core, &closing);
+        if closing.visits.is_empty() {
+            return;
+        }
+    }
+    while let Some(next) = closing.visits.last().copied() {
+        match registry::post(next, Mail::Close(closing)) {
+            Ok(()) => return,
+            Err(Mail::Close(back)) => {
+                closing = back;
+                // That loop has ended, and with it everything that it had staged.
+                closing.visits.pop();
+            }
+            Err(_) => unreachable!("the same mail comes back"),
+        }
+    }
+    closing.close_now();
+}
+
+/// What a loop does for a descriptor that is being closed: close it, if it is the last, or see to it that nothing staged
+/// names it.
+fn pass(core: &Core, closing: &Closing) {
+    let mut driver = core.driver.borrow_mut();
+    if closing.visits.is_empty() {
+        driver.close(closing, core.id, false);
+    } else {
+        driver.cancel_for(closing, core.id);
+        driver.submit_all();
+    }
+}

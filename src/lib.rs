@@ -1,0 +1,34 @@
+//! A completion-based event loop for Linux.
+#[cfg(not(target_os = "linux"))]
+compile_error!("ringtoss is built on io_uring and runs on Linux only (6.1 or newer)");
+
+mod blocking;
+pub mod buf;
+mod builder;
+mod clock;
+mod context;
+mod driver;
+mod event_loop;
+mod executor;
+mod fd;
+mod handle;
+mod inbox;
+mod mail;
+pub mod op;
+mod registry;
+mod ring;
+mod salvage;
+mod slot;
+mod sys;
+pub mod task;
+pub mod time;
+mod timer;
+mod token;
+
+pub use blocking::spawn_blocking;
+pub use builder::Builder;
+pub use driver::Metrics;
+pub use event_loop::{EventLoop, block_on, metrics, spawn};
+pub use handle::Handle;
+pub use task::{AbortHandle, JoinError, JoinHandle, yield_now};
+pub use token::{CancellationToken, DropGuard, WaitForCancellation, WaitForCancellationOwned};

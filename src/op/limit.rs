@@ -1,0 +1,157 @@
+//! Bounds on an operation that give the buffer back: a time limit, a token, a plain cancellation.
+//!
+//! All three ask the kernel to cancel the operation (`IORING_OP_ASYNC_CANCEL`) and then wait for its completion, for
+//! only then is the buffer free. If the operation was faster, its result stands.
+
+use std::error::Error;
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use super::operation::Stop;
+use super::{Op, Operation};
+use crate::time::{Sleep, sleep};
+use crate::token::{CancellationToken, WaitForCancellationOwned};
+
+/// What is inside the `io::Error` of an operation of several steps (`read_exact`, `write_all`) that was cut short by a
+/// limit or a cancellation: how many bytes it had moved. [`transferred`] reads it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CutShort {
+    errno: i32,
+    transferred: usize,
+}
+
+impl CutShort {
+    /// Bytes moved before it was cut short: they are in the buffer, or were taken by the kernel.
+    pub fn transferred(&self) -> usize {
+        self.transferred
+    }
+
+    pub(crate) fn error(errno: i32, transferred: usize) -> io::Error {
+        let plain = io::Error::from_raw_os_error(errno);
+        if transferred == 0 { plain } else { io::Error::new(plain.kind(), CutShort { errno, transferred }) }
+    }
+}
+
+impl fmt::Display for CutShort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} after {} bytes", io::Error::from_raw_os_error(self.errno), self.transferred)
+    }
+}
+
+impl Error for CutShort {}
+
+/// How many bytes an operation of several steps had moved when it failed with this error; `None` if the error does not
+/// tell, which of a single-step operation means 0.
+///
+/// ```
+/// use ringtoss::op::transferred;
+/// let plain = std::io::Error::from(std::io::ErrorKind::TimedOut);
+/// assert_eq!(transferred(&plain), None);
+/// ```
+pub fn transferred(error: &io::Error) -> Option<usize> {
+    error.get_ref()?.downcast_ref::<CutShort>().map(CutShort::transferred)
+}
+
+impl<'a, O: Op> Operation<'a, O> {
+    /// Ends the operation: asks the kernel to cancel it and gives its output, which is the result if it was faster, and
+    /// an error with the `errno` `ECANCELED` otherwise. The buffer comes back either way. An operation that was not
+    /// submitted is not submitted any more.
+    ///
+    /// ```
+    /// # ringtoss::block_on(async {
+    /// use std::future::Future;
+    /// let (reader, _writer) = std::os::unix::net::UnixStream::pair()?;
+    /// let mut poll = ringtoss::op::poll_readable(&reader);
+    /// // … polled in a `select!`, say; then:
+    /// let error = poll.cancel().await.unwrap_err();
+    /// assert_eq!(error.raw_os_error(), Some(125)); // ECANCELED
+    /// # std::io::Result::Ok(()) }).unwrap();
+    /// ```
+    pub fn cancel(mut self) -> Cancel<'a, O> {
+        self.stop(Stop::Cancelled);
+        Cancel { operation: self }
+    }
+
+    /// Bounds the operation: when `limit` has passed it is cancelled, and its output is an error of kind
+    /// [`TimedOut`](io::ErrorKind::TimedOut) together with the buffer. The time starts now.
+    pub fn timeout(self, limit: Duration) -> TimeLimit<'a, O> {
+        TimeLimit { operation: self, sleep: Some(sleep(limit)) }
+    }
+
+    /// Bounds the operation by a token: when that is cancelled, the operation is, and its output is an error with the
+    /// `errno` `ECANCELED` together with the buffer.
+    pub fn cancel_on(self, token: &CancellationToken) -> CancelOn<'a, O> {
+        CancelOn { operation: self, cancelled: Some(token.clone().cancelled_owned()) }
+    }
+}
+
+/// Made by [`Operation::cancel`].
+#[derive(Debug)]
+#[must_use = "a cancellation is over when it has been awaited"]
+pub struct Cancel<'a, O: Op> {
+    operation: Operation<'a, O>,
+}
+
+impl<O: Op> Future for Cancel<'_, O> {
+    type Output = O::Output;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<O::Output> {
+        Pin::new(&mut self.operation).poll(cx)
+    }
+}
+
+/// Made by [`Operation::timeout`]. Dropped early it is as if the operation were.
+#[derive(Debug)]
+#[must_use = "an operation does nothing unless it is awaited"]
+pub struct TimeLimit<'a, O: Op> {
+    operation: Operation<'a, O>,
+    sleep: Option<Sleep>,
+}
+
+impl<O: Op> Future for TimeLimit<'_, O> {
+    type Output = O::Output;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<O::Output> {
+        let this = &mut *self;
+        if let Poll::Ready(output) = Pin::new(&mut this.operation).poll(cx) {
+            return Poll::Ready(output);
+        }
+        if let Some(sleep) = &mut this.sleep {
+            ready!(Pin::new(sleep).poll(cx));
+            this.sleep = None;
+            this.operation.stop(Stop::TimedOut);
+            return Pin::new(&mut this.operation).poll(cx);
+        }
+        Poll::Pending
+    }
+}
+
+/// Made by [`Operation::cancel_on`]. Dropped early it is as if the operation were.
+#[derive(Debug)]
+#[must_use = "an operation does nothing unless it is awaited"]
+pub struct CancelOn<'a, O: Op> {
+    operation: Operation<'a, O>,
+    cancelled: Option<WaitForCancellationOwned>,
+}
+
+impl<O: Op> Future for CancelOn<'_, O> {
+    type Output = O::Output;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<O::Output> {
+        let this = &mut *self;
+        if let Poll::Ready(output) = Pin::new(&mut this.operation).poll(cx) {
+            return Poll::Ready(output);
+        }
+        if let Some(cancelled) = &mut this.cancelled {
+            ready!(Pin::new(cancelled).poll(cx));
+            this.cancelled = None;
+            this.operation.stop(Stop::Cancelled);
+            return Pin::new(&mut this.operation).poll(cx);
+        }
+        Poll::Pending
+    }
+}

@@ -1,0 +1,115 @@
+//! Operations: one request to the kernel, as a future.
+//!
+//! Every operation of this crate is an [`Operation`], the one future that submits an entry to the ring, waits for its
+//! completion and turns that into an output; what differs is the [`Op`] inside. Besides awaiting it one can
+//!
+//! * bound it: [`Operation::timeout`], [`Operation::cancel_on`]. The buffer comes back with the error;
+//! * end it: [`Operation::cancel`], which gives the result, or the error of the cancellation, and the buffer;
+//! * drop it at any moment, see below;
+//! * submit what this crate does not wrap: [`submit`].
+//!
+//! # What happens when it is dropped
+//!
+//! The kernel may be writing into the buffer, so the buffer cannot be freed. If the entry was not handed over yet, it
+//! is made void, and everything is freed at once. Otherwise the value (buffer, path) is moved to the loop, which asks
+//! the kernel to cancel the operation and finishes it when it has let go. If it completed after all, its result is not
+//! lost: bytes and connections go to the next receive or accept on the same object, the fate of a write is known
+//! before the next write starts, a file that was opened is closed. A future that is leaked (`mem::forget`) leaks its
+//! value with it, and the kernel writes into leaked memory.
+//!
+//! # Threads
+//!
+//! An operation belongs to the loop that first polled it. It may be sent, awaited and dropped elsewhere, if its buffer
+//! may: the loop is asked by mail.
+//!
+//! # Adding an opcode
+//!
+//! One file: its struct, [`Op::prepare`] (arguments to entry), [`Op::complete`] (completion to output), a test. Nothing
+//! else has to be kept in step.
+#![allow(unsafe_code)]
+
+mod file;
+mod limit;
+mod net;
+mod operation;
+mod path;
+mod raw;
+mod read;
+mod vectored;
+mod write;
+
+pub use crate::ring::{Arena, Cqe, Sqe};
+pub use file::{Fsync, Ftruncate};
+pub use limit::{Cancel, CancelOn, CutShort, TimeLimit, transferred};
+pub use net::{Accept, Connect, PollAdd, Recv, Send, Shutdown, Socket, poll_readable, poll_writable};
+pub(crate) use net::{address_from, encode_address};
+pub use operation::Operation;
+use operation::{Left, Next};
+pub use path::{Close, OpenAt, Statx};
+pub(crate) use read::AT_POSITION;
+pub use raw::{Completion, Nop, Raw, nop, submit};
+pub use read::Read;
+pub(crate) use vectored::Place;
+pub use vectored::{Readv, Writev};
+pub use write::{All, Write};
+
+use crate::salvage::{Lane, Salvage};
+
+mod sealed {
+    pub trait Sealed {}
+}
+pub(crate) use sealed::Sealed;
+
+/// A kind of request to the kernel: arguments in, output out. Sealed: what this crate does not wrap goes through
+/// [`submit`].
+///
+/// # Safety
+///
+/// Every address in the entry that [`Op::prepare`] gives stays valid while the value is *moved* (heap memory does) and
+/// until the last completion, or it points into the arena and is read by the kernel only while it takes the entry.
+pub unsafe trait Op: Sized + 'static + Sealed {
+    /// What awaiting it gives.
+    type Output;
+
+    /// The entry for the arguments as they stand; again for what a short transfer left. `Err` is an `errno` with which
+    /// the operation ends without having been submitted.
+    #[doc(hidden)]
+    fn prepare(&mut self, arena: &mut Arena) -> Result<Sqe, i32>;
+
+    /// Takes a completion in and says whether the operation is done.
+    #[doc(hidden)]
+    #[inline]
+    fn step(&mut self, cqe: Cqe) -> Next {
+        if cqe.more() { Next::More } else { Next::Done(cqe) }
+    }
+
+    /// Turns the completion that ended it into the output.
+    #[doc(hidden)]
+    fn complete(self, cqe: Cqe) -> Self::Output;
+
+    /// How it stands to others on the same object.
+    #[doc(hidden)]
+    #[inline]
+    fn lane(&self) -> Lane {
+        Lane::Free
+    }
+
+    /// What it leaves to its object when its future was dropped. Only for lanes that leave traces.
+    #[doc(hidden)]
+    fn leave(&mut self, _cqe: Cqe) -> Left {
+        Left::Nothing
+    }
+
+    /// Bytes that earlier completions of the same operation have moved.
+    #[doc(hidden)]
+    #[inline]
+    fn progress(&self) -> usize {
+        0
+    }
+
+    /// Takes what an orphan left, as if the kernel had just given it.
+    #[doc(hidden)]
+    fn take_salvaged(&mut self, _salvage: &Salvage) -> Option<Cqe> {
+        None
+    }
+}

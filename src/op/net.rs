@@ -1,0 +1,427 @@
+//! Sockets: `IORING_OP_SOCKET`, `CONNECT`, `ACCEPT`, `RECV`, `SEND`, `SHUTDOWN`, and `POLL_ADD` on any descriptor.
+
+use std::io;
+use std::mem;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+
+use super::read::Fill;
+use super::write::{All, Drain};
+use super::{Arena, Cqe, Left, Next, Op, Operation, Sealed, Sqe};
+use crate::buf::{BufResult, IoBuf, IoBufMut};
+use crate::driver::poll_mask;
+use crate::salvage::{Item, Lane, Salvage};
+use crate::sys;
+
+/// An address as the kernel wants it, and its length in bytes.
+pub(crate) fn encode_address(address: &SocketAddr) -> (libc::sockaddr_storage, libc::socklen_t) {
+    // SAFETY: the storage is plain bytes, for which zero is valid.
+    let mut storage: libc::sockaddr_storage = unsafe { mem::zeroed() };
+    let start = &raw mut storage;
+    let len = match address {
+        SocketAddr::V4(v4) => {
+            let inner = libc::sockaddr_in {
+                sin_family: libc::AF_INET as libc::sa_family_t,
+                sin_port: v4.port().to_be(),
+                sin_addr: libc::in_addr { s_addr: u32::from_ne_bytes(v4.ip().octets()) },
+                sin_zero: [0; 8],
+            };
+            // SAFETY: the storage is large enough and aligned for every address family.
+            unsafe { start.cast::<libc::sockaddr_in>().write(inner) };
+            size_of::<libc::sockaddr_in>()
+        }
+        SocketAddr::V6(v6) => {
+            let inner = libc::sockaddr_in6 {
+                sin6_family: libc::AF_INET6 as libc::sa_family_t,
+                sin6_port: v6.port().to_be(),
+                sin6_flowinfo: v6.flowinfo(),
+                sin6_addr: libc::in6_addr { s6_addr: v6.ip().octets() },
+                sin6_scope_id: v6.scope_id(),
+            };
+            // SAFETY: as above.
+            unsafe { start.cast::<libc::sockaddr_in6>().write(inner) };
+            size_of::<libc::sockaddr_in6>()
+        }
+    };
+    (storage, len as libc::socklen_t)
+}
+
+/// The address that the kernel wrote.
+pub(crate) fn address_from(storage: &libc::sockaddr_storage) -> io::Result<SocketAddr> {
+    let start = &raw const *storage;
+    match libc::c_int::from(storage.ss_family) {
+        libc::AF_INET => {
+            // SAFETY: the family says which structure it is; the storage is large enough and aligned for it.
+            let inner = unsafe { start.cast::<libc::sockaddr_in>().read() };
+            let ip = Ipv4Addr::from(inner.sin_addr.s_addr.to_ne_bytes());
+            Ok(SocketAddr::V4(SocketAddrV4::new(ip, u16::from_be(inner.sin_port))))
+        }
+        libc::AF_INET6 => {
+            // SAFETY: as above.
+            let inner = unsafe { start.cast::<libc::sockaddr_in6>().read() };
+            let ip = Ipv6Addr::from(inner.sin6_addr.s6_addr);
+            let port = u16::from_be(inner.sin6_port);
+            Ok(SocketAddr::V6(SocketAddrV6::new(ip, port, inner.sin6_flowinfo, inner.sin6_scope_id)))
+        }
+        family => Err(io::Error::new(io::ErrorKind::InvalidInput, format!("address family {family} is neither IPv4 nor IPv6"))),
+    }
+}
+
+/// `IORING_OP_SOCKET`: `socket(2)`. A socket that is made after its future was dropped is closed again.
+#[doc(alias = "IORING_OP_SOCKET")]
+#[derive(Debug)]
+pub struct Socket {
+    domain: i32,
+    kind: i32,
+}
+
+impl Socket {
+    pub(crate) fn new(domain: i32, kind: i32) -> Socket {
+        Socket { domain, kind }
+    }
+}
+
+impl Sealed for Socket {}
+
+// SAFETY: the entry holds no address.
+unsafe impl Op for Socket {
+    type Output = io::Result<OwnedFd>;
+
+    fn prepare(&mut self, _arena: &mut Arena) -> Result<Sqe, i32> {
+        let kind = self.kind | libc::SOCK_CLOEXEC;
+        Ok(Sqe::new(io_uring::opcode::Socket::CODE).fd(self.domain).offset(kind as u64))
+    }
+
+    fn complete(self, cqe: Cqe) -> io::Result<OwnedFd> {
+        cqe.ok().map(|fd| sys::own(fd as RawFd))
+    }
+}
+
+/// `IORING_OP_CONNECT`: `connect(2)`.
+#[doc(alias = "IORING_OP_CONNECT")]
+#[derive(Debug)]
+pub struct Connect {
+    fd: RawFd,
+    address: SocketAddr,
+}
+
+impl Connect {
+    pub(crate) fn new(fd: RawFd, address: SocketAddr) -> Connect {
+        Connect { fd, address }
+    }
+}
+
+impl Sealed for Connect {}
+
+// SAFETY: the address is in the arena and copied by the kernel while the entry is taken.
+unsafe impl Op for Connect {
+    type Output = io::Result<()>;
+
+    fn prepare(&mut self, arena: &mut Arena) -> Result<Sqe, i32> {
+        let (storage, len) = encode_address(&self.address);
+        Ok(Sqe::new(io_uring::opcode::Connect::CODE).fd(self.fd).addr(arena.store(storage)).offset(u64::from(len)))
+    }
+
+    fn complete(self, cqe: Cqe) -> io::Result<()> {
+        cqe.ok().map(drop)
+    }
+}
+
+/// `IORING_OP_ACCEPT`: `accept4(2)`. A connection that arrives after the future was dropped is given to the next accept.
+#[doc(alias = "IORING_OP_ACCEPT")]
+pub struct Accept {
+    fd: RawFd,
+    peer: Box<Peer>,
+    salvaged: Option<OwnedFd>,
+}
+
+/// Where the kernel writes a peer's address.
+struct Peer {
+    address: libc::sockaddr_storage,
+    len: libc::socklen_t,
+}
+
+impl std::fmt::Debug for Accept {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Accept").field("fd", &self.fd).finish_non_exhaustive()
+    }
+}
+
+impl Accept {
+    pub(crate) fn new(fd: RawFd) -> Accept {
+        // SAFETY: the storage is plain bytes, for which zero is valid.
+        let address: libc::sockaddr_storage = unsafe { mem::zeroed() };
+        Accept { fd, peer: Box::new(Peer { address, len: 0 }), salvaged: None }
+    }
+}
+
+impl Sealed for Accept {}
+
+// SAFETY: the peer's address is on the heap and stays put while the value is moved.
+unsafe impl Op for Accept {
+    /// The connection, and its peer's address unless it was salvaged: then the socket knows.
+    type Output = io::Result<(OwnedFd, Option<SocketAddr>)>;
+
+    fn prepare(&mut self, _arena: &mut Arena) -> Result<Sqe, i32> {
+        self.peer.len = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
+        Ok(Sqe::new(io_uring::opcode::Accept::CODE)
+            .fd(self.fd)
+            .addr(&raw mut self.peer.address as u64)
+            .offset(&raw mut self.peer.len as u64)
+            .op_flags(libc::SOCK_CLOEXEC as u32))
+    }
+
+    fn step(&mut self, cqe: Cqe) -> Next {
+        if cqe.result == -libc::EINTR { Next::Again } else { Next::Done(cqe) }
+    }
+
+    fn complete(self, cqe: Cqe) -> Self::Output {
+        if let Some(fd) = self.salvaged {
+            return Ok((fd, None));
+        }
+        let fd = cqe.ok().map(|fd| sys::own(fd as RawFd))?;
+        Ok((fd, address_from(&self.peer.address).ok()))
+    }
+
+    fn lane(&self) -> Lane {
+        Lane::Accept
+    }
+
+    fn leave(&mut self, cqe: Cqe) -> Left {
+        if let Some(fd) = self.salvaged.take() {
+            return Left::Received(Some(Item::Connection(fd)), None);
+        }
+        match cqe.result {
+            fd if fd >= 0 => Left::Received(Some(Item::Connection(sys::own(fd))), None),
+            _ if cqe.cancelled() => Left::Nothing,
+            error => Left::Received(Some(Item::Error(-error)), None),
+        }
+    }
+
+    fn take_salvaged(&mut self, salvage: &Salvage) -> Option<Cqe> {
+        match salvage.take_connection()? {
+            Ok(fd) => {
+                self.salvaged = Some(fd);
+                Some(Cqe::of(0))
+            }
+            Err(errno) => Some(Cqe::of(-errno)),
+        }
+    }
+}
+
+/// `IORING_OP_RECV`: `recv(2)` on a stream. What arrives after the future was dropped is given to the next receive.
+#[doc(alias = "IORING_OP_RECV")]
+#[derive(Debug)]
+pub struct Recv<B> {
+    fd: RawFd,
+    fill: Fill<B>,
+    peek: bool,
+}
+
+impl<B: IoBufMut> Recv<B> {
+    #[inline]
+    pub(crate) fn some(fd: RawFd, buf: B) -> Recv<B> {
+        Recv { fd, fill: Fill::some(buf), peek: false }
+    }
+
+    pub(crate) fn append(fd: RawFd, buf: B) -> Recv<B> {
+        Recv { fd, fill: Fill::append(buf), peek: false }
+    }
+
+    pub(crate) fn exact(fd: RawFd, buf: B, len: usize) -> Recv<B> {
+        Recv { fd, fill: Fill::exact(buf, len), peek: false }
+    }
+
+    pub(crate) fn peek(fd: RawFd, buf: B) -> Recv<B> {
+        Recv { fd, fill: Fill::some(buf), peek: true }
+    }
+}
+
+impl<B> Sealed for Recv<B> {}
+
+// SAFETY: the only address is inside the buffer, which `IoBufMut` promises to stay put while it is moved.
+unsafe impl<B: IoBufMut> Op for Recv<B> {
+    type Output = BufResult<usize, B>;
+
+    #[inline]
+    fn prepare(&mut self, _arena: &mut Arena) -> Result<Sqe, i32> {
+        let (address, len) = self.fill.window()?;
+        let flags = if self.peek { libc::MSG_PEEK as u32 } else { 0 };
+        Ok(Sqe::new(io_uring::opcode::Recv::CODE).fd(self.fd).addr(address).len(len).op_flags(flags))
+    }
+
+    #[inline]
+    fn step(&mut self, cqe: Cqe) -> Next {
+        self.fill.step(cqe)
+    }
+
+    #[inline]
+    fn complete(self, cqe: Cqe) -> Self::Output {
+        self.fill.complete(cqe)
+    }
+
+    #[inline]
+    fn lane(&self) -> Lane {
+        Lane::Receive
+    }
+
+    fn leave(&mut self, cqe: Cqe) -> Left {
+        if self.peek {
+            return Left::Nothing;
+        }
+        let (bytes, then) = self.fill.leave(cqe);
+        Left::Received(bytes, then)
+    }
+
+    fn progress(&self) -> usize {
+        if self.peek { 0 } else { self.fill.done() }
+    }
+
+    fn take_salvaged(&mut self, salvage: &Salvage) -> Option<Cqe> {
+        self.fill.take_salvaged(salvage, self.peek)
+    }
+}
+
+/// `IORING_OP_SEND`: `send(2)` on a stream, without `SIGPIPE`.
+#[doc(alias = "IORING_OP_SEND")]
+#[derive(Debug)]
+pub struct Send<B> {
+    fd: RawFd,
+    drain: Drain<B>,
+}
+
+impl<B: IoBuf> Send<B> {
+    #[inline]
+    pub(crate) fn some(fd: RawFd, buf: B) -> Send<B> {
+        Send { fd, drain: Drain::some(buf) }
+    }
+
+    #[inline]
+    pub(crate) fn all(fd: RawFd, buf: B) -> All<Send<B>> {
+        All(Send { fd, drain: Drain::all(buf) })
+    }
+}
+
+impl<B> Sealed for Send<B> {}
+
+// SAFETY: the only address is inside the buffer, which `IoBuf` promises to stay put while it is moved.
+unsafe impl<B: IoBuf> Op for Send<B> {
+    type Output = BufResult<usize, B>;
+
+    #[inline]
+    fn prepare(&mut self, _arena: &mut Arena) -> Result<Sqe, i32> {
+        let (address, len) = self.drain.window()?;
+        Ok(Sqe::new(io_uring::opcode::Send::CODE)
+            .fd(self.fd)
+            .addr(address)
+            .len(len)
+            .op_flags(libc::MSG_NOSIGNAL as u32))
+    }
+
+    #[inline]
+    fn step(&mut self, cqe: Cqe) -> Next {
+        self.drain.step(cqe)
+    }
+
+    #[inline]
+    fn complete(self, cqe: Cqe) -> Self::Output {
+        self.drain.complete(cqe)
+    }
+
+    #[inline]
+    fn lane(&self) -> Lane {
+        Lane::Send
+    }
+
+    fn leave(&mut self, cqe: Cqe) -> Left {
+        self.drain.leave(cqe)
+    }
+
+    fn progress(&self) -> usize {
+        self.drain.done()
+    }
+}
+
+/// `IORING_OP_SHUTDOWN`: `shutdown(2)`. Waits for dropped writes first.
+#[doc(alias = "IORING_OP_SHUTDOWN")]
+#[derive(Debug)]
+pub struct Shutdown {
+    fd: RawFd,
+    how: i32,
+}
+
+impl Shutdown {
+    pub(crate) fn new(fd: RawFd, how: std::net::Shutdown) -> Shutdown {
+        let how = match how {
+            std::net::Shutdown::Read => libc::SHUT_RD,
+            std::net::Shutdown::Write => libc::SHUT_WR,
+            std::net::Shutdown::Both => libc::SHUT_RDWR,
+        };
+        Shutdown { fd, how }
+    }
+}
+
+impl Sealed for Shutdown {}
+
+// SAFETY: the entry holds no address.
+unsafe impl Op for Shutdown {
+    type Output = io::Result<()>;
+
+    fn prepare(&mut self, _arena: &mut Arena) -> Result<Sqe, i32> {
+        Ok(Sqe::new(io_uring::opcode::Shutdown::CODE).fd(self.fd).len(self.how as u32))
+    }
+
+    fn complete(self, cqe: Cqe) -> io::Result<()> {
+        cqe.ok().map(drop)
+    }
+
+    fn lane(&self) -> Lane {
+        Lane::Settle
+    }
+}
+
+/// `IORING_OP_POLL_ADD`: waits until a descriptor is ready, `poll(2)`.
+#[doc(alias = "IORING_OP_POLL_ADD")]
+#[derive(Debug)]
+pub struct PollAdd {
+    fd: RawFd,
+    events: i16,
+}
+
+impl PollAdd {
+    pub(crate) fn new(fd: RawFd, events: i16) -> PollAdd {
+        PollAdd { fd, events }
+    }
+}
+
+impl Sealed for PollAdd {}
+
+// SAFETY: the entry holds no address.
+unsafe impl Op for PollAdd {
+    type Output = io::Result<()>;
+
+    fn prepare(&mut self, _arena: &mut Arena) -> Result<Sqe, i32> {
+        Ok(Sqe::new(io_uring::opcode::PollAdd::CODE).fd(self.fd).op_flags(poll_mask(self.events)))
+    }
+
+    fn complete(self, cqe: Cqe) -> io::Result<()> {
+        cqe.ok().map(drop)
+    }
+}
+
+/// Waits until a descriptor of anybody's can be read from, or has an error or hang-up: `IORING_OP_POLL_ADD` with
+/// `POLLIN`, `poll(2)`. It reads nothing; dropped, it is cancelled.
+///
+/// # Errors
+/// `EBADF` and what else `poll(2)` gives; `EPERM` never: files that cannot be polled are ready.
+pub fn poll_readable<T: AsFd>(source: &T) -> Operation<'_, PollAdd> {
+    Operation::<PollAdd>::new(PollAdd::new(source.as_fd().as_raw_fd(), libc::POLLIN))
+}
+
+/// The same for writing, with `POLLOUT`.
+///
+/// # Errors
+/// As [`poll_readable`].
+pub fn poll_writable<T: AsFd>(source: &T) -> Operation<'_, PollAdd> {
+    Operation::<PollAdd>::new(PollAdd::new(source.as_fd().as_raw_fd(), libc::POLLOUT))
+}

@@ -1,0 +1,225 @@
+//! Reading into one buffer: `IORING_OP_READ`, and what it shares with receiving.
+
+use std::io;
+use std::os::fd::RawFd;
+
+use super::{Arena, Cqe, CutShort, Left, Next, Op, Sealed, Sqe};
+use crate::buf::{BufResult, IoBufMut};
+use crate::salvage::{Item, Lane, Salvage};
+
+/// What one call moves at most: `MAX_RW_COUNT` of the kernel.
+pub(super) const MAX_TRANSFER: usize = 0x7fff_f000;
+
+/// The offset that means "at the file's position".
+pub(crate) const AT_POSITION: u64 = u64::MAX;
+
+/// A buffer that is being filled between `start` and `end`; `done` bytes are there.
+#[derive(Debug)]
+pub(super) struct Fill<B> {
+    buf: B,
+    start: usize,
+    end: usize,
+    done: usize,
+    exact: bool,
+    refused: Option<&'static str>,
+}
+
+impl<B: IoBufMut> Fill<B> {
+    /// As much as there is, up to the buffer's capacity, from its start.
+    #[inline]
+    pub(super) fn some(buf: B) -> Fill<B> {
+        let end = buf.buf_capacity();
+        let refused = (end == 0).then_some("a read into a buffer without capacity: reserve some, or it could not tell the end");
+        Fill { buf, start: 0, end, done: 0, exact: false, refused }
+    }
+
+    /// As much as there is, behind what the buffer holds.
+    pub(super) fn append(buf: B) -> Fill<B> {
+        let (start, end) = (buf.buf_len(), buf.buf_capacity());
+        let refused = (start >= end).then_some("a read that appends to a full buffer: reserve some capacity");
+        Fill { buf, start, end, done: 0, exact: false, refused }
+    }
+
+    /// Exactly so many bytes, from the buffer's start.
+    pub(super) fn exact(buf: B, len: usize) -> Fill<B> {
+        let refused = (len > buf.buf_capacity()).then_some("an exact read of more bytes than the buffer has capacity");
+        Fill { buf, start: 0, end: len, done: 0, exact: true, refused }
+    }
+
+    /// Where the kernel is to write next, and how much. `Err` as in [`Op::prepare`].
+    #[inline]
+    pub(super) fn window(&mut self) -> Result<(u64, u32), i32> {
+        if self.refused.is_some() {
+            return Err(libc::EINVAL);
+        }
+        let from = self.start + self.done;
+        if from == self.end {
+            // Nothing is wanted: done without a submission.
+            return Err(0);
+        }
+        // SAFETY: `from` lies within the capacity (checked when made), so the address is inside the buffer.
+        let address = unsafe { self.buf.buf_mut_ptr().add(from) };
+        Ok((address as u64, (self.end - from).min(MAX_TRANSFER) as u32))
+    }
+
+    #[inline]
+    pub(super) fn step(&mut self, cqe: Cqe) -> Next {
+        if cqe.result == -libc::EINTR {
+            return Next::Again;
+        }
+        if cqe.result > 0 {
+            self.done += cqe.result as usize;
+            if self.exact && self.start + self.done < self.end {
+                return Next::Again;
+            }
+        }
+        Next::Done(cqe)
+    }
+
+    #[inline]
+    pub(super) fn complete(mut self, cqe: Cqe) -> BufResult<usize, B> {
+        if self.refused.is_none() {
+            debug_assert!(self.start + self.done <= self.end, "the kernel wrote within the window");
+            // SAFETY: the kernel (or salvage) has written `done` bytes from `start` on, and what lies before `start` was
+            // initialised when the operation was made.
+            unsafe { self.buf.set_buf_len(self.start + self.done) };
+        }
+        (self.outcome(cqe), self.buf)
+    }
+
+    #[inline]
+    fn outcome(&self, cqe: Cqe) -> io::Result<usize> {
+        if cqe.result < 0 {
+            return Err(self.failure(-cqe.result));
+        }
+        if self.exact && self.done < self.end {
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the end came before the buffer was filled"));
+        }
+        Ok(self.done)
+    }
+
+    #[cold]
+    fn failure(&self, errno: i32) -> io::Error {
+        match self.refused {
+            Some(reason) if errno == libc::EINVAL => io::Error::new(io::ErrorKind::InvalidInput, reason),
+            _ if matches!(errno, libc::ECANCELED | libc::ETIMEDOUT) => CutShort::error(errno, self.done),
+            _ => io::Error::from_raw_os_error(errno),
+        }
+    }
+
+    pub(super) fn done(&self) -> usize {
+        self.done
+    }
+
+    /// Refuses the operation for a reason of the caller's.
+    pub(super) fn refuse(&mut self, reason: &'static str) {
+        self.refused.get_or_insert(reason);
+    }
+
+    /// Copies out what has been read; nothing that was dropped is lost.
+    pub(super) fn leave(&mut self, cqe: Cqe) -> (Option<Item>, Option<Item>) {
+        let bytes = (self.done > 0).then(|| {
+            // SAFETY: the kernel has written `done` bytes from `start` on, within the buffer.
+            let bytes = unsafe { std::slice::from_raw_parts(self.buf.buf_ptr().add(self.start), self.done) };
+            Item::Bytes(bytes.to_vec())
+        });
+        let then = match cqe.result {
+            0 if self.done < self.end => Some(Item::End),
+            result if result < 0 && !cqe.cancelled() => Some(Item::Error(-result)),
+            _ => None,
+        };
+        (bytes, then)
+    }
+
+    /// Fills the buffer from what an orphan left.
+    pub(super) fn take_salvaged(&mut self, salvage: &Salvage, peek: bool) -> Option<Cqe> {
+        let (address, len) = match self.window() {
+            Ok(window) => window,
+            Err(errno) => return Some(Cqe::of(-errno)),
+        };
+        salvage.take_bytes(len as usize, peek, &mut |bytes| {
+            // SAFETY: the window is ours to write, and `bytes` is at most as long and lies elsewhere.
+            unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), address as *mut u8, bytes.len()) };
+        })
+    }
+}
+
+/// `IORING_OP_READ`: `pread(2)`, or `read(2)` at the file's position.
+#[doc(alias = "IORING_OP_READ")]
+#[derive(Debug)]
+pub struct Read<B> {
+    fd: RawFd,
+    offset: u64,
+    fill: Fill<B>,
+}
+
+impl<B: IoBufMut> Read<B> {
+    pub(crate) fn at(fd: RawFd, buf: B, offset: u64) -> Read<B> {
+        Read::made(fd, Fill::some(buf), offset)
+    }
+
+    pub(crate) fn exact_at(fd: RawFd, buf: B, len: usize, offset: u64) -> Read<B> {
+        Read::made(fd, Fill::exact(buf, len), offset)
+    }
+
+    pub(crate) fn some(fd: RawFd, buf: B) -> Read<B> {
+        Read { fd, offset: AT_POSITION, fill: Fill::some(buf) }
+    }
+
+    pub(crate) fn append(fd: RawFd, buf: B) -> Read<B> {
+        Read { fd, offset: AT_POSITION, fill: Fill::append(buf) }
+    }
+
+    pub(crate) fn exact(fd: RawFd, buf: B, len: usize) -> Read<B> {
+        Read { fd, offset: AT_POSITION, fill: Fill::exact(buf, len) }
+    }
+
+    fn made(fd: RawFd, mut fill: Fill<B>, offset: u64) -> Read<B> {
+        if offset > i64::MAX as u64 {
+            fill.refuse("an offset beyond 2^63 - 1, the largest that a file can have");
+        }
+        Read { fd, offset, fill }
+    }
+}
+
+impl<B> Sealed for Read<B> {}
+
+// SAFETY: the only address is inside the buffer, which `IoBufMut` promises to stay put while it is moved.
+unsafe impl<B: IoBufMut> Op for Read<B> {
+    type Output = BufResult<usize, B>;
+
+    #[inline]
+    fn prepare(&mut self, _arena: &mut Arena) -> Result<Sqe, i32> {
+        let (address, len) = self.fill.window()?;
+        let offset = if self.offset == AT_POSITION { AT_POSITION } else { self.offset + self.fill.done as u64 };
+        Ok(Sqe::new(io_uring::opcode::Read::CODE).fd(self.fd).addr(address).len(len).offset(offset))
+    }
+
+    #[inline]
+    fn step(&mut self, cqe: Cqe) -> Next {
+        self.fill.step(cqe)
+    }
+
+    #[inline]
+    fn complete(self, cqe: Cqe) -> Self::Output {
+        self.fill.complete(cqe)
+    }
+
+    #[inline]
+    fn lane(&self) -> Lane {
+        if self.offset == AT_POSITION { Lane::PositionRead } else { Lane::Free }
+    }
+
+    fn leave(&mut self, cqe: Cqe) -> Left {
+        let (bytes, then) = self.fill.leave(cqe);
+        Left::Position { consumed: self.fill.done(), bytes, then }
+    }
+
+    fn progress(&self) -> usize {
+        if self.offset == AT_POSITION { self.fill.done() } else { 0 }
+    }
+
+    fn take_salvaged(&mut self, salvage: &Salvage) -> Option<Cqe> {
+        self.fill.take_salvaged(salvage, false)
+    }
+}

@@ -1,0 +1,220 @@
+//! Reading into and writing from several buffers at once: `IORING_OP_READV`, `IORING_OP_WRITEV`, `IORING_OP_SENDMSG`.
+//!
+//! The iovecs are read by the kernel while it takes the entry, so they live in the arena and cost no allocation.
+
+use std::io;
+use std::os::fd::RawFd;
+
+use super::read::AT_POSITION;
+use super::{Arena, Cqe, Left, Next, Op, Sealed, Sqe};
+use crate::buf::{BufResult, IoVecBuf, IoVecBufMut};
+use crate::salvage::{Item, Lane, Salvage};
+
+/// `UIO_MAXIOV`: what one call takes; further buffers are for the next call.
+const MAX_IOVECS: usize = 1024;
+
+/// What kind of object the buffers go to or come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// A file at an offset, or at its position ([`AT_POSITION`]).
+    File(u64),
+    /// A stream socket.
+    Stream,
+}
+
+
+/// `IORING_OP_READV`: `preadv(2)`, `readv(2)`.
+#[doc(alias = "IORING_OP_READV")]
+#[derive(Debug)]
+pub struct Readv<V> {
+    fd: RawFd,
+    place: Place,
+    bufs: V,
+    done: usize,
+}
+
+impl<V: IoVecBufMut> Readv<V> {
+    pub(crate) fn new(fd: RawFd, bufs: V, place: Place) -> Readv<V> {
+        Readv { fd, place, bufs, done: 0 }
+    }
+}
+
+impl<V> Sealed for Readv<V> {}
+
+// SAFETY: the iovecs are in the arena and read while the entry is taken; what they point to is inside the buffers, which
+// `IoVecBufMut` promises to stay put while it is moved.
+unsafe impl<V: IoVecBufMut> Op for Readv<V> {
+    type Output = BufResult<usize, V>;
+
+    fn prepare(&mut self, arena: &mut Arena) -> Result<Sqe, i32> {
+        let count = self.bufs.buf_count().min(MAX_IOVECS);
+        let mut total = 0usize;
+        let address = arena.array(count, |index| {
+            let (base, len) = self.bufs.window_mut(index);
+            total = total.saturating_add(len);
+            libc::iovec { iov_base: base.cast(), iov_len: len }
+        });
+        if total == 0 {
+            return Err(libc::EINVAL);
+        }
+        let offset = match self.place {
+            Place::File(offset) if offset != AT_POSITION && offset > i64::MAX as u64 => return Err(libc::EINVAL),
+            Place::File(offset) => offset,
+            Place::Stream => AT_POSITION,
+        };
+        Ok(Sqe::new(io_uring::opcode::Readv::CODE).fd(self.fd).addr(address).len(count as u32).offset(offset))
+    }
+
+    fn step(&mut self, cqe: Cqe) -> Next {
+        if cqe.result == -libc::EINTR {
+            return Next::Again;
+        }
+        self.done = cqe.result.max(0) as usize;
+        Next::Done(cqe)
+    }
+
+    fn complete(mut self, cqe: Cqe) -> Self::Output {
+        let refused = (0..self.bufs.buf_count().min(MAX_IOVECS)).all(|index| self.bufs.window_mut(index).1 == 0);
+        // SAFETY: the kernel (or salvage) has filled the buffers in order with so many bytes.
+        unsafe { self.bufs.set_filled(self.done) };
+        let result = match cqe.ok() {
+            Ok(count) => Ok(count as usize),
+            Err(_) if refused => Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "a vectored read into buffers without capacity: reserve some, or it could not tell the end",
+            )),
+            Err(error) => Err(error),
+        };
+        (result, self.bufs)
+    }
+
+    fn lane(&self) -> Lane {
+        match self.place {
+            Place::Stream => Lane::Receive,
+            Place::File(AT_POSITION) => Lane::PositionRead,
+            Place::File(_) => Lane::Free,
+        }
+    }
+
+    fn leave(&mut self, cqe: Cqe) -> Left {
+        let mut bytes = Vec::with_capacity(self.done);
+        for index in 0..self.bufs.buf_count().min(MAX_IOVECS) {
+            let (base, len) = self.bufs.window_mut(index);
+            let count = len.min(self.done - bytes.len());
+            // SAFETY: the kernel has filled the buffers in order with `done` bytes in all.
+            bytes.extend_from_slice(unsafe { std::slice::from_raw_parts(base, count) });
+        }
+        let then = match cqe.result {
+            0 => Some(Item::End),
+            result if result < 0 && !cqe.cancelled() => Some(Item::Error(-result)),
+            _ => None,
+        };
+        let consumed = bytes.len();
+        let bytes = (consumed > 0).then_some(Item::Bytes(bytes));
+        match self.place {
+            Place::Stream => Left::Received(bytes, then),
+            Place::File(_) => Left::Position { consumed, bytes, then },
+        }
+    }
+
+    fn take_salvaged(&mut self, salvage: &Salvage) -> Option<Cqe> {
+        let mut total = 0;
+        for index in 0..self.bufs.buf_count() {
+            let (base, len) = self.bufs.window_mut(index);
+            if len == 0 {
+                continue;
+            }
+            let cqe = salvage.take_bytes(len, false, &mut |bytes| {
+                // SAFETY: the window is ours to write, and `bytes` is at most as long and lies elsewhere.
+                unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), base, bytes.len()) };
+            });
+            match cqe {
+                Some(cqe) if total == 0 && cqe.result <= 0 => return Some(cqe),
+                Some(cqe) => total += cqe.result,
+                None => break,
+            }
+            if !salvage.has_bytes() {
+                break;
+            }
+        }
+        (total > 0).then_some(Cqe::of(total))
+    }
+}
+
+/// `IORING_OP_WRITEV` on files, `IORING_OP_SENDMSG` on sockets: `pwritev(2)`, `writev(2)`, `sendmsg(2)`.
+#[doc(alias = "IORING_OP_WRITEV")]
+#[doc(alias = "IORING_OP_SENDMSG")]
+#[derive(Debug)]
+pub struct Writev<V> {
+    fd: RawFd,
+    place: Place,
+    bufs: V,
+    done: usize,
+}
+
+impl<V: IoVecBuf> Writev<V> {
+    pub(crate) fn new(fd: RawFd, bufs: V, place: Place) -> Writev<V> {
+        Writev { fd, place, bufs, done: 0 }
+    }
+}
+
+impl<V> Sealed for Writev<V> {}
+
+// SAFETY: iovecs and message header are in the arena and read while the entry is taken; what they point to is inside the
+// buffers, which `IoVecBuf` promises to stay put while it is moved.
+unsafe impl<V: IoVecBuf> Op for Writev<V> {
+    type Output = BufResult<usize, V>;
+
+    fn prepare(&mut self, arena: &mut Arena) -> Result<Sqe, i32> {
+        let count = self.bufs.buf_count().min(MAX_IOVECS);
+        let address = arena.array(count, |index| {
+            let (base, len) = self.bufs.window(index);
+            libc::iovec { iov_base: base.cast_mut().cast(), iov_len: len }
+        });
+        match self.place {
+            Place::File(offset) if offset != AT_POSITION && offset > i64::MAX as u64 => Err(libc::EINVAL),
+            Place::File(offset) => {
+                Ok(Sqe::new(io_uring::opcode::Writev::CODE).fd(self.fd).addr(address).len(count as u32).offset(offset))
+            }
+            Place::Stream => {
+                // SAFETY: a message header is plain numbers and pointers, for which zero is valid.
+                let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+                message.msg_iov = address as *mut libc::iovec;
+                message.msg_iovlen = count as _;
+                let address = arena.store(message);
+                Ok(Sqe::new(io_uring::opcode::SendMsg::CODE)
+                    .fd(self.fd)
+                    .addr(address)
+                    .len(1)
+                    .op_flags(libc::MSG_NOSIGNAL as u32))
+            }
+        }
+    }
+
+    fn step(&mut self, cqe: Cqe) -> Next {
+        if cqe.result == -libc::EINTR {
+            return Next::Again;
+        }
+        self.done = cqe.result.max(0) as usize;
+        Next::Done(cqe)
+    }
+
+    fn complete(self, cqe: Cqe) -> Self::Output {
+        (cqe.ok().map(|count| count as usize), self.bufs)
+    }
+
+    fn lane(&self) -> Lane {
+        match self.place {
+            Place::Stream => Lane::Send,
+            Place::File(AT_POSITION) => Lane::PositionWrite,
+            Place::File(start) => {
+                let len: usize = (0..self.bufs.buf_count()).map(|index| self.bufs.window(index).1).sum();
+                Lane::WriteAt { start, end: start.saturating_add(len as u64) }
+            }
+        }
+    }
+
+    fn leave(&mut self, cqe: Cqe) -> Left {
+        if cqe.result < 0 && !cqe.cancelled() { Left::Fate(Err(-cqe.result)) } else { Left::Fate(Ok(self.done)) }
+    }
+}

@@ -1,0 +1,211 @@
+//! Writing from one buffer: `IORING_OP_WRITE`, and what it shares with sending.
+
+use std::io;
+use std::os::fd::RawFd;
+
+use super::read::{AT_POSITION, MAX_TRANSFER};
+use super::{Arena, Cqe, CutShort, Left, Next, Op, Sealed, Sqe};
+use crate::buf::{BufResult, IoBuf};
+use crate::salvage::Lane;
+
+/// A buffer that is being written out; `done` bytes were taken.
+#[derive(Debug)]
+pub(super) struct Drain<B> {
+    buf: B,
+    done: usize,
+    all: bool,
+    refused: Option<&'static str>,
+}
+
+impl<B: IoBuf> Drain<B> {
+    /// As much as the kernel takes at once.
+    #[inline]
+    pub(super) fn some(buf: B) -> Drain<B> {
+        Drain { buf, done: 0, all: false, refused: None }
+    }
+
+    /// Everything.
+    #[inline]
+    pub(super) fn all(buf: B) -> Drain<B> {
+        Drain { buf, done: 0, all: true, refused: None }
+    }
+
+    /// What is to be written next.
+    #[inline]
+    pub(super) fn window(&self) -> Result<(u64, u32), i32> {
+        if self.refused.is_some() {
+            return Err(libc::EINVAL);
+        }
+        let len = self.buf.buf_len() - self.done;
+        if len == 0 && self.all {
+            return Err(0);
+        }
+        // SAFETY: `done` is at most the buffer's length.
+        let address = unsafe { self.buf.buf_ptr().add(self.done) };
+        Ok((address as u64, len.min(MAX_TRANSFER) as u32))
+    }
+
+    #[inline]
+    pub(super) fn step(&mut self, cqe: Cqe) -> Next {
+        if cqe.result == -libc::EINTR {
+            return Next::Again;
+        }
+        if cqe.result > 0 {
+            self.done += cqe.result as usize;
+            debug_assert!(self.done <= self.buf.buf_len(), "the kernel took no more than there was");
+            if self.all && self.done < self.buf.buf_len() {
+                return Next::Again;
+            }
+        }
+        Next::Done(cqe)
+    }
+
+    #[inline]
+    pub(super) fn complete(self, cqe: Cqe) -> BufResult<usize, B> {
+        let result = if cqe.result < 0 {
+            Err(self.failure(-cqe.result))
+        } else if self.all && self.done < self.buf.buf_len() {
+            Err(io::Error::new(io::ErrorKind::WriteZero, "the kernel took nothing more of the buffer"))
+        } else {
+            Ok(self.done)
+        };
+        (result, self.buf)
+    }
+
+    #[cold]
+    fn failure(&self, errno: i32) -> io::Error {
+        match self.refused {
+            Some(reason) if errno == libc::EINVAL => io::Error::new(io::ErrorKind::InvalidInput, reason),
+            _ if matches!(errno, libc::ECANCELED | libc::ETIMEDOUT) => CutShort::error(errno, self.done),
+            _ => io::Error::from_raw_os_error(errno),
+        }
+    }
+
+    pub(super) fn done(&self) -> usize {
+        self.done
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.buf.buf_len()
+    }
+
+    /// What became of a write that was dropped.
+    pub(super) fn leave(&mut self, cqe: Cqe) -> Left {
+        if cqe.result < 0 && !cqe.cancelled() { Left::Fate(Err(-cqe.result)) } else { Left::Fate(Ok(self.done)) }
+    }
+}
+
+/// `IORING_OP_WRITE`: `pwrite(2)`, or `write(2)` at the file's position.
+#[doc(alias = "IORING_OP_WRITE")]
+#[derive(Debug)]
+pub struct Write<B> {
+    fd: RawFd,
+    offset: u64,
+    drain: Drain<B>,
+}
+
+impl<B: IoBuf> Write<B> {
+    pub(crate) fn at(fd: RawFd, buf: B, offset: u64) -> Write<B> {
+        Write::made(fd, Drain::some(buf), offset)
+    }
+
+    pub(crate) fn all_at(fd: RawFd, buf: B, offset: u64) -> All<Write<B>> {
+        All(Write::made(fd, Drain::all(buf), offset))
+    }
+
+    pub(crate) fn some(fd: RawFd, buf: B) -> Write<B> {
+        Write { fd, offset: AT_POSITION, drain: Drain::some(buf) }
+    }
+
+    pub(crate) fn all(fd: RawFd, buf: B) -> All<Write<B>> {
+        All(Write { fd, offset: AT_POSITION, drain: Drain::all(buf) })
+    }
+
+    fn made(fd: RawFd, mut drain: Drain<B>, offset: u64) -> Write<B> {
+        if offset > i64::MAX as u64 {
+            drain.refused = Some("an offset beyond 2^63 - 1, the largest that a file can have");
+        }
+        Write { fd, offset, drain }
+    }
+}
+
+impl<B> Sealed for Write<B> {}
+
+// SAFETY: the only address is inside the buffer, which `IoBuf` promises to stay put while it is moved.
+unsafe impl<B: IoBuf> Op for Write<B> {
+    type Output = BufResult<usize, B>;
+
+    #[inline]
+    fn prepare(&mut self, _arena: &mut Arena) -> Result<Sqe, i32> {
+        let (address, len) = self.drain.window()?;
+        let offset = if self.offset == AT_POSITION { AT_POSITION } else { self.offset + self.drain.done as u64 };
+        Ok(Sqe::new(io_uring::opcode::Write::CODE).fd(self.fd).addr(address).len(len).offset(offset))
+    }
+
+    #[inline]
+    fn step(&mut self, cqe: Cqe) -> Next {
+        self.drain.step(cqe)
+    }
+
+    #[inline]
+    fn complete(self, cqe: Cqe) -> Self::Output {
+        self.drain.complete(cqe)
+    }
+
+    #[inline]
+    fn lane(&self) -> Lane {
+        if self.offset == AT_POSITION {
+            Lane::PositionWrite
+        } else {
+            Lane::WriteAt { start: self.offset, end: self.offset.saturating_add(self.drain.len() as u64) }
+        }
+    }
+
+    fn leave(&mut self, cqe: Cqe) -> Left {
+        self.drain.leave(cqe)
+    }
+
+    fn progress(&self) -> usize {
+        self.drain.done()
+    }
+}
+
+/// An operation that moves everything, whose output therefore needs no count.
+#[derive(Debug)]
+pub struct All<O>(pub(super) O);
+
+impl<O> Sealed for All<O> {}
+
+// SAFETY: everything is the inner operation's.
+unsafe impl<B, O: Op<Output = BufResult<usize, B>>> Op for All<O> {
+    type Output = BufResult<(), B>;
+
+    #[inline]
+    fn prepare(&mut self, arena: &mut Arena) -> Result<Sqe, i32> {
+        self.0.prepare(arena)
+    }
+
+    #[inline]
+    fn step(&mut self, cqe: Cqe) -> Next {
+        self.0.step(cqe)
+    }
+
+    #[inline]
+    fn complete(self, cqe: Cqe) -> Self::Output {
+        let (result, buf) = self.0.complete(cqe);
+        (result.map(drop), buf)
+    }
+
+    #[inline]
+    fn lane(&self) -> Lane {
+        self.0.lane()
+    }
+
+    fn leave(&mut self, cqe: Cqe) -> Left {
+        self.0.leave(cqe)
+    }
+
+    fn progress(&self) -> usize {
+        self.0.progress()
+    }
+}

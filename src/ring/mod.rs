@@ -1,0 +1,128 @@
+//! L0: the ring itself. Set-up, the staged submissions, entering the kernel, harvesting completions. It knows
+//! neither futures nor slots.
+//!
+//! # Why entries are staged
+//!
+//! An operation may be dropped before its entry was handed to the kernel; then the entry must vanish, because
+//! the buffer and perhaps the descriptor that it names are gone. Entries are therefore kept in memory of our
+//! own (`staged`), where each can be found by its position and made void, and are copied into the shared queue
+//! only right before the kernel is entered. An entry that has been copied there counts as submitted, even if the
+//! kernel was too busy to take it: it stays in the queue, in order, and goes with the next enter.
+//!
+//! # The seam
+//!
+//! Everything that the loop asks of the kernel goes through [`Ring`], a closed enum: the real ring, and in tests
+//! one that misbehaves from a seed (`fault`). A software ring for places where io_uring is denied fits here too.
+#![allow(unsafe_code)]
+
+mod arena;
+mod diagnose;
+#[cfg(test)]
+pub(crate) mod fault;
+mod sqe;
+mod uring;
+
+use std::io;
+use std::os::fd::RawFd;
+
+pub use arena::Arena;
+pub(crate) use diagnose::explain;
+pub(crate) use sqe::{ASYNC, HARDLINK, LINK, SKIP_SUCCESS};
+pub use sqe::{Cqe, Sqe};
+pub(crate) use uring::Uring;
+
+/// How large a ring is made.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Config {
+    pub sq_entries: u32,
+    pub cq_entries: u32,
+}
+
+/// How long an enter may wait for a completion.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wait {
+    /// Not at all: submit, and let the kernel do the work that it has deferred.
+    No,
+    /// Until one completion is there.
+    Completion,
+    /// Until one completion is there, or this many nanoseconds have passed.
+    AtMostNs(u64),
+}
+
+/// What an enter did with the staged entries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Entered {
+    /// All that was staged has been handed over and taken.
+    All,
+    /// The kernel took some only, or none: harvest, then enter again.
+    Pressed,
+}
+
+/// The kernel's side of the loop.
+pub(crate) enum Ring {
+    Uring(Uring),
+    #[cfg(test)]
+    Faulty(Box<fault::Faulty>),
+}
+
+macro_rules! either {
+    ($self:ident, $ring:ident => $call:expr) => {
+        match $self {
+            Ring::Uring($ring) => $call,
+            #[cfg(test)]
+            Ring::Faulty($ring) => $call,
+        }
+    };
+}
+
+impl Ring {
+    pub(crate) fn new(config: Config) -> io::Result<Ring> {
+        Uring::new(config).map(Ring::Uring)
+    }
+
+    /// Stages an entry and gives its position, by which it can be found until it is handed to the kernel.
+    #[inline]
+    pub(crate) fn push(&mut self, sqe: Sqe) -> u32 {
+        either!(self, ring => ring.push(sqe))
+    }
+
+    /// Whether as many entries are staged as the queue holds, so that the kernel should be entered.
+    #[inline]
+    pub(crate) fn is_full(&self) -> bool {
+        either!(self, ring => ring.is_full())
+    }
+
+    /// The entry at a position, if it was not handed to the kernel yet and is the one with that `user_data`.
+    pub(crate) fn staged_mut(&mut self, position: u32, user_data: u64) -> Option<&mut Sqe> {
+        either!(self, ring => ring.staged_mut(position, user_data))
+    }
+
+    /// Whether an enter is due even if there is nothing to wait for: entries to hand over, deferred work of the
+    /// kernel, or completions that did not fit.
+    #[inline]
+    pub(crate) fn needs_enter(&mut self) -> bool {
+        either!(self, ring => ring.needs_enter())
+    }
+
+    /// How many entries have not been taken by the kernel.
+    pub(crate) fn unsubmitted(&mut self) -> usize {
+        either!(self, ring => ring.unsubmitted())
+    }
+
+    /// Hands the staged entries over and waits as told. Interruptions and time-outs are no errors.
+    #[inline]
+    pub(crate) fn enter(&mut self, wait: Wait) -> io::Result<Entered> {
+        either!(self, ring => ring.enter(wait))
+    }
+
+    /// Hands each completion that is there to `each` and frees its place.
+    #[inline]
+    pub(crate) fn harvest(&mut self, each: impl FnMut(Cqe)) -> usize {
+        either!(self, ring => ring.harvest(each))
+    }
+
+    /// The ring's own descriptor.
+    pub(crate) fn fd(&self) -> RawFd {
+        either!(self, ring => ring.fd())
+    }
+}

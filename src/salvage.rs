@@ -1,0 +1,476 @@
+//! L1: what an I/O object keeps of operations whose futures were dropped, so that nothing is lost.
+//!
+//! An object makes this cell the first time that one of its operations is dropped while the kernel has it (and
+//! listeners with their first accept); an object without one pays a load per operation. It is shared by clones of the
+//! object and by the orphans themselves, and it is thread-safe, because objects move between loops.
+//!
+//! * **Receives** (`Lane::Receive`, `Lane::Accept`): an orphan leaves whatever it brought, errors and the end of the
+//!   stream too (after a reset the first receive gives `ECONNRESET` and the second 0: dropping the first would turn a
+//!   reset into a clean end). The next receive takes from here before it asks the kernel, and waits while an orphan is
+//!   out: only so does order hold. By waiting it *adopts* the orphan, which then is not cancelled.
+//! * **Writes** (`Lane::Send`, `Lane::WriteAt`): an orphan may be taken in part. The next write waits until its fate is
+//!   known, at offsets only where the ranges overlap, and the fate can be asked for.
+//! * **Settling** (`Lane::Settle`): sync, `set_len`, shutdown wait for all orphaned writes.
+//! * **Position** (`Lane::PositionRead`, `Lane::PositionWrite`): an open file has one position, so one such operation is
+//!   in flight per open file, clones included. What a dropped read consumed is given back by moving the position.
+
+use std::collections::VecDeque;
+use std::os::fd::{OwnedFd, RawFd};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
+
+use slab::Slab;
+
+use crate::ring::Cqe;
+use crate::slot::Key;
+use crate::sys;
+
+/// How an operation stands to others on the same object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lane {
+    /// Not at all.
+    Free,
+    Receive,
+    Accept,
+    Send,
+    WriteAt { start: u64, end: u64 },
+    Settle,
+    PositionRead,
+    PositionWrite,
+}
+
+impl Lane {
+    /// Whether a dropped one leaves something for, or must be waited for by, what comes after.
+    pub(crate) fn leaves_traces(self) -> bool {
+        !matches!(self, Lane::Free | Lane::Settle)
+    }
+
+    pub(crate) fn receives(self) -> bool {
+        matches!(self, Lane::Receive | Lane::Accept | Lane::PositionRead)
+    }
+}
+
+/// What an operation may do now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Gate {
+    /// Go to the kernel.
+    Go,
+    /// There is something here to take.
+    Take,
+    /// Wait; the waker is registered.
+    Wait,
+    /// An orphan went down with its loop: what it did is not known.
+    Lost,
+}
+
+/// What an orphan brought.
+#[derive(Debug)]
+pub enum Item {
+    Bytes(Vec<u8>),
+    End,
+    Connection(OwnedFd),
+    Error(i32),
+}
+
+#[derive(Debug)]
+struct OutThere {
+    loop_id: u64,
+    key: Key,
+    lane: Lane,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    items: VecDeque<Item>,
+    /// How much of a first `Bytes` has been taken.
+    taken: usize,
+    orphans: Vec<OutThere>,
+    waiters: Slab<Waker>,
+    /// Those among the waiters that want what an orphan brings.
+    adopters: usize,
+    /// The fate of the last dropped write: bytes taken, or an `errno`.
+    fate: Option<Result<usize, i32>>,
+    /// Open descriptors of this object, which share one position.
+    descriptors: Vec<RawFd>,
+    position_busy: bool,
+    lost: bool,
+    visits: Vec<u64>,
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub struct Salvage {
+    /// Whether operations have to look inside. Changed under the lock only.
+    active: AtomicBool,
+    inner: Mutex<Inner>,
+}
+
+/// A place among the waiters.
+#[derive(Debug)]
+pub(crate) struct Ticket {
+    index: usize,
+    adopts: bool,
+}
+
+impl Inner {
+    fn must_look(&self) -> bool {
+        !self.items.is_empty() || !self.orphans.is_empty() || self.descriptors.len() > 1 || self.lost || self.position_busy
+    }
+
+    fn writes_out(&self) -> bool {
+        self.orphans.iter().any(|orphan| !orphan.lane.receives())
+    }
+
+    fn receives_out(&self) -> bool {
+        self.orphans.iter().any(|orphan| orphan.lane.receives())
+    }
+
+    fn gate(&self, lane: Lane) -> Gate {
+        if self.lost {
+            return Gate::Lost;
+        }
+        let wait = match lane {
+            Lane::Free => false,
+            Lane::Receive | Lane::Accept | Lane::PositionRead if !self.items.is_empty() => return Gate::Take,
+            Lane::Receive => self.receives_out(),
+            // Accepts run beside each other; an orphan's connection wakes them.
+            Lane::Accept => false,
+            Lane::Send | Lane::Settle => self.writes_out(),
+            Lane::WriteAt { start, end } => self.orphans.iter().any(|orphan| match orphan.lane {
+                Lane::WriteAt { start: other_start, end: other_end } => start < other_end && other_start < end,
+                other => !other.receives(),
+            }),
+            Lane::PositionRead | Lane::PositionWrite => !self.orphans.is_empty() || self.position_busy,
+        };
+        if wait { Gate::Wait } else { Gate::Go }
+    }
+
+    /// Puts a waker among the waiters. Gives the one that it replaces, if its owner has a place already.
+    fn enqueue(&mut self, adopts: bool, ticket: &mut Option<Ticket>, waker: &Waker) -> Option<Waker> {
+        let waker = waker.clone();
+        match ticket {
+            Some(ticket) => Some(std::mem::replace(&mut self.waiters[ticket.index], waker)),
+            None => {
+                let index = self.waiters.insert(waker);
+                self.adopters += usize::from(adopts);
+                *ticket = Some(Ticket { index, adopts });
+                None
+            }
+        }
+    }
+
+    /// An orphan is none any more; one that held the position gives it back.
+    fn strike_off(&mut self, loop_id: u64, key: Key) {
+        let Some(index) = self.orphans.iter().position(|orphan| (orphan.loop_id, orphan.key) == (loop_id, key)) else {
+            return;
+        };
+        let lane = self.orphans.remove(index).lane;
+        if matches!(lane, Lane::PositionRead | Lane::PositionWrite) {
+            self.position_busy = false;
+        }
+    }
+
+    fn dequeue(&mut self, ticket: &mut Option<Ticket>) -> Option<Waker> {
+        let ticket = ticket.take()?;
+        self.adopters -= usize::from(ticket.adopts);
+        Some(self.waiters.remove(ticket.index))
+    }
+}
+
+impl Salvage {
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        // No user code runs under the lock, so a panic cannot leave it half-changed.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether an operation has to ask at the gate.
+    #[inline]
+    pub(crate) fn is_active(&self) -> bool {
+        self.active.load(Ordering::Acquire)
+    }
+
+    fn update(&self, inner: &Inner) {
+        self.active.store(inner.must_look(), Ordering::Release);
+    }
+
+    /// Gives up the lock and wakes everybody who waits; each looks again for itself.
+    fn release_and_wake(&self, mut inner: MutexGuard<'_, Inner>) {
+        self.update(&inner);
+        let wakers: Vec<Waker> = inner.waiters.iter_mut().map(|(_, waker)| waker.clone()).collect();
+        drop(inner);
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    /// Asks whether an operation may go, take or must wait.
+    pub(crate) fn ask(&self, lane: Lane, ticket: &mut Option<Ticket>, waker: &Waker) -> Gate {
+        // A waker that is let go of is dropped after the lock: it may belong to another executor and run anything.
+        let _old;
+        let mut inner = self.lock();
+        let gate = inner.gate(lane);
+        if gate == Gate::Wait {
+            _old = inner.enqueue(lane.receives(), ticket, waker);
+        } else {
+            _old = inner.dequeue(ticket);
+            let many = inner.descriptors.len() > 1;
+            if gate == Gate::Go && many && matches!(lane, Lane::PositionRead | Lane::PositionWrite) {
+                inner.position_busy = true;
+                self.update(&inner);
+            }
+        }
+        gate
+    }
+
+    /// Has the waker woken when an orphan brings something, while its own operation is with the kernel.
+    pub(crate) fn listen(&self, ticket: &mut Option<Ticket>, waker: &Waker) {
+        let old = self.lock().enqueue(false, ticket, waker);
+        drop(old);
+    }
+
+    /// A waiter goes without having got anything. Gives the receives that nobody waits for any more, to be cancelled.
+    pub(crate) fn leave(&self, ticket: &mut Option<Ticket>) -> Vec<(u64, Key)> {
+        let _old;
+        let mut inner = self.lock();
+        let adopted = ticket.as_ref().is_some_and(|ticket| ticket.adopts);
+        _old = inner.dequeue(ticket);
+        if !adopted || inner.adopters > 0 {
+            return Vec::new();
+        }
+        inner.orphans.iter().filter(|o| o.lane.receives()).map(|o| (o.loop_id, o.key)).collect()
+    }
+
+    /// A position operation has ended.
+    pub(crate) fn free_position(&self) {
+        let mut inner = self.lock();
+        if inner.position_busy {
+            inner.position_busy = false;
+            self.release_and_wake(inner);
+        }
+    }
+
+    /// An operation was dropped while the kernel has it.
+    pub(crate) fn orphaned(&self, loop_id: u64, key: Key, lane: Lane) {
+        let mut inner = self.lock();
+        inner.orphans.push(OutThere { loop_id, key, lane });
+        self.update(&inner);
+    }
+
+    /// Whether an orphaned receive is waited for by the next one.
+    pub(crate) fn is_adopted(&self) -> bool {
+        self.lock().adopters > 0
+    }
+
+    /// An orphan has ended and left this.
+    pub(crate) fn settle(&self, loop_id: u64, key: Key, items: [Option<Item>; 2]) {
+        let mut inner = self.lock();
+        inner.strike_off(loop_id, key);
+        inner.items.extend(items.into_iter().flatten());
+        self.release_and_wake(inner);
+    }
+
+    /// An orphaned write has ended.
+    pub(crate) fn settle_write(&self, loop_id: u64, key: Key, fate: Result<usize, i32>) {
+        let mut inner = self.lock();
+        inner.fate = Some(fate);
+        drop(inner);
+        self.settle(loop_id, key, [None, None]);
+    }
+
+    /// An orphaned read at the position of a file has ended: moves the position back by what it consumed. Where that
+    /// cannot be done (a pipe, a terminal), the bytes stay here.
+    pub(crate) fn settle_position(&self, loop_id: u64, key: Key, consumed: usize, items: [Option<Item>; 2]) {
+        let mut inner = self.lock();
+        // Under the lock, so that the descriptor is open: `remove_descriptor` comes before its close.
+        let undone = consumed > 0
+            && inner.descriptors.first().is_some_and(|&fd| sys::seek(fd, -(consumed as i64), libc::SEEK_CUR).is_ok());
+        inner.strike_off(loop_id, key);
+        // At the end of a file the next read meets the end again; a terminal's end comes once.
+        let seekable = undone || (consumed == 0 && inner.descriptors.first().is_some_and(|&fd| sys::seek(fd, 0, libc::SEEK_CUR).is_ok()));
+        if !seekable {
+            inner.items.extend(items.into_iter().flatten());
+        }
+        self.release_and_wake(inner);
+    }
+
+    /// An orphan went down with its loop.
+    pub(crate) fn lose(&self) {
+        let mut inner = self.lock();
+        inner.lost = true;
+        self.release_and_wake(inner);
+    }
+
+    /// Leaves something that was received, behind what is already here.
+    pub(crate) fn deposit(&self, item: Item) {
+        let mut inner = self.lock();
+        inner.items.push_back(item);
+        self.release_and_wake(inner);
+    }
+
+    /// Takes bytes, or the end or error that an orphan met: at most `capacity` bytes go into `sink`, and the CQE is what
+    /// the kernel would have given for them. With `peek` they stay.
+    pub(crate) fn take_bytes(&self, capacity: usize, peek: bool, sink: &mut dyn FnMut(&[u8])) -> Option<Cqe> {
+        let mut inner = self.lock();
+        let taken = inner.taken;
+        let (cqe, taken_now, left) = match inner.items.front()? {
+            Item::Bytes(bytes) => {
+                let rest = &bytes[taken..];
+                let count = rest.len().min(capacity);
+                sink(&rest[..count]);
+                (Cqe::of(count as i32), count, rest.len() - count)
+            }
+            Item::End => (Cqe::of(0), 0, 0),
+            Item::Error(errno) => (Cqe::of(-errno), 0, 0),
+            Item::Connection(_) => return None,
+        };
+        if !peek && left > 0 {
+            inner.taken += taken_now;
+            return Some(cqe);
+        }
+        if !peek {
+            inner.items.pop_front();
+            inner.taken = 0;
+            self.update(&inner);
+        }
+        Some(cqe)
+    }
+
+    /// Takes a connection, or the error that an orphaned accept met.
+    pub(crate) fn take_connection(&self) -> Option<Result<OwnedFd, i32>> {
+        let mut inner = self.lock();
+        let item = match inner.items.front()? {
+            Item::Connection(_) | Item::Error(_) => inner.items.pop_front(),
+            Item::Bytes(_) | Item::End => None,
+        };
+        self.update(&inner);
+        match item? {
+            Item::Connection(fd) => Some(Ok(fd)),
+            Item::Error(errno) => Some(Err(errno)),
+            Item::Bytes(_) | Item::End => unreachable!("matched above"),
+        }
+    }
+
+    pub(crate) fn has_items(&self) -> bool {
+        self.is_active() && !self.lock().items.is_empty()
+    }
+
+    /// Whether the next thing to take is bytes.
+    pub(crate) fn has_bytes(&self) -> bool {
+        matches!(self.lock().items.front(), Some(Item::Bytes(_)))
+    }
+
+    pub(crate) fn has_orphans(&self) -> bool {
+        self.is_active() && !self.lock().orphans.is_empty()
+    }
+
+    /// The fate of the last dropped write, once.
+    pub(crate) fn take_fate(&self) -> Option<Result<usize, i32>> {
+        self.lock().fate.take()
+    }
+
+    /// What is out there, to be cancelled when the object goes.
+    pub(crate) fn orphans(&self) -> Vec<(u64, Key)> {
+        self.lock().orphans.iter().map(|orphan| (orphan.loop_id, orphan.key)).collect()
+    }
+
+    pub(crate) fn add_descriptor(&self, fd: RawFd) {
+        let mut inner = self.lock();
+        inner.descriptors.push(fd);
+        self.update(&inner);
+    }
+
+    /// The descriptor is about to be closed or given away: nobody may use it from here any more. Tells whether it was
+    /// the last one.
+    pub(crate) fn remove_descriptor(&self, fd: RawFd) -> bool {
+        let mut inner = self.lock();
+        inner.descriptors.retain(|&other| other != fd);
+        self.update(&inner);
+        inner.descriptors.is_empty()
+    }
+
+    /// Notes that a loop has used the object. Gives all loops that have.
+    pub(crate) fn visit(&self, loop_id: u64) {
+        let mut inner = self.lock();
+        if !inner.visits.contains(&loop_id) {
+            inner.visits.push(loop_id);
+        }
+    }
+
+    pub(crate) fn visits(&self) -> Vec<u64> {
+        self.lock().visits.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(index: u32) -> Key {
+        Key { index, generation: 1 }
+    }
+
+    fn ask(cell: &Salvage, lane: Lane) -> Gate {
+        let mut ticket = None;
+        let gate = cell.ask(lane, &mut ticket, Waker::noop());
+        cell.leave(&mut ticket);
+        gate
+    }
+
+    fn take(cell: &Salvage, capacity: usize) -> (Option<i32>, Vec<u8>) {
+        let mut out = Vec::new();
+        let cqe = cell.take_bytes(capacity, false, &mut |bytes| out.extend_from_slice(bytes));
+        (cqe.map(|cqe| cqe.result), out)
+    }
+
+    #[test]
+    fn what_orphans_bring_comes_out_in_order_with_errors_and_the_end() {
+        let cell = Salvage::default();
+        assert!(!cell.is_active());
+        cell.orphaned(1, key(0), Lane::Receive);
+        assert_eq!(ask(&cell, Lane::Receive), Gate::Wait);
+        cell.settle(1, key(0), [Some(Item::Bytes(b"hello".to_vec())), None]);
+        cell.deposit(Item::Error(libc::ECONNRESET));
+        cell.deposit(Item::End);
+        assert_eq!(ask(&cell, Lane::Receive), Gate::Take);
+        assert_eq!(take(&cell, 3), (Some(3), b"hel".to_vec()));
+        assert_eq!(take(&cell, 9), (Some(2), b"lo".to_vec()));
+        assert_eq!(take(&cell, 9), (Some(-libc::ECONNRESET), vec![]));
+        assert_eq!(take(&cell, 9), (Some(0), vec![]));
+        assert_eq!(take(&cell, 9), (None, vec![]));
+        assert!(!cell.is_active());
+        assert_eq!(ask(&cell, Lane::Receive), Gate::Go);
+    }
+
+    #[test]
+    fn writes_wait_for_overlapping_orphans_only() {
+        let cell = Salvage::default();
+        cell.orphaned(1, key(0), Lane::WriteAt { start: 100, end: 200 });
+        assert_eq!(ask(&cell, Lane::WriteAt { start: 0, end: 100 }), Gate::Go);
+        assert_eq!(ask(&cell, Lane::WriteAt { start: 200, end: 300 }), Gate::Go);
+        assert_eq!(ask(&cell, Lane::WriteAt { start: 199, end: 300 }), Gate::Wait);
+        assert_eq!(ask(&cell, Lane::Settle), Gate::Wait);
+        assert_eq!(ask(&cell, Lane::Receive), Gate::Go);
+        cell.settle_write(1, key(0), Ok(7));
+        assert_eq!(ask(&cell, Lane::Settle), Gate::Go);
+        assert_eq!(cell.take_fate(), Some(Ok(7)));
+        assert_eq!(cell.take_fate(), None);
+    }
+
+    #[test]
+    fn a_reader_that_waits_adopts_and_one_that_leaves_gives_the_orphan_up() {
+        let cell = Salvage::default();
+        cell.orphaned(1, key(0), Lane::Receive);
+        let mut ticket = None;
+        assert_eq!(cell.ask(Lane::Receive, &mut ticket, Waker::noop()), Gate::Wait);
+        assert!(cell.is_adopted());
+        assert_eq!(cell.leave(&mut ticket), vec![(1, key(0))]);
+        assert!(!cell.is_adopted());
+    }
+
+    #[test]
+    fn a_lost_orphan_is_an_error_and_not_a_hang() {
+        let cell = Salvage::default();
+        cell.orphaned(1, key(0), Lane::Receive);
+        cell.lose();
+        assert_eq!(ask(&cell, Lane::Receive), Gate::Lost);
+    }
+}

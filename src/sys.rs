@@ -1,0 +1,172 @@
+//! The few system calls that the loop makes itself: everything about `io_uring_enter(2)` and
+//! `io_uring_register(2)` that the `io-uring` crate does not offer in the form needed here, and the
+//! non-blocking calls around a descriptor. Each is a thin, safe function; nothing here blocks unless it
+//! says so.
+#![allow(unsafe_code)]
+
+use std::io;
+use std::mem;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+
+pub(crate) const ENTER_GETEVENTS: u32 = 1 << 0;
+pub(crate) const ENTER_EXT_ARG: u32 = 1 << 3;
+pub(crate) const ENTER_REGISTERED_RING: u32 = 1 << 4;
+pub(crate) const ENTER_NO_IOWAIT: u32 = 1 << 7;
+
+const REGISTER_RING_FDS: libc::c_uint = 20;
+const UNREGISTER_RING_FDS: libc::c_uint = 21;
+
+/// `struct io_uring_getevents_arg` of `linux/io_uring.h`.
+#[repr(C)]
+#[derive(Default)]
+struct GeteventsArg {
+    sigmask: u64,
+    sigmask_size: u32,
+    min_wait_usec: u32,
+    timespec: u64,
+}
+
+/// `struct __kernel_timespec`.
+#[repr(C)]
+struct KernelTimespec {
+    seconds: i64,
+    nanoseconds: i64,
+}
+
+/// `struct io_uring_rsrc_update`.
+#[repr(C)]
+struct RsrcUpdate {
+    offset: u32,
+    resv: u32,
+    data: u64,
+}
+
+/// Turns the -1 of a system call into the thread's `errno`.
+pub(crate) fn check(result: libc::c_int) -> io::Result<libc::c_int> {
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
+}
+
+/// `io_uring_enter(2)`: submits `to_submit` entries, waits for `min_complete` completions, at most
+/// `timeout_ns` if given. `fd` is the registered index if `flags` says so.
+pub(crate) fn enter(fd: RawFd, to_submit: u32, min_complete: u32, flags: u32, timeout_ns: Option<u64>) -> io::Result<u32> {
+    let timespec;
+    let argument;
+    let (pointer, size, flags) = match timeout_ns {
+        None => (std::ptr::null(), 0, flags),
+        Some(ns) => {
+            timespec = KernelTimespec { seconds: (ns / 1_000_000_000) as i64, nanoseconds: (ns % 1_000_000_000) as i64 };
+            argument = GeteventsArg { timespec: &raw const timespec as u64, ..Default::default() };
+            (&raw const argument, mem::size_of::<GeteventsArg>(), flags | ENTER_EXT_ARG)
+        }
+    };
+    // SAFETY: the argument and the timespec that it points to live on this stack frame until the call returns,
+    // and the size passed is theirs. What the submitted entries point to is the ring's invariant (see `ring`).
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_io_uring_enter,
+            fd as libc::c_long,
+            to_submit as libc::c_long,
+            min_complete as libc::c_long,
+            flags as libc::c_long,
+            pointer,
+            size,
+        )
+    };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result as u32) }
+}
+
+/// Registers a ring's descriptor with this thread (`IORING_REGISTER_RING_FDS`), so that entering need not look it up.
+/// Gives the index to enter with.
+pub(crate) fn register_ring_fd(ring: RawFd) -> io::Result<RawFd> {
+    let mut update = RsrcUpdate { offset: u32::MAX, resv: 0, data: ring as u64 };
+    // SAFETY: one update structure is passed, it lives over the call, and the kernel writes its offset back.
+    let result = unsafe {
+        libc::syscall(libc::SYS_io_uring_register, ring as libc::c_long, REGISTER_RING_FDS as libc::c_long, &raw mut update, 1)
+    };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(update.offset as RawFd) }
+}
+
+/// Undoes [`register_ring_fd`]; must run on the thread that registered (the 17th forgotten one is `EBUSY`).
+pub(crate) fn unregister_ring_fd(ring: RawFd, index: RawFd) {
+    let update = RsrcUpdate { offset: index as u32, resv: 0, data: 0 };
+    // SAFETY: one update structure is passed that lives over the call. A failure leaves the registration, which
+    // costs an index and nothing else.
+    unsafe {
+        libc::syscall(libc::SYS_io_uring_register, ring as libc::c_long, UNREGISTER_RING_FDS as libc::c_long, &raw const update, 1);
+    }
+}
+
+/// `close(2)` of a number that this process owns and that nobody uses any more.
+pub(crate) fn close(fd: RawFd) -> io::Result<()> {
+    // SAFETY: the caller hands over ownership of the number; closing touches no memory.
+    check(unsafe { libc::close(fd) }).map(drop)
+}
+
+/// Takes a number that the kernel just handed out into ownership.
+pub(crate) fn own(fd: RawFd) -> OwnedFd {
+    assert!(fd >= 0, "a descriptor is never negative");
+    // SAFETY: called only with numbers that a CQE or a system call has just given to this process, once each.
+    unsafe { OwnedFd::from_raw_fd(fd) }
+}
+
+/// `fcntl(F_DUPFD_CLOEXEC)`.
+pub(crate) fn duplicate(fd: RawFd) -> io::Result<OwnedFd> {
+    // SAFETY: no memory is passed; a bad number gives EBADF.
+    check(unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, 0) }).map(own)
+}
+
+/// `lseek(2)`. Does not block on the descriptors that it is used for: it only moves the position.
+pub(crate) fn seek(fd: RawFd, offset: i64, whence: libc::c_int) -> io::Result<u64> {
+    // SAFETY: no memory is passed; a bad number gives EBADF.
+    let result = unsafe { libc::lseek64(fd, offset, whence) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result as u64) }
+}
+
+/// The soft limit of a resource, `getrlimit(2)`.
+pub(crate) fn limit(resource: libc::__rlimit_resource_t) -> u64 {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the structure lives over the call and has the size that the call writes.
+    unsafe { libc::getrlimit(resource, &raw mut limit) };
+    limit.rlim_cur
+}
+
+/// The running kernel's release, as in `uname -r`.
+pub(crate) fn kernel_release() -> String {
+    // SAFETY: utsname is plain bytes, for which zero is a valid value.
+    let mut name: libc::utsname = unsafe { mem::zeroed() };
+    // SAFETY: the structure lives over the call.
+    unsafe { libc::uname(&raw mut name) };
+    let bytes = name.release.map(|c| c as u8);
+    let end = bytes.iter().position(|&b| b == 0).unwrap_or(bytes.len());
+    String::from_utf8_lossy(&bytes[..end]).into_owned()
+}
+
+/// `eventfd(2)`, non-blocking and closed on exec.
+pub(crate) fn eventfd() -> io::Result<OwnedFd> {
+    // SAFETY: no memory is passed.
+    check(unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) }).map(own)
+}
+
+/// Adds one to an eventfd. It cannot block (the descriptor is non-blocking) and a full counter is readable anyway.
+pub(crate) fn eventfd_signal(fd: &OwnedFd) {
+    let one = 1u64;
+    // SAFETY: eight bytes of a live variable are written.
+    unsafe { libc::write(fd.as_raw_fd(), (&raw const one).cast(), 8) };
+}
+
+/// `setsockopt(2)` with a plain value.
+pub(crate) fn set_option<T: Copy>(fd: RawFd, level: libc::c_int, name: libc::c_int, value: T) -> io::Result<()> {
+    let size = mem::size_of::<T>() as libc::socklen_t;
+    // SAFETY: the value lives over the call and its size is passed.
+    check(unsafe { libc::setsockopt(fd, level, name, (&raw const value).cast(), size) }).map(drop)
+}
+
+/// `getsockopt(2)` into a plain value, which must be valid for any bytes.
+pub(crate) fn option<T: Copy + Default>(fd: RawFd, level: libc::c_int, name: libc::c_int) -> io::Result<T> {
+    let mut value = T::default();
+    let mut size = mem::size_of::<T>() as libc::socklen_t;
+    // SAFETY: the value lives over the call and the kernel writes at most `size` bytes into it. The callers use
+    // integers and `Linger`, for which all bytes are valid.
+    check(unsafe { libc::getsockopt(fd, level, name, (&raw mut value).cast(), &raw mut size) })?;
+    Ok(value)
+}

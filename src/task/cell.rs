@@ -1,0 +1,295 @@
+//! The one allocation of a task, and what is done to it without knowing the future's type.
+
+use std::any::Any;
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::ptr::{self, NonNull};
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use super::error::{JoinError, drop_payload, quietly};
+use super::scheduler::Scheduler;
+use super::state::State;
+use crate::inbox::sync::UnsafeCell;
+
+/// What a join handle gets.
+pub(super) type JoinResult<T> = Result<T, JoinError>;
+
+/// A task that is not in its loop's set of live tasks has this for a slot.
+pub(super) const NO_SLOT: usize = usize::MAX;
+
+/// The part of a task whose type is known.
+pub(super) struct Header {
+    pub(super) state: State,
+    vtable: &'static Vtable,
+    /// Where the task is queued. `None` for tasks that never are: blocking jobs, and those that
+    /// were refused.
+    pub(super) scheduler: Option<Arc<Scheduler>>,
+    /// Whom to wake on completion. Whose it is, `JOIN_WAKER` tells.
+    pub(super) join_waker: UnsafeCell<Option<Waker>>,
+    /// The link of the remote stack. It belongs to whoever set `SCHEDULED`, until the push; then to
+    /// the stack, until the loop takes that apart.
+    pub(super) next: UnsafeCell<*mut Header>,
+    /// The key in the loop's set of live tasks. The loop's thread only.
+    pub(super) slot: UnsafeCell<usize>,
+}
+
+/// What depends on the type of the future. The functions take the header of a `Cell<F>` for the
+/// `F` they were made for.
+struct Vtable {
+    poll: unsafe fn(NonNull<Header>, &mut Context<'_>) -> bool,
+    cancel: unsafe fn(NonNull<Header>),
+    take_output: unsafe fn(NonNull<Header>, NonNull<()>),
+    drop_output: unsafe fn(NonNull<Header>),
+    free: unsafe fn(NonNull<Header>),
+}
+
+/// A task. The header comes first, so that a pointer to it is a pointer to the whole.
+#[repr(C)]
+pub(super) struct Cell<F: Future> {
+    header: Header,
+    stage: UnsafeCell<Stage<F>>,
+}
+
+/// The future, then its output in the same place. Whose it is, the state word tells.
+enum Stage<F: Future> {
+    Future(F),
+    Output(JoinResult<F::Output>),
+    /// Taken by the handle, or dropped.
+    Empty,
+}
+
+impl<F: Future> Cell<F> {
+    const VTABLE: &'static Vtable = &Vtable {
+        poll: poll::<F>,
+        cancel: cancel::<F>,
+        take_output: take_output::<F>,
+        drop_output: drop_output::<F>,
+        free: free::<F>,
+    };
+
+    fn allocate(
+        state: State,
+        scheduler: Option<Arc<Scheduler>>,
+        stage: Stage<F>,
+    ) -> NonNull<Header> {
+        let cell = Box::new(Cell {
+            header: Header {
+                state,
+                vtable: Self::VTABLE,
+                scheduler,
+                join_waker: UnsafeCell::new(None),
+                next: UnsafeCell::new(ptr::null_mut()),
+                slot: UnsafeCell::new(NO_SLOT),
+            },
+            stage: UnsafeCell::new(stage),
+        });
+        // The pointer is made from the box, not from a reference to the header, so that it may be
+        // used for all of the cell.
+        NonNull::from(Box::leak(cell)).cast()
+    }
+
+    /// A task that is to run, with `references` references, one of them a join handle's.
+    pub(super) fn queued(
+        future: F,
+        scheduler: Option<Arc<Scheduler>>,
+        references: usize,
+    ) -> NonNull<Header> {
+        Self::allocate(State::queued(references), scheduler, Stage::Future(future))
+    }
+
+    /// A task that was refused: the future is dropped here and now.
+    pub(super) fn refused(future: F) -> NonNull<Header> {
+        let dropped = catch_unwind(AssertUnwindSafe(move || drop(future)));
+        let stage = Stage::Output(Err(why_cancelled(dropped)));
+        Self::allocate(State::complete(), None, stage)
+    }
+}
+
+impl Header {
+    /// Polls the future. True if it is done: then it has been dropped and the output stored.
+    /// Panics of the future are caught.
+    ///
+    /// # Safety
+    ///
+    /// `header` is live, the caller is the runner and has set `RUNNING`, and the future has not
+    /// been dropped.
+    pub(super) unsafe fn poll(header: NonNull<Header>, cx: &mut Context<'_>) -> bool {
+        // SAFETY: the header is live, and the vtable is the one of its cell; the rest is passed on.
+        unsafe { (header.as_ref().vtable.poll)(header, cx) }
+    }
+
+    /// Drops the future and stores the error that says so. Panics of the future are caught.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Header::poll`].
+    pub(super) unsafe fn cancel(header: NonNull<Header>) {
+        // SAFETY: as in `poll`.
+        unsafe { (header.as_ref().vtable.cancel)(header) }
+    }
+
+    /// Moves the output out. `None` if that was done before.
+    ///
+    /// # Safety
+    ///
+    /// `header` is live, the caller is the join handle of a complete task, and `T` is the output of
+    /// its future.
+    pub(super) unsafe fn take_output<T>(header: NonNull<Header>) -> Option<JoinResult<T>> {
+        let mut output: Option<JoinResult<T>> = None;
+        // SAFETY: as in `poll`. The place is an empty `Option<JoinResult<T>>`, as it must be.
+        unsafe {
+            (header.as_ref().vtable.take_output)(header, NonNull::from(&mut output).cast());
+        }
+        output
+    }
+
+    /// Drops the output if it is still there. Panics are caught.
+    ///
+    /// # Safety
+    ///
+    /// `header` is live, the task is complete, and the output is the caller's.
+    pub(super) unsafe fn drop_output(header: NonNull<Header>) {
+        // SAFETY: as in `poll`.
+        unsafe { (header.as_ref().vtable.drop_output)(header) }
+    }
+
+    /// Frees the cell.
+    ///
+    /// # Safety
+    ///
+    /// The caller has given up the last reference.
+    pub(super) unsafe fn free(header: NonNull<Header>) {
+        // SAFETY: as in `poll`.
+        unsafe { (header.as_ref().vtable.free)(header) }
+    }
+}
+
+/// The error of a task whose future was dropped with this result. As in tokio, a panic in that drop
+/// is not hidden.
+fn why_cancelled(dropped: Result<(), Box<dyn Any + Send>>) -> JoinError {
+    match dropped {
+        Ok(()) => JoinError::cancelled(),
+        Err(payload) => JoinError::panic(payload),
+    }
+}
+
+/// Drops what is in the stage and leaves it empty, also if the drop panics.
+///
+/// # Safety
+///
+/// `stage` is valid, and the caller's alone.
+unsafe fn empty<F: Future>(stage: *mut Stage<F>) -> Result<(), Box<dyn Any + Send>> {
+    let dropped = catch_unwind(AssertUnwindSafe(|| {
+        // SAFETY: the stage is valid and ours. A pinned future is dropped where it is, not moved.
+        unsafe { ptr::drop_in_place(stage) }
+    }));
+    // SAFETY: valid for writes. What was there has been dropped, as far as its panic let it, and
+    // must not be dropped again, so it is overwritten and not assigned to.
+    unsafe { stage.write(Stage::Empty) };
+    dropped
+}
+
+/// # Safety
+///
+/// See [`Header::poll`].
+unsafe fn poll<F: Future>(header: NonNull<Header>, cx: &mut Context<'_>) -> bool {
+    // SAFETY: `header` is the start of a live `Cell<F>`; only shared references to it exist.
+    let cell = unsafe { header.cast::<Cell<F>>().as_ref() };
+    cell.stage.with_mut(|stage| {
+        let polled = catch_unwind(AssertUnwindSafe(|| {
+            // SAFETY: the caller has set RUNNING, so the stage is ours alone.
+            let Stage::Future(future) = (unsafe { &mut *stage }) else {
+                unreachable!("polled a task that has no future");
+            };
+            // SAFETY: the future stays in its heap cell until `empty` drops it in place.
+            unsafe { Pin::new_unchecked(future) }.poll(cx)
+        }));
+        let output = match polled {
+            Ok(Poll::Pending) => return false,
+            Ok(Poll::Ready(output)) => Ok(output),
+            Err(payload) => Err(JoinError::panic(payload)),
+        };
+        // The output is there already; what the future's drop has to say comes too late.
+        // SAFETY: the stage is ours, as above.
+        if let Err(payload) = unsafe { empty(stage) } {
+            drop_payload(payload);
+        }
+        // SAFETY: the stage is ours and `Empty`, which needs no drop.
+        unsafe { stage.write(Stage::Output(output)) };
+        true
+    })
+}
+
+/// # Safety
+///
+/// See [`Header::cancel`].
+unsafe fn cancel<F: Future>(header: NonNull<Header>) {
+    // SAFETY: as in `poll`.
+    let cell = unsafe { header.cast::<Cell<F>>().as_ref() };
+    cell.stage.with_mut(|stage| {
+        // SAFETY: the caller has set RUNNING, so the stage is ours alone.
+        let error = why_cancelled(unsafe { empty(stage) });
+        // SAFETY: the stage is ours and `Empty`, which needs no drop.
+        unsafe { stage.write(Stage::Output(Err(error))) };
+    });
+}
+
+/// # Safety
+///
+/// See [`Header::take_output`]; `place` is an empty `Option<JoinResult<F::Output>>`.
+unsafe fn take_output<F: Future>(header: NonNull<Header>, place: NonNull<()>) {
+    // SAFETY: as in `poll`.
+    let cell = unsafe { header.cast::<Cell<F>>().as_ref() };
+    cell.stage.with_mut(|stage| {
+        // SAFETY: the task is complete and the caller its join handle, so the stage is the
+        // caller's alone. The future is gone, so there is nothing pinned to move.
+        let stage = unsafe { &mut *stage };
+        if let Stage::Output(_) = stage {
+            let Stage::Output(output) = std::mem::replace(stage, Stage::Empty) else {
+                unreachable!("it was an output a moment ago");
+            };
+            // SAFETY: the caller vouches for the place.
+            unsafe { place.cast().write(Some(output)) };
+        }
+    });
+}
+
+/// # Safety
+///
+/// See [`Header::drop_output`].
+unsafe fn drop_output<F: Future>(header: NonNull<Header>) {
+    // SAFETY: as in `poll`.
+    let cell = unsafe { header.cast::<Cell<F>>().as_ref() };
+    cell.stage.with_mut(|stage| {
+        quietly(|| {
+            // SAFETY: the caller vouches that the output, and so the stage, is its own.
+            if let Err(payload) = unsafe { empty(stage) } {
+                drop_payload(payload);
+            }
+        });
+    });
+}
+
+/// # Safety
+///
+/// See [`Header::free`].
+unsafe fn free<F: Future>(header: NonNull<Header>) {
+    // SAFETY: the pointer came from a box of this type, and no reference is left.
+    let cell = unsafe { Box::from_raw(header.cast::<Cell<F>>().as_ptr()) };
+    // The thread may be any, so there must be nothing left that has a thread.
+    #[cfg(debug_assertions)]
+    {
+        // SAFETY: the cell is ours.
+        let empty = |stage: *const Stage<F>| matches!(unsafe { &*stage }, Stage::Empty);
+        debug_assert!(
+            cell.stage.with(empty),
+            "freed a task that still has a future or output"
+        );
+        // SAFETY: the cell is ours.
+        let no_waker = |waker: *const Option<Waker>| unsafe { &*waker }.is_none();
+        debug_assert!(cell.header.join_waker.with(no_waker), "freed a join waker");
+    }
+    drop(cell);
+}

@@ -1,0 +1,34 @@
+//! Which loop this thread is in: the question that each wake asks.
+//!
+//! Normal builds re-export `context::current_id`. Tests and models may also pretend to be a loop.
+
+/// The id of the loop that is entered on this thread, or 0.
+#[cfg(not(any(test, loom)))]
+pub(super) use crate::context::current_id;
+
+/// The same for the crate's own tests, which may also pretend to be a loop.
+#[cfg(all(test, not(loom)))]
+pub(super) fn current_id() -> u64 {
+    match PRETENDED_ID.get() {
+        0 => crate::context::current_id(),
+        id => id,
+    }
+}
+
+/// The same under loom, whose threads all run on one thread of the system.
+#[cfg(loom)]
+pub(super) fn current_id() -> u64 {
+    PRETENDED_ID.with(|id| id.get())
+}
+
+#[cfg(all(test, not(loom)))]
+thread_local! {
+    /// The id of the loop that a test runs by hand on this thread.
+    pub(super) static PRETENDED_ID: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
+}
+
+#[cfg(loom)]
+loom::thread_local! {
+    /// The id of the loop that a model runs by hand on this thread of loom's.
+    pub(super) static PRETENDED_ID: std::cell::Cell<u64> = std::cell::Cell::new(0);
+}

@@ -1,0 +1,117 @@
+//! Tasks: a future with a state word, a waker that any thread may use, and a handle that any thread
+//! may wait on.
+//!
+//! # One cell
+//!
+//! A task is one heap allocation, the [`Cell`](cell::Cell):
+//!
+//! ```text
+//! Header   state word | vtable | Arc<Scheduler> | join waker | link | slot      same for all tasks
+//! Stage    the future, then its output in the same place, then nothing          typed
+//! ```
+//!
+//! Everybody has the same thin pointer to it, a counted [`TaskRef`](task_ref::TaskRef): the queues,
+//! the loop's set of live tasks, wakers, abort handles, the join handle. What depends on the
+//! future's type goes through five functions in a vtable. There is no `Rc` anywhere.
+//!
+//! # A life
+//!
+//! ```text
+//!                 wake, abort: SCHEDULED            run: SCHEDULED -> RUNNING
+//!  spawn ──> queued ──────────────────────────────────────> polled ──┐ ready, panicked, or aborted:
+//!              ^                                              │      │ drop the future, store the
+//!              │ wake, abort                          pending │      │ output, RUNNING -> COMPLETE
+//!              └────────────────── waiting <──────────────────┘      └──> complete
+//!                  (pending, but woken during the poll: queued again)
+//! ```
+//!
+//! The *runner* is the thread that may run a task: the thread of its loop, or, for a blocking job,
+//! whoever has the job. Only the runner sets and clears `RUNNING` and sets `COMPLETE`; anybody sets
+//! `SCHEDULED` and `ABORT`. [`state`] says of each bit who may set it and when it may not be set.
+//!
+//! - **Waking** sets `SCHEDULED`. Whoever set it on a task that was not running puts the task in a
+//!   queue: on the loop's thread in a `VecDeque`, with no atomic operation but the one on the word,
+//!   no allocation and no system call; elsewhere on the loop's remote stack, linked through the
+//!   header, so that there is no allocation either, and with a kick if the loop sleeps. A task that is
+//!   woken while it runs is queued by the runner after the poll.
+//! - **Aborting** is waking with one more bit. So the future is dropped by the runner, with its loop
+//!   entered, and not by whoever aborts.
+//! - **Ending.** The future is dropped, then the output stored, then `COMPLETE` published. Who finds
+//!   `COMPLETE` knows that the future is gone. All of it, but the memory, is over then: the last
+//!   reference frees memory only, so it may be dropped anywhere.
+//! - **Shutdown** drops every future that is left, by way of the set of live tasks, whoever has
+//!   wakers of them, and closes the remote stack for good. All tasks are complete then, so wakers
+//!   that are left find nothing to do.
+//!
+//! # Who may touch what, and why that is sound
+//!
+//! **The stage** (future or output) belongs
+//! 1. until `COMPLETE`, to the runner while `RUNNING` is set, and to nobody else. There is one runner
+//!    thread, a queue holds a task at most once (`SCHEDULED` is set by one party, and cleared when
+//!    the task is taken out), and a running task is in no queue. So no two polls overlap, not even on
+//!    one thread, when a poll turns the loop: the outer task is `RUNNING`, hence not queued, and
+//!    shutdown passes it by with a mark.
+//! 2. from `COMPLETE` on, to the join handle, if `HANDLE` was set at that instant; else to the
+//!    runner, which drops the output at once. `HANDLE` is cleared only before `COMPLETE`, in one
+//!    compare-and-swap that fails after, so exactly one of the two is the owner.
+//!
+//! A `!Send` future can only be spawned by the loop's own thread ([`Owner`] does not leave it) or be
+//! made there (`spawn_with`: the first poll makes it). It is polled and dropped only by the runner.
+//! A `!Send` output has a `!Send` join handle, so it stays as well.
+//!
+//! **The join waker** belongs to the runner while `JOIN_WAKER` is set and to the handle while it is
+//! clear; only the handle flips the bit, and not after `COMPLETE`. So there is no lock: the handle
+//! takes the field back, changes it, and hands it over again, and if the task completes in between
+//! the failing swap tells it so.
+//!
+//! **The local queue and the live set** belong to the loop's thread. One comes to them with the
+//! [`Owner`], which is neither Send nor Sync, or after `current_id() == id`. The second is as good as
+//! the first: an id is current only on the thread that made the loop (an event loop is not Send), and
+//! no id is used twice, so no other thread ever sees it, also not after the loop's end. On that
+//! thread accesses do not nest, because no user code runs inside one: they move `TaskRef`s about,
+//! and dropping a `TaskRef` runs none.
+//!
+//! When a task is woken on the loop's thread while the loop is *not* entered, `current_id()` differs
+//! and the wake goes the remote way, which is right from everywhere.
+//!
+//! **The link** belongs to whoever has set `SCHEDULED`, until the task is on the stack; then to the
+//! stack, until the loop takes it apart; and not to anybody while the task is queued locally.
+//!
+//! **The slot** is the loop's thread's. A new task from another thread has none yet, and its entry on
+//! the remote stack then counts for two references: the queue's and the live set's.
+//!
+//! **Visibility.** Every change of the word but the counting of clones is acquire and release. What
+//! a waker's thread did before it woke is seen by the poll that follows, since a wake writes the word
+//! even if `SCHEDULED` was set already, and the runner's next change of the word reads it. What the
+//! runner did is seen by who finds `COMPLETE`.
+//!
+//! **Panics** of polls, drops and join wakers are caught where the runner calls them, so that they
+//! end neither the loop nor the list they happen in; the stage is emptied by writing over it, never
+//! dropped twice.
+//!
+//! The loom models in `loom_tests.rs` check the word, the join waker and the remote stack, with
+//! every access to stage, waker, link, slot and queues tracked.
+#![allow(unsafe_code)]
+
+mod blocking_job;
+mod cell;
+mod error;
+mod here;
+mod join;
+#[cfg(all(test, loom))]
+mod loom_tests;
+mod remote;
+mod scheduler;
+mod spawn_with;
+mod state;
+mod task_ref;
+#[cfg(all(test, not(loom)))]
+mod tests;
+mod yield_now;
+
+pub(crate) use blocking_job::{BlockingJob, blocking};
+pub use error::JoinError;
+pub(crate) use error::quietly;
+pub use join::{AbortHandle, JoinHandle};
+pub(crate) use scheduler::{Owner, Scheduler};
+pub use yield_now::{YieldNow, yield_now};

@@ -1,0 +1,349 @@
+//! The queues of one loop, and the set of its live tasks.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use slab::Slab;
+
+use super::cell::NO_SLOT;
+use super::join::JoinHandle;
+use super::remote::RemoteStack;
+use super::spawn_with::MakeThenRun;
+use super::task_ref::{Ran, TaskRef};
+use crate::inbox::Inbox;
+use crate::inbox::sync::UnsafeCell;
+
+/// What tasks, their wakers and remote spawners share of a loop. It outlives the loop for as long
+/// as any of them wants it.
+pub(crate) struct Scheduler {
+    /// The loop's id, here so that a wake finds it without another pointer to follow.
+    id: u64,
+    inbox: Arc<Inbox>,
+    /// Tasks queued from other threads, and from this one while the loop is not entered.
+    remote: RemoteStack,
+    /// The loop's thread only. See [`Scheduler::local`].
+    local: UnsafeCell<Local>,
+}
+
+/// What the loop's own thread has to itself.
+struct Local {
+    /// Tasks to run. Its capacity is never less than the number of live tasks, so that a wake,
+    /// which queues a task that is in no queue, does not allocate.
+    ready: VecDeque<TaskRef>,
+    /// Every task that is not complete, but for those still on the remote stack.
+    live: Slab<TaskRef>,
+    /// Set by shutdown: nothing is spawned or run any more.
+    closed: bool,
+}
+
+// SAFETY: all fields but `local` are Send + Sync. `local` is reached only through
+// `Scheduler::local`, which demands the loop's thread; it may be dropped on any thread, because a
+// `TaskRef` may.
+unsafe impl Send for Scheduler {}
+// SAFETY: as above.
+unsafe impl Sync for Scheduler {}
+
+impl Scheduler {
+    /// Whether this is the thread of the loop, with the loop entered.
+    #[inline(always)]
+    pub(super) fn is_here(&self) -> bool {
+        super::here::current_id() == self.id
+    }
+
+    /// Gives `access` what belongs to the loop's thread.
+    ///
+    /// # Safety
+    ///
+    /// This is the thread of the loop: either [`Scheduler::is_here`] says so (a loop's id is
+    /// current only on its thread, and no other loop ever has the same), or the caller has the
+    /// [`Owner`], which never leaves the thread. `access` does not get here again, and so runs no
+    /// user code: no poll, no waker, no drop of a future or output. Dropping a `TaskRef` is none.
+    #[inline(always)]
+    unsafe fn local<R>(&self, access: impl FnOnce(&mut Local) -> R) -> R {
+        // SAFETY: one thread at a time, and on it one access at a time, says the contract.
+        self.local.with_mut(|local| access(unsafe { &mut *local }))
+    }
+
+    /// Queues a task that has been marked as scheduled.
+    ///
+    /// # Safety
+    ///
+    /// This is the thread of the loop, as for [`Scheduler::local`].
+    #[inline]
+    pub(super) unsafe fn push_local(&self, task: TaskRef) {
+        // SAFETY: passed on; pushing runs no user code.
+        unsafe { self.local(|local| local.ready.push_back(task)) };
+    }
+
+    /// Queues a task that has been marked as scheduled, from any thread, and wakes the loop if it
+    /// sleeps. If the loop has shut down, the task has ended or is being ended, and this does
+    /// nothing.
+    #[cold]
+    pub(super) fn push_remote(&self, task: TaskRef) {
+        if self.remote.push(task).is_ok() {
+            self.inbox.kick();
+        }
+    }
+
+    /// Spawns on the loop's thread.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Scheduler::local`].
+    unsafe fn spawn_here<F>(self: &Arc<Self>, future: F) -> JoinHandle<F::Output>
+    where
+        F: Future + 'static,
+        F::Output: 'static,
+    {
+        // SAFETY: passed on, here and below.
+        if unsafe { self.local(|local| local.closed) } {
+            return TaskRef::refused(future);
+        }
+        let (queue, live, handle) = TaskRef::queued(future, Arc::clone(self));
+        // SAFETY: as above; neither insertion runs user code.
+        unsafe {
+            self.local(|local| {
+                local.insert(live);
+                local.ready.push_back(queue);
+            });
+        }
+        handle
+    }
+
+    /// Spawns a task from any thread. If the loop has shut down, the future is dropped here and the
+    /// handle gives the error of a cancelled task.
+    pub(crate) fn spawn_send<F>(self: &Arc<Self>, future: F) -> JoinHandle<F::Output>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        // SAFETY: the future and the output are Send.
+        unsafe { self.spawn_anywhere(future) }
+    }
+
+    /// Spawns a task whose future is made on the loop's thread, and need not be `Send`. If the loop
+    /// has shut down, the closure is dropped here and the handle gives the error of a cancelled
+    /// task.
+    pub(crate) fn spawn_with<M, F>(self: &Arc<Self>, make: M) -> JoinHandle<F::Output>
+    where
+        M: FnOnce() -> F + Send + 'static,
+        F: Future + 'static,
+        F::Output: Send + 'static,
+    {
+        // SAFETY: the closure and the output are Send. The future is not there yet; it is made by
+        // the first poll, and polls take place on the loop's thread.
+        unsafe { self.spawn_anywhere(MakeThenRun::Make(make)) }
+    }
+
+    /// # Safety
+    ///
+    /// The future, as it is before its first poll, and its output may be sent to another thread.
+    unsafe fn spawn_anywhere<F>(self: &Arc<Self>, future: F) -> JoinHandle<F::Output>
+    where
+        F: Future + 'static,
+        F::Output: 'static,
+    {
+        if self.is_here() {
+            // SAFETY: we have just asked.
+            return unsafe { self.spawn_here(future) };
+        }
+        let (queue, live, handle) = TaskRef::queued(future, Arc::clone(self));
+        match self.remote.push(queue) {
+            Ok(()) => {
+                // The loop makes its own of it when it takes the task from the stack.
+                std::mem::forget(live);
+                self.inbox.kick();
+            }
+            // SAFETY: no loop has seen the task or ever will, so that we are its runner; the caller
+            // vouches that its future may be dropped here.
+            Err(queue) => unsafe { end_unseen(queue, live) },
+        }
+        handle
+    }
+}
+
+impl Local {
+    /// Takes a task into the set of live ones.
+    fn insert(&mut self, task: TaskRef) {
+        let entry = self.live.vacant_entry();
+        let key = entry.key();
+        // SAFETY: `&mut Local` is the proof that this is the loop's thread, to which the slot
+        // belongs.
+        task.header().slot.with_mut(|slot| unsafe { *slot = key });
+        entry.insert(task);
+        if self.ready.capacity() < self.live.len() {
+            self.ready.reserve(self.live.len() - self.ready.len());
+        }
+    }
+
+    /// Takes a completed task out of the set of live ones.
+    fn remove(&mut self, task: &TaskRef) -> TaskRef {
+        self.live.remove(self.slot(task))
+    }
+
+    fn slot(&self, task: &TaskRef) -> usize {
+        // SAFETY: `&Local` is the proof that this is the loop's thread.
+        task.header().slot.with(|slot| unsafe { *slot })
+    }
+}
+
+/// Cancels a task that never came into a set of live tasks.
+///
+/// # Safety
+///
+/// The caller is the task's runner; the references are those that the queue and the set of live
+/// tasks had or were to have.
+unsafe fn end_unseen(queue: TaskRef, live: TaskRef) {
+    // SAFETY: passed on. A task that was never run is not complete.
+    let ended = unsafe { queue.cancel() };
+    debug_assert!(ended, "a task that was never run is not running");
+    TaskRef::drop_both(queue, live);
+}
+
+/// The loop's side of a [`Scheduler`]: there is one, on the loop's thread, and it is the runner of
+/// the tasks. Dropping it shuts down.
+pub(crate) struct Owner {
+    scheduler: Arc<Scheduler>,
+    /// Not `Send`, not `Sync`: to have one is the proof of being on the loop's thread.
+    thread: PhantomData<*mut ()>,
+}
+
+impl Owner {
+    pub(crate) fn new(inbox: Arc<Inbox>) -> Owner {
+        Owner {
+            scheduler: Arc::new(Scheduler {
+                id: inbox.id(),
+                inbox,
+                remote: RemoteStack::new(),
+                local: UnsafeCell::new(Local {
+                    ready: VecDeque::new(),
+                    live: Slab::new(),
+                    closed: false,
+                }),
+            }),
+            thread: PhantomData,
+        }
+    }
+
+    pub(crate) fn scheduler(&self) -> &Arc<Scheduler> {
+        &self.scheduler
+    }
+
+    /// [`Scheduler::local`], which is safe for the owner to call as long as `access` keeps to its
+    /// part: it runs no user code. Private to this file for that reason.
+    #[inline(always)]
+    fn local<R>(&self, access: impl FnOnce(&mut Local) -> R) -> R {
+        // SAFETY: we are the owner; and what is passed in below only moves tasks about.
+        unsafe { self.scheduler.local(access) }
+    }
+
+    pub(crate) fn spawn<F>(&self, future: F) -> JoinHandle<F::Output>
+    where
+        F: Future + 'static,
+        F::Output: 'static,
+    {
+        // SAFETY: we are the owner.
+        unsafe { self.scheduler.spawn_here(future) }
+    }
+
+    /// Moves what other threads have queued to the local queue, in its order.
+    pub(crate) fn take_remote(&self) {
+        // The look spares an awake loop a write to a shared line per turn. It also keeps the stack
+        // closed once it is.
+        if self.remote_is_empty() {
+            return;
+        }
+        let chain = self.scheduler.remote.take();
+        self.local(|local| {
+            for task in chain {
+                if local.slot(&task) == NO_SLOT {
+                    // SAFETY: a task that is new has a second reference on the stack, which
+                    // `spawn_anywhere` has forgotten for this.
+                    local.insert(unsafe { TaskRef::from_raw(task.pointer()) });
+                }
+                local.ready.push_back(task);
+            }
+        });
+    }
+
+    pub(crate) fn remote_is_empty(&self) -> bool {
+        self.scheduler.remote.is_empty()
+    }
+
+    pub(crate) fn has_ready(&self) -> bool {
+        self.local(|local| !local.ready.is_empty())
+    }
+
+    pub(crate) fn live_tasks(&self) -> usize {
+        self.local(|local| local.live.len())
+    }
+
+    /// Polls what is ready now, `budget` tasks at most. Returns how many.
+    pub(crate) fn run_ready(&self, budget: usize) -> usize {
+        // What a task wakes, itself included, goes behind these.
+        let count = self.local(|local| {
+            if local.closed {
+                0
+            } else {
+                local.ready.len().min(budget)
+            }
+        });
+        for ran in 0..count {
+            // Shutting down in the middle of a poll empties the queue.
+            let Some(task) = self.local(|local| local.ready.pop_front()) else {
+                return ran;
+            };
+            // SAFETY: we are the owner, and the reference was in the queue.
+            match unsafe { task.run() } {
+                Ran::Waiting => {}
+                Ran::Again(task) => self.local(|local| local.ready.push_back(task)),
+                Ran::Complete(task) => {
+                    let live = self.local(|local| local.remove(&task));
+                    TaskRef::drop_both(task, live);
+                }
+            }
+        }
+        count
+    }
+
+    /// Drops the future of every task, and spawns none from here on. Panics of the futures are
+    /// caught into their handles.
+    ///
+    /// A task that is being polled, because this is called from inside that poll, is dropped when
+    /// the poll returns.
+    pub(crate) fn shutdown(&self) {
+        self.local(|local| local.closed = true);
+        for task in self.scheduler.remote.close() {
+            if self.local(|local| local.slot(&task)) == NO_SLOT {
+                // SAFETY: we are the owner; for the second reference see `take_remote`.
+                unsafe {
+                    let live = TaskRef::from_raw(task.pointer());
+                    end_unseen(task, live);
+                }
+            }
+        }
+        // Nothing is inserted any more, so one pass over the slots meets every task. The drops may
+        // wake and abort tasks, which then are queued, or marked, and met all the same.
+        let slots = self.local(|local| local.live.capacity());
+        for slot in 0..slots {
+            let Some(task) = self.local(|local| local.live.get(slot).cloned()) else {
+                continue;
+            };
+            // SAFETY: we are the owner, and tasks leave the set when they are complete.
+            if unsafe { task.cancel() } {
+                let live = self.local(|local| local.remove(&task));
+                TaskRef::drop_both(task, live);
+            }
+        }
+        // All that is left here is complete.
+        drop(self.local(|local| std::mem::take(&mut local.ready)));
+    }
+}
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        self.shutdown();
+    }
+}

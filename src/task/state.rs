@@ -1,0 +1,359 @@
+//! The state word of a task: five flags, one marker and the number of references, in one atomic.
+//!
+//! The runner in this text is the thread that may run the task: the loop's own thread, or for a
+//! blocking job whoever holds the job.
+
+use std::fmt;
+
+use crate::inbox::sync::{AtomicUsize, Ordering, fence};
+
+/// A reference to the task sits in a queue, is on its way there, or (while `RUNNING`) will be put
+/// there when the poll has returned.
+///
+/// Set by whoever wakes or aborts the task, and at birth. Cleared by the runner when it takes the
+/// task from the queue. Never set on a task that is `COMPLETE`, but it may stay set on one that
+/// completes while it is set; there it means nothing.
+pub(super) const SCHEDULED: usize = 1 << 0;
+
+/// The runner is inside the future: polling it, or dropping it.
+///
+/// Set and cleared by the runner only. While it is set the runner alone touches the stage of the
+/// cell, and a waker does not queue the task: the runner does, afterwards. Never set together with
+/// `COMPLETE`, and not while the task sits in a queue, except when shutdown drops the future of a
+/// task that does.
+pub(super) const RUNNING: usize = 1 << 1;
+
+/// The future is gone and the stage holds the output. This is the end: `COMPLETE` is never cleared,
+/// and after it the runner touches neither stage nor future.
+///
+/// Set by the runner only, in the step that clears `RUNNING`. From then on the stage belongs to the
+/// join handle if `HANDLE` was set in that step, and to the runner (to drop the output) if not.
+pub(super) const COMPLETE: usize = 1 << 2;
+
+/// Somebody wants the future dropped. The runner does so when it next has the task in its hands.
+///
+/// Set by anybody, never cleared. It may be set on a task that then completes all the same: when
+/// the poll that ran meanwhile gave the output, the output wins. Never set on a `COMPLETE` task.
+pub(super) const ABORT: usize = 1 << 3;
+
+/// There is a join handle. Set at birth, cleared when the handle is dropped before `COMPLETE`, and
+/// not changed after that: it then tells who owns the output.
+pub(super) const HANDLE: usize = 1 << 4;
+
+/// The cell's `join_waker` holds a waker and belongs to the runner. While it is clear the field
+/// belongs to the join handle, and is empty whenever the handle is not inside `poll`.
+///
+/// Set and cleared by the join handle, and only before `COMPLETE`. So `COMPLETE` freezes it, and the
+/// runner that set `COMPLETE` knows from the word it replaced whether the waker is its own.
+pub(super) const JOIN_WAKER: usize = 1 << 5;
+
+/// One reference: a queue entry, the entry in the loop's set of live tasks, a waker, the join
+/// handle, an abort handle.
+pub(super) const REFERENCE: usize = 1 << 6;
+
+/// More references than this are a leak of wakers in a loop; as with `Arc`, the process ends before
+/// the count can wrap into a use after free.
+const MAX_WORD: usize = isize::MAX as usize;
+
+/// What a waker or an abort handle must do after it has changed the word.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Wake {
+    /// The task is queued already, or the runner will queue it, or it is complete.
+    Nothing,
+    /// Put the task in a queue. The reference for the queue has been counted.
+    Queue,
+}
+
+/// What the runner must do after a poll that returned `Pending`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Idle {
+    /// The task waits. The queue's reference has been given up.
+    Waiting,
+    /// It was woken meanwhile: put it in the queue, with the reference it had.
+    Queue,
+    /// It was aborted meanwhile. It is still `RUNNING`: drop the future, then finish.
+    Aborted,
+}
+
+/// See the module's text.
+pub(super) struct State(AtomicUsize);
+
+impl State {
+    /// A task that is queued and has a join handle, with `references` in all.
+    pub(super) fn queued(references: usize) -> State {
+        State(AtomicUsize::new(
+            SCHEDULED | HANDLE | (references * REFERENCE),
+        ))
+    }
+
+    /// A task that has ended before it began. The join handle has the only reference.
+    pub(super) fn complete() -> State {
+        State(AtomicUsize::new(COMPLETE | HANDLE | REFERENCE))
+    }
+
+    /// Acquires what the runner stored before it set `COMPLETE`.
+    pub(super) fn is_complete(&self) -> bool {
+        self.0.load(Ordering::Acquire) & COMPLETE != 0
+    }
+
+    /// Replaces the word by what `step` makes of it, until `step` says `None`. Returns the word
+    /// that was replaced, or the one for which `step` said `None`.
+    ///
+    /// Success acquires and releases, failure acquires.
+    #[inline(always)]
+    fn update(&self, mut step: impl FnMut(usize) -> Option<usize>) -> Result<usize, usize> {
+        let mut word = self.0.load(Ordering::Acquire);
+        loop {
+            let Some(next) = step(word) else {
+                return Err(word);
+            };
+            match self
+                .0
+                .compare_exchange_weak(word, next, Ordering::AcqRel, Ordering::Acquire)
+            {
+                Ok(_) => return Ok(word),
+                Err(now) => word = now,
+            }
+        }
+    }
+
+    /// Wakes, for a waker that keeps its reference.
+    ///
+    /// A task that is scheduled already is written to all the same: what the waking thread did
+    /// before must be visible to the poll that follows, and the runner acquires this word.
+    #[inline]
+    pub(super) fn wake_by_ref(&self) -> Wake {
+        let replaced = self.update(|word| {
+            if word & COMPLETE != 0 {
+                None
+            } else if word & (SCHEDULED | RUNNING) != 0 {
+                Some(word | SCHEDULED)
+            } else {
+                check_overflow(word);
+                Some((word | SCHEDULED) + REFERENCE)
+            }
+        });
+        match replaced {
+            Ok(word) if word & (SCHEDULED | RUNNING) == 0 => Wake::Queue,
+            _ => Wake::Nothing,
+        }
+    }
+
+    /// Wakes, for a waker that gives up its reference: the queue gets it. With
+    /// [`Wake::Nothing`] the caller still has the reference, and releases it.
+    #[inline]
+    pub(super) fn wake_by_value(&self) -> Wake {
+        let replaced = self.update(|word| {
+            if word & COMPLETE != 0 {
+                None
+            } else {
+                Some(word | SCHEDULED)
+            }
+        });
+        match replaced {
+            Ok(word) if word & (SCHEDULED | RUNNING) == 0 => Wake::Queue,
+            _ => Wake::Nothing,
+        }
+    }
+
+    /// Asks for the future to be dropped.
+    pub(super) fn abort(&self) -> Wake {
+        let replaced = self.update(|word| {
+            if word & COMPLETE != 0 {
+                None
+            } else if word & (SCHEDULED | RUNNING) != 0 {
+                Some(word | ABORT | SCHEDULED)
+            } else {
+                check_overflow(word);
+                Some((word | ABORT | SCHEDULED) + REFERENCE)
+            }
+        });
+        match replaced {
+            Ok(word) if word & (SCHEDULED | RUNNING) == 0 => Wake::Queue,
+            _ => Wake::Nothing,
+        }
+    }
+
+    /// The runner takes the task from the queue. Returns whether there is anything to run, and
+    /// whether it is to be aborted.
+    #[inline]
+    pub(super) fn start(&self) -> Option<Start> {
+        // Only the runner sets COMPLETE, so a relaxed look is enough to see it. Shutdown completes
+        // tasks that sit in queues; otherwise this never holds.
+        if self.0.load(Ordering::Relaxed) & COMPLETE != 0 {
+            return None;
+        }
+        // SCHEDULED is set, because the task was in the queue, and RUNNING is clear; nobody else
+        // changes either now. So one addition moves the one bit to the other.
+        let word = self.0.fetch_add(RUNNING - SCHEDULED, Ordering::AcqRel);
+        debug_assert_eq!(word & (SCHEDULED | RUNNING | COMPLETE), SCHEDULED);
+        Some(if word & ABORT != 0 {
+            Start::Aborted
+        } else {
+            Start::Poll
+        })
+    }
+
+    /// The runner takes a task from the set of live tasks, wherever it is, to drop its future.
+    /// False if the task runs just now (shutdown was called from inside a poll); then it is marked
+    /// to be aborted when that poll returns.
+    pub(super) fn start_cancel(&self) -> bool {
+        let replaced = self.update(|word| {
+            debug_assert_eq!(word & COMPLETE, 0, "a complete task in the live set");
+            if word & RUNNING != 0 {
+                Some(word | ABORT | SCHEDULED)
+            } else {
+                Some(word | RUNNING)
+            }
+        });
+        matches!(replaced, Ok(word) if word & RUNNING == 0)
+    }
+
+    /// The poll returned `Pending`.
+    #[inline]
+    pub(super) fn idle(&self) -> Idle {
+        let replaced = self.update(|word| {
+            debug_assert_eq!(word & (RUNNING | COMPLETE), RUNNING);
+            if word & ABORT != 0 {
+                None
+            } else if word & SCHEDULED != 0 {
+                Some(word & !RUNNING)
+            } else {
+                // The set of live tasks has another reference, so this is never the last.
+                debug_assert!(word >= 2 * REFERENCE);
+                Some((word & !RUNNING) - REFERENCE)
+            }
+        });
+        match replaced {
+            Ok(word) if word & SCHEDULED != 0 => Idle::Queue,
+            Ok(_) => Idle::Waiting,
+            Err(_) => Idle::Aborted,
+        }
+    }
+
+    /// Publishes that the future is gone and the output stored.
+    #[inline]
+    pub(super) fn finish(&self) -> Finished {
+        // RUNNING is set and COMPLETE is not, and only the runner, who is here, changes them.
+        let word = self.0.fetch_add(COMPLETE - RUNNING, Ordering::AcqRel);
+        debug_assert_eq!(word & (RUNNING | COMPLETE), RUNNING);
+        if word & HANDLE == 0 {
+            Finished::Unwanted
+        } else if word & JOIN_WAKER != 0 {
+            Finished::Awaited
+        } else {
+            Finished::Kept
+        }
+    }
+
+    /// The join handle takes back the field with its waker. False if the task is complete.
+    pub(super) fn reclaim_join_waker(&self) -> bool {
+        self.update(|word| (word & COMPLETE == 0).then_some(word & !JOIN_WAKER))
+            .is_ok()
+    }
+
+    /// The join handle hands the field with its waker over. False if the task is complete; then the
+    /// field is still the handle's.
+    pub(super) fn offer_join_waker(&self) -> bool {
+        self.update(|word| (word & COMPLETE == 0).then_some(word | JOIN_WAKER))
+            .is_ok()
+    }
+
+    /// Whether the join handle has handed over a waker. Only the handle may ask: nobody else
+    /// changes the answer.
+    pub(super) fn has_join_waker(&self) -> bool {
+        self.0.load(Ordering::Relaxed) & JOIN_WAKER != 0
+    }
+
+    /// The join handle is being dropped.
+    #[inline]
+    pub(super) fn detach(&self) -> Detach {
+        let replaced = self.update(|word| {
+            if word & COMPLETE != 0 {
+                None
+            } else if word & JOIN_WAKER != 0 {
+                Some(word & !(HANDLE | JOIN_WAKER))
+            } else {
+                // The runner has a reference until the task is complete.
+                debug_assert!(word >= 2 * REFERENCE);
+                Some((word & !HANDLE) - REFERENCE)
+            }
+        });
+        match replaced {
+            Err(_) => Detach::TakeOutput,
+            Ok(word) if word & JOIN_WAKER != 0 => Detach::TakeWaker,
+            Ok(_) => Detach::Done,
+        }
+    }
+
+    /// Counts one more reference, on behalf of somebody who has one.
+    #[inline]
+    pub(super) fn retain(&self) {
+        let word = self.0.fetch_add(REFERENCE, Ordering::Relaxed);
+        check_overflow(word);
+    }
+
+    /// Gives up `count` references. True if they were the last, and the memory is to be freed.
+    #[inline]
+    #[must_use]
+    pub(super) fn release(&self, count: usize) -> bool {
+        let word = self.0.fetch_sub(count * REFERENCE, Ordering::Release);
+        debug_assert!(word >= count * REFERENCE);
+        if word / REFERENCE != count {
+            return false;
+        }
+        // As in `Arc`: what others did with the task before they let go happened before the free.
+        fence(Ordering::Acquire);
+        true
+    }
+}
+
+/// What the runner does with a task from the queue.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Start {
+    Poll,
+    Aborted,
+}
+
+/// What the runner does with the output of a task that has just completed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Finished {
+    /// The handle is gone: drop it.
+    Unwanted,
+    /// The handle will ask, or its drop will see to it.
+    Kept,
+    /// The same, and `join_waker` is to be taken and woken.
+    Awaited,
+}
+
+/// What a join handle that is being dropped has to see to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Detach {
+    /// Nothing is left; its reference has been given up.
+    Done,
+    /// Drop the waker in `join_waker`, then release the reference.
+    TakeWaker,
+    /// Drop the output if it was not taken, then release the reference.
+    TakeOutput,
+}
+
+#[inline(always)]
+fn check_overflow(word: usize) {
+    if word > MAX_WORD {
+        std::process::abort();
+    }
+}
+
+impl fmt::Debug for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let word = self.0.load(Ordering::Relaxed);
+        f.debug_struct("State")
+            .field("scheduled", &(word & SCHEDULED != 0))
+            .field("running", &(word & RUNNING != 0))
+            .field("complete", &(word & COMPLETE != 0))
+            .field("abort", &(word & ABORT != 0))
+            .field("handle", &(word & HANDLE != 0))
+            .field("references", &(word / REFERENCE))
+            .finish()
+    }
+}

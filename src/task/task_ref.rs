@@ -1,0 +1,269 @@
+//! A counted reference to a task, the task's waker, and what the runner does with it.
+
+use std::future::Future;
+use std::mem::ManuallyDrop;
+use std::ptr::NonNull;
+use std::sync::Arc;
+use std::task::{Context, RawWaker, RawWakerVTable, Waker};
+
+use super::cell::{Cell, Header};
+use super::error::quietly;
+use super::join::JoinHandle;
+use super::scheduler::Scheduler;
+use super::state::{Finished, Idle, Start, Wake};
+
+/// One reference to a task, of any type.
+///
+/// Dropping it frees the memory if it was the last, and touches neither future nor output: those
+/// are gone by then.
+pub(crate) struct TaskRef(NonNull<Header>);
+
+// SAFETY: what a reference gives access to is the header, and that is shared by rules that hold
+// between threads: the word and the remote link are atomic or handed over through an atomic, the
+// scheduler is Send + Sync, and the join waker belongs to one party at a time, as the word says. The
+// future and the output, which may be `!Send`, are reached only by `run` and `cancel`, for which
+// see there, and by the join handle, which is Send only if the output is.
+unsafe impl Send for TaskRef {}
+// SAFETY: as above; everything that takes `&TaskRef` works through atomics.
+unsafe impl Sync for TaskRef {}
+
+/// What became of a task that was run.
+pub(super) enum Ran {
+    /// It waits to be woken, or had ended before.
+    Waiting,
+    /// It was woken while it ran, and goes to the end of the queue.
+    Again(TaskRef),
+    /// It is complete, and leaves the set of live tasks.
+    Complete(TaskRef),
+}
+
+impl TaskRef {
+    /// A new task: the references of the queue and of the set of live tasks, and the join handle.
+    pub(super) fn queued<F: Future>(
+        future: F,
+        scheduler: Arc<Scheduler>,
+    ) -> (TaskRef, TaskRef, JoinHandle<F::Output>) {
+        let header = Cell::queued(future, Some(scheduler), 3);
+        // SAFETY: the handle is the one there is, and of this task's type.
+        let handle = unsafe { JoinHandle::new(TaskRef(header)) };
+        (TaskRef(header), TaskRef(header), handle)
+    }
+
+    /// A new task that no loop runs: the reference of its runner, and the join handle.
+    pub(super) fn unscheduled<F: Future>(future: F) -> (TaskRef, JoinHandle<F::Output>) {
+        let header = Cell::queued(future, None, 2);
+        // SAFETY: as in `queued`.
+        let handle = unsafe { JoinHandle::new(TaskRef(header)) };
+        (TaskRef(header), handle)
+    }
+
+    /// The handle of a task that has ended before it began. The future has been dropped.
+    pub(super) fn refused<F: Future>(future: F) -> JoinHandle<F::Output> {
+        let header = Cell::refused(future);
+        // SAFETY: as in `queued`.
+        unsafe { JoinHandle::new(TaskRef(header)) }
+    }
+
+    #[inline(always)]
+    pub(super) fn header(&self) -> &Header {
+        // SAFETY: the reference that we are keeps the header alive, and it is only ever shared.
+        unsafe { self.0.as_ref() }
+    }
+
+    /// The pointer, to hand on or to call the functions of `Header` with.
+    pub(super) fn pointer(&self) -> NonNull<Header> {
+        self.0
+    }
+
+    pub(super) fn into_raw(self) -> NonNull<Header> {
+        ManuallyDrop::new(self).0
+    }
+
+    /// # Safety
+    ///
+    /// `header` is live, and the caller has a reference to it to give away.
+    pub(super) unsafe fn from_raw(header: NonNull<Header>) -> TaskRef {
+        TaskRef(header)
+    }
+
+    /// Puts the task in a queue. For whoever has just set `SCHEDULED`.
+    fn schedule(self) {
+        // A blocking job is born scheduled and does not wait, and a refused task is complete, so
+        // neither is ever scheduled by a wake.
+        let Some(scheduler) = &self.header().scheduler else {
+            debug_assert!(false, "woke a task that has no queue");
+            return;
+        };
+        if scheduler.is_here() {
+            let scheduler: *const Scheduler = Arc::as_ptr(scheduler);
+            // SAFETY: the task keeps the scheduler, and the reference that moves into the queue
+            // keeps the task: nobody but this thread takes it out again. And we are on the thread
+            // of the loop, as `push_local` wants it.
+            unsafe { (*scheduler).push_local(self) };
+        } else {
+            // The loop may take the task as soon as it is pushed, end it and let go of all of it
+            // before we have kicked, so the scheduler needs a reference of its own.
+            let scheduler = Arc::clone(scheduler);
+            scheduler.push_remote(self);
+        }
+    }
+
+    /// Asks for the task to be cancelled.
+    pub(super) fn abort(&self) {
+        if self.header().state.abort() == Wake::Queue {
+            // SAFETY: `abort` has counted the reference.
+            unsafe { TaskRef::from_raw(self.0) }.schedule();
+        }
+    }
+
+    /// Runs the task once.
+    ///
+    /// # Safety
+    ///
+    /// The caller is the runner: the thread of the task's loop, or the one that may run a blocking
+    /// job, and `self` is the reference that was in the queue.
+    pub(super) unsafe fn run(self) -> Ran {
+        match self.header().state.start() {
+            None => return Ran::Waiting,
+            // SAFETY: we are the runner, `start` has set RUNNING, and a task that was not complete
+            // has a future.
+            Some(Start::Aborted) => unsafe { Header::cancel(self.0) },
+            Some(Start::Poll) => {
+                // The waker is a loan of our own reference: a future that does not keep it costs
+                // no counting.
+                // SAFETY: the functions of `WAKER` fulfil the contract, see there.
+                let waker = unsafe { Waker::new(self.0.as_ptr().cast(), &WAKER) };
+                let waker = ManuallyDrop::new(waker);
+                let mut cx = Context::from_waker(&waker);
+                // SAFETY: as for `cancel` above.
+                if !unsafe { Header::poll(self.0, &mut cx) } {
+                    match self.header().state.idle() {
+                        Idle::Waiting => {
+                            // `idle` has given up our reference.
+                            std::mem::forget(self);
+                            return Ran::Waiting;
+                        }
+                        Idle::Queue => return Ran::Again(self),
+                        // SAFETY: still RUNNING, and still pending.
+                        Idle::Aborted => unsafe { Header::cancel(self.0) },
+                    }
+                }
+            }
+        }
+        self.finish();
+        Ran::Complete(self)
+    }
+
+    /// Drops the future of a task that may be anywhere but running, and completes it. False, with
+    /// nothing done but a mark, if it is running.
+    ///
+    /// # Safety
+    ///
+    /// The caller is the runner, and the task is not complete.
+    pub(super) unsafe fn cancel(&self) -> bool {
+        if !self.header().state.start_cancel() {
+            return false;
+        }
+        // SAFETY: we are the runner, `start_cancel` has set RUNNING, and the future is there,
+        // because the task is not complete.
+        unsafe { Header::cancel(self.0) };
+        self.finish();
+        true
+    }
+
+    /// Publishes the end, and does with the output what nobody else will. Runs user code, whose
+    /// panics are caught: the drop of an unwanted output, and the waker of the join handle.
+    fn finish(&self) {
+        match self.header().state.finish() {
+            Finished::Kept => {}
+            // SAFETY: the handle was dropped before the task was complete, so the output is ours.
+            Finished::Unwanted => unsafe { Header::drop_output(self.0) },
+            Finished::Awaited => {
+                // SAFETY: JOIN_WAKER was set when the task became complete, so the field is ours
+                // from there on.
+                let waker = self
+                    .header()
+                    .join_waker
+                    .with_mut(|waker| unsafe { (*waker).take() });
+                if let Some(waker) = waker {
+                    quietly(|| waker.wake());
+                }
+            }
+        }
+    }
+
+    /// Drops two references to one task at once.
+    pub(super) fn drop_both(first: TaskRef, second: TaskRef) {
+        debug_assert_eq!(first.0, second.0);
+        let header = first.into_raw();
+        std::mem::forget(second);
+        // SAFETY: both references are ours, so the header is live until the release; and if they
+        // were the last, it is ours to free.
+        unsafe {
+            if header.as_ref().state.release(2) {
+                Header::free(header);
+            }
+        }
+    }
+}
+
+impl Clone for TaskRef {
+    fn clone(&self) -> TaskRef {
+        self.header().state.retain();
+        TaskRef(self.0)
+    }
+}
+
+impl Drop for TaskRef {
+    #[inline]
+    fn drop(&mut self) {
+        if self.header().state.release(1) {
+            // SAFETY: that was the last reference.
+            unsafe { Header::free(self.0) };
+        }
+    }
+}
+
+/// The waker of a task: its data is a counted reference. It may be used on any thread and for as
+/// long as anybody likes; after the end of the task, and of its loop, waking does nothing.
+static WAKER: RawWakerVTable =
+    RawWakerVTable::new(clone_waker, wake_by_value, wake_by_ref, drop_waker);
+
+/// # Safety
+///
+/// `data` is the data of a live waker. So it is for all four.
+unsafe fn loan(data: *const ()) -> ManuallyDrop<TaskRef> {
+    // SAFETY: the data of a waker is never null, and it is a header with a reference of its own,
+    // which is lent here and not dropped.
+    ManuallyDrop::new(TaskRef(unsafe {
+        NonNull::new_unchecked(data.cast_mut().cast())
+    }))
+}
+
+unsafe fn clone_waker(data: *const ()) -> RawWaker {
+    // SAFETY: passed on.
+    unsafe { loan(data) }.header().state.retain();
+    RawWaker::new(data, &WAKER)
+}
+
+unsafe fn wake_by_value(data: *const ()) {
+    // SAFETY: passed on. The waker is being consumed, so its reference is ours.
+    let task = ManuallyDrop::into_inner(unsafe { loan(data) });
+    if task.header().state.wake_by_value() == Wake::Queue {
+        task.schedule();
+    }
+}
+
+unsafe fn wake_by_ref(data: *const ()) {
+    // SAFETY: passed on.
+    let task = unsafe { loan(data) };
+    if task.header().state.wake_by_ref() == Wake::Queue {
+        // SAFETY: `wake_by_ref` has counted the reference.
+        unsafe { TaskRef::from_raw(task.0) }.schedule();
+    }
+}
+
+unsafe fn drop_waker(data: *const ()) {
+    // SAFETY: passed on. The waker is being dropped, so its reference is ours.
+    drop(ManuallyDrop::into_inner(unsafe { loan(data) }));
+}

@@ -1,0 +1,327 @@
+//! Spawning, waking, joining, detaching; who drops what, and when.
+
+use std::cell::{Cell, RefCell};
+use std::future::{pending, poll_fn};
+use std::rc::Rc;
+use std::task::Poll;
+
+use super::*;
+use crate::task::yield_now;
+
+#[test]
+fn a_spawned_task_gives_its_output_once_it_is_run() {
+    let mini = MiniLoop::new();
+    let mut handle = mini.owner.spawn(async { 7 });
+    assert!(!handle.is_finished());
+    assert!(poll_once(&mut handle).is_pending());
+    assert_eq!(mini.owner.live_tasks(), 1);
+    assert_eq!(mini.turn(), 1);
+    assert!(handle.is_finished());
+    assert_eq!(mini.owner.live_tasks(), 0);
+    assert_eq!(output(&mut handle).unwrap(), 7);
+}
+
+#[test]
+#[should_panic = "JoinHandle polled after completion"]
+fn polling_a_handle_after_its_output_panics() {
+    let mini = MiniLoop::new();
+    let mut handle = mini.owner.spawn(async {});
+    mini.settle();
+    output(&mut handle).unwrap();
+    let _ = poll_once(&mut handle);
+}
+
+#[test]
+fn tasks_wait_for_each_other() {
+    let mini = MiniLoop::new();
+    let latch = Latch::default();
+    let first = mini.owner.spawn({
+        let latch = latch.clone();
+        async move {
+            latch.await;
+            String::from("first")
+        }
+    });
+    let second = mini
+        .owner
+        .spawn(async move { first.await.unwrap() + ", second" });
+    mini.settle();
+    assert!(!second.is_finished());
+    latch.open();
+    mini.settle();
+    assert_eq!(output(second).unwrap(), "first, second");
+}
+
+#[test]
+fn a_future_and_its_output_need_not_be_send() {
+    let mini = MiniLoop::new();
+    let shared = Rc::new(Cell::new(1));
+    let handle = mini.owner.spawn({
+        let shared = Rc::clone(&shared);
+        async move {
+            yield_now().await;
+            shared.set(2);
+            shared
+        }
+    });
+    mini.settle();
+    assert!(Rc::ptr_eq(&output(handle).unwrap(), &shared));
+    assert_eq!(shared.get(), 2);
+}
+
+#[test]
+fn a_future_may_borrow_from_itself() {
+    let mini = MiniLoop::new();
+    let handle = mini.owner.spawn(async {
+        let mut own = [1, 2, 3];
+        let borrowed = &mut own[1];
+        yield_now().await;
+        *borrowed += 40;
+        yield_now().await;
+        own[1]
+    });
+    mini.settle();
+    assert_eq!(output(handle).unwrap(), 42);
+}
+
+#[test]
+fn the_future_is_dropped_before_the_end_is_published() {
+    let mini = MiniLoop::new();
+    let drops = Drops::default();
+    let guard = drops.guard();
+    let handle = mini.owner.spawn(async move {
+        let _guard = guard;
+    });
+    assert_eq!(drops.count(), 0);
+    mini.settle();
+    assert!(handle.is_finished());
+    assert_eq!(drops.count(), 1);
+}
+
+#[test]
+fn a_detached_tasks_output_is_dropped_by_the_loop() {
+    let mini = MiniLoop::new();
+    let drops = Drops::default();
+    let guard = drops.guard();
+    drop(mini.owner.spawn(async move { guard }));
+    assert_eq!((drops.count(), mini.owner.live_tasks()), (0, 1));
+    mini.settle();
+    assert_eq!((drops.count(), mini.owner.live_tasks()), (1, 0));
+}
+
+#[test]
+fn an_output_that_nobody_took_is_dropped_with_the_handle() {
+    let mini = MiniLoop::new();
+    let drops = Drops::default();
+    let guard = drops.guard();
+    let handle = mini.owner.spawn(async move { guard });
+    mini.settle();
+    assert_eq!(drops.count(), 0);
+    drop(handle);
+    assert_eq!(drops.count(), 1);
+}
+
+#[test]
+fn an_output_that_was_taken_is_dropped_once() {
+    let mini = MiniLoop::new();
+    let drops = Drops::default();
+    let guard = drops.guard();
+    let mut handle = mini.owner.spawn(async move { guard });
+    mini.settle();
+    let taken = output(&mut handle).unwrap();
+    drop(handle);
+    assert_eq!(drops.count(), 0);
+    drop(taken);
+    assert_eq!(drops.count(), 1);
+}
+
+#[test]
+fn a_handle_with_a_waker_may_be_dropped_before_the_end() {
+    let mini = MiniLoop::new();
+    let latch = Latch::default();
+    let mut handle = mini.owner.spawn(latch.clone());
+    let waiter = Arc::new(RootWaker {
+        woken: AtomicBool::new(false),
+        inbox: Arc::clone(&mini.inbox),
+    });
+    let waker = Waker::from(Arc::clone(&waiter));
+    assert!(
+        Pin::new(&mut handle)
+            .poll(&mut Context::from_waker(&waker))
+            .is_pending()
+    );
+    assert_eq!(Arc::strong_count(&waiter), 3);
+    drop(handle);
+    assert_eq!(Arc::strong_count(&waiter), 2);
+    mini.settle();
+    latch.open();
+    mini.settle();
+    assert!(!waiter.woken.load(Ordering::Relaxed));
+    assert_eq!(mini.owner.live_tasks(), 0);
+}
+
+#[test]
+fn only_the_last_waker_of_a_handle_is_woken_and_none_is_kept() {
+    let mini = MiniLoop::new();
+    let latch = Latch::default();
+    let mut handle = mini.owner.spawn(latch.clone());
+    let waiters: Vec<_> = (0..2)
+        .map(|_| {
+            Arc::new(RootWaker {
+                woken: AtomicBool::new(false),
+                inbox: Arc::clone(&mini.inbox),
+            })
+        })
+        .collect();
+    for waiter in [&waiters[0], &waiters[0], &waiters[1]] {
+        let waker = Waker::from(Arc::clone(waiter));
+        assert!(
+            Pin::new(&mut handle)
+                .poll(&mut Context::from_waker(&waker))
+                .is_pending()
+        );
+    }
+    assert_eq!(Arc::strong_count(&waiters[0]), 1);
+    mini.settle();
+    latch.open();
+    mini.settle();
+    assert!(!waiters[0].woken.load(Ordering::Relaxed));
+    assert!(waiters[1].woken.load(Ordering::Relaxed));
+    assert_eq!(Arc::strong_count(&waiters[1]), 1);
+}
+
+#[test]
+fn a_task_woken_many_times_is_polled_once_a_turn() {
+    let mini = MiniLoop::new();
+    let latch = Latch::default();
+    let handle = mini.owner.spawn(latch.clone());
+    mini.settle();
+    let waker = latch.take_waker().unwrap();
+    for _ in 0..10 {
+        waker.wake_by_ref();
+        waker.clone().wake();
+    }
+    mini.outside(|| waker.wake_by_ref());
+    assert_eq!(mini.turn(), 1);
+    assert_eq!(latch.polls(), 2);
+    assert_eq!(mini.turn(), 0);
+    assert!(!handle.is_finished());
+}
+
+#[test]
+fn a_task_that_wakes_itself_does_not_starve_the_others() {
+    let mini = MiniLoop::new();
+    let order = Rc::new(RefCell::new(Vec::new()));
+    for name in ["a", "b", "c"] {
+        let order = Rc::clone(&order);
+        drop(mini.owner.spawn(poll_fn(move |cx| -> Poll<()> {
+            order.borrow_mut().push(name);
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        })));
+    }
+    assert_eq!(mini.owner.run_ready(2), 2);
+    assert_eq!(mini.owner.run_ready(2), 2);
+    assert_eq!(mini.owner.run_ready(100), 3);
+    assert_eq!(mini.owner.run_ready(0), 0);
+    assert_eq!(order.take(), ["a", "b", "c", "a", "b", "c", "a"]);
+    assert!(mini.owner.has_ready());
+}
+
+#[test]
+fn what_a_task_spawns_is_for_the_next_call() {
+    let mini = Rc::new(MiniLoop::new());
+    let inner = Rc::downgrade(&mini);
+    let handle = mini.owner.spawn(async move {
+        let spawned = inner.upgrade().unwrap().owner.spawn(async { 5 });
+        spawned.await.unwrap()
+    });
+    assert_eq!(mini.turn(), 1);
+    assert_eq!(mini.owner.live_tasks(), 2);
+    assert_eq!(mini.turn(), 1);
+    assert_eq!(mini.turn(), 1);
+    assert_eq!(output(handle).unwrap(), 5);
+}
+
+#[test]
+fn a_wake_between_two_calls_of_block_on_takes_the_remote_queue() {
+    let mini = MiniLoop::new();
+    let latch = Latch::default();
+    let handle = mini.owner.spawn(latch.clone());
+    mini.settle();
+    mini.outside(|| latch.open());
+    assert!(!mini.owner.has_ready() && !mini.owner.remote_is_empty());
+    mini.block_on(handle).unwrap();
+}
+
+#[test]
+fn remote_arrivals_keep_their_order() {
+    let mini = MiniLoop::new();
+    let order = Arc::new(std::sync::Mutex::new(Vec::new()));
+    mini.outside(|| {
+        for number in 0..5 {
+            let order = Arc::clone(&order);
+            drop(
+                mini.owner
+                    .scheduler()
+                    .spawn_send(async move { order.lock().unwrap().push(number) }),
+            );
+        }
+    });
+    mini.settle();
+    assert_eq!(*order.lock().unwrap(), [0, 1, 2, 3, 4]);
+}
+
+#[test]
+fn a_waker_outlives_its_task_and_does_nothing() {
+    let mini = MiniLoop::new();
+    let latch = Latch::default();
+    let handle = mini.owner.spawn(latch.clone());
+    mini.settle();
+    let waker = latch.take_waker().unwrap();
+    latch.open();
+    waker.wake_by_ref();
+    mini.settle();
+    assert!(handle.is_finished());
+    drop(handle);
+    waker.wake_by_ref();
+    waker.clone().wake();
+    assert_eq!(mini.turn(), 0);
+    assert!(waker.will_wake(&waker.clone()));
+}
+
+#[test]
+fn a_task_may_hold_its_own_handle() {
+    let mini = MiniLoop::new();
+    let place: Rc<RefCell<Option<crate::task::JoinHandle<()>>>> = Rc::default();
+    let latch = Latch::default();
+    let handle = mini.owner.spawn({
+        let (place, latch) = (Rc::clone(&place), latch.clone());
+        async move {
+            let mut own = place.take().unwrap();
+            // Waiting for itself, a task would wait forever; but it may look.
+            assert!(poll_once(&mut own).is_pending());
+            latch.await;
+            drop(own);
+            pending::<()>().await;
+        }
+    });
+    let abort = handle.abort_handle();
+    *place.borrow_mut() = Some(handle);
+    mini.settle();
+    latch.open();
+    mini.settle();
+    abort.abort();
+    mini.settle();
+    assert!(abort.is_finished());
+}
+
+#[test]
+fn yield_now_works_on_any_executor() {
+    let mini = MiniLoop::new();
+    mini.block_on(async {
+        for _ in 0..3 {
+            yield_now().await;
+        }
+    });
+}

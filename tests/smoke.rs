@@ -1,0 +1,45 @@
+//! The whole stack once through.
+
+use std::time::Duration;
+
+#[test]
+fn nops_sleeps_tasks_and_pipes() {
+    let out = ringtoss::block_on(async {
+        for _ in 0..10 {
+            ringtoss::op::nop().await.unwrap();
+        }
+        let tasks: Vec<_> = (0..1000)
+            .map(|i| {
+                ringtoss::spawn(async move {
+                    for _ in 0..10 {
+                        ringtoss::op::nop().await.unwrap();
+                    }
+                    ringtoss::time::sleep(Duration::from_millis(5)).await;
+                    i
+                })
+            })
+            .collect();
+        let mut sum = 0;
+        for task in tasks {
+            sum += task.await.unwrap();
+        }
+        let blocking = ringtoss::spawn_blocking(|| 5).await.unwrap();
+        println!("{:?}", ringtoss::metrics());
+        sum + blocking
+    });
+    assert_eq!(out, 999 * 500 + 5);
+}
+
+#[test]
+fn poll_and_cancel() {
+    ringtoss::block_on(async {
+        let (reader, writer) = std::os::unix::net::UnixStream::pair().unwrap();
+        let poll = ringtoss::op::poll_readable(&reader);
+        let error = poll.timeout(Duration::from_millis(10)).await.unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::TimedOut);
+        let error = ringtoss::op::poll_readable(&reader).cancel().await.unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(libc::ECANCELED));
+        drop(writer);
+        ringtoss::op::poll_readable(&reader).await.unwrap();
+    });
+}

@@ -5,7 +5,8 @@
 //! operation, and every release of the descriptor goes behind the home's submissions: dropped at home it is closed
 //! through the ring; dropped elsewhere it is mailed home; one that several loops have used visits them all.
 
-use std::os::fd::{IntoRawFd, OwnedFd, RawFd};
+use std::mem::ManuallyDrop;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::io;
@@ -26,7 +27,8 @@ const SHARED: u64 = u64::MAX;
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Fd {
-    raw: RawFd,
+    /// Never dropped: closing it is what this module is about.
+    number: ManuallyDrop<OwnedFd>,
     home: AtomicU64,
     lingers: AtomicBool,
     salvage: OnceLock<Arc<Salvage>>,
@@ -35,7 +37,7 @@ pub(crate) struct Fd {
 impl Fd {
     pub(crate) fn new(fd: OwnedFd) -> Fd {
         Fd {
-            raw: fd.into_raw_fd(),
+            number: ManuallyDrop::new(fd),
             home: AtomicU64::new(NOWHERE),
             lingers: AtomicBool::new(false),
             salvage: OnceLock::new(),
@@ -44,9 +46,9 @@ impl Fd {
 
     /// Another descriptor of the same open file: it shares position and salvage.
     pub(crate) fn try_clone(&self) -> io::Result<Fd> {
-        let copy = Fd::new(sys::duplicate(self.raw)?);
+        let copy = Fd::new(sys::duplicate(self.raw())?);
         let salvage = self.salvage().clone();
-        salvage.add_descriptor(copy.raw);
+        salvage.add_descriptor(copy.raw());
         copy.lingers.store(self.lingers(), Ordering::Relaxed);
         copy.salvage.set(salvage).expect("just made");
         Ok(copy)
@@ -54,7 +56,7 @@ impl Fd {
 
     #[inline]
     pub(crate) fn raw(&self) -> RawFd {
-        self.raw
+        self.number.as_raw_fd()
     }
 
     pub(crate) fn set_lingers(&self, lingers: bool) {
@@ -75,7 +77,7 @@ impl Fd {
     pub(crate) fn salvage(&self) -> &Arc<Salvage> {
         self.salvage.get_or_init(|| {
             let salvage = Arc::new(Salvage::default());
-            salvage.add_descriptor(self.raw);
+            salvage.add_descriptor(self.raw());
             salvage
         })
     }
@@ -114,12 +116,12 @@ impl Fd {
         };
         let cancels = match self.salvage.get() {
             Some(salvage) => {
-                let last = salvage.remove_descriptor(self.raw);
+                let last = salvage.remove_descriptor(self.raw());
                 if last { salvage.orphans() } else { Vec::new() }
             }
             None => Vec::new(),
         };
-        Closing { fd: self.raw, lingers: self.lingers(), cancels, visits }
+        Closing { fd: self.raw(), lingers: self.lingers(), cancels, visits }
     }
 
     /// Closes and waits until the kernel has done it: a listener's port is free when this returns, also if operations
@@ -147,11 +149,28 @@ impl Fd {
     /// The number has been closed, or given away, by other means.
     pub(crate) fn forget(self) {
         if let Some(salvage) = self.salvage.get() {
-            salvage.remove_descriptor(self.raw);
+            salvage.remove_descriptor(self.raw());
         }
-        let mut this = std::mem::ManuallyDrop::new(self);
+        let mut this = ManuallyDrop::new(self);
         // What it owns besides the number goes as usual.
         drop(this.salvage.take());
+    }
+
+    /// Cancels what was dropped and is still in flight on this loop, because it would hold the file open.
+    pub(crate) fn cancel_orphans(&self) {
+        let Some(salvage) = self.salvage_if_made() else { return };
+        let orphans = salvage.orphans();
+        context::with(|core| {
+            let mut driver = core.driver.borrow_mut();
+            orphans.iter().filter(|&&(id, _)| id == core.id).for_each(|&(_, key)| driver.cancel(key));
+        });
+    }
+
+    /// The fate of the last dropped write, when it is known.
+    pub(crate) async fn take_dropped_write(&self) -> Option<io::Result<usize>> {
+        let salvage = self.salvage_if_made()?;
+        salvage.writes_settled().await;
+        salvage.take_fate().map(|fate| fate.map_err(io::Error::from_raw_os_error))
     }
 
     /// Whether only this loop may have entries that name it.
@@ -189,18 +208,33 @@ impl Fd {
 
     /// Gives the descriptor away. At home everything that was staged is submitted first; elsewhere the caller gets a
     /// duplicate, and the number goes home to be closed. [`Fd::settle_now`] comes before.
-    pub(crate) fn into_owned(self) -> io::Result<OwnedFd> {
+    pub(crate) fn into_owned(self) -> Result<OwnedFd, (io::Error, Fd)> {
         let home = self.home.load(Ordering::Acquire);
         if home == NOWHERE || home == context::current_id() {
             context::with(|core| core.driver.borrow_mut().submit_all());
             if let Some(core) = context::current() {
                 core.settle_harvest();
             }
-            let fd = sys::own(self.raw);
+            let fd = sys::own(self.raw());
             self.forget();
             return Ok(fd);
         }
-        sys::duplicate(self.raw)
+        sys::duplicate(self.raw()).map_err(|error| (error, self))
+    }
+
+    /// The descriptor, for as long as the object lives.
+    pub(crate) fn borrow(&self) -> BorrowedFd<'_> {
+        self.number.as_fd()
+    }
+
+    /// Ends the writing direction of a socket whose writer is gone. Nothing of the writer's can be staged any more: what
+    /// it dropped before submission is void. So it need not go through the ring, but at home it costs no call there.
+    pub(crate) fn shutdown_write(&self) {
+        let at_home = self.home.load(Ordering::Acquire) == context::current_id();
+        if !at_home || !context::with(|core| core.driver.borrow_mut().shutdown_write(self.raw())).unwrap_or(false) {
+            // Not connected any more, most likely: then there is nothing to end.
+            let _ = sys::shutdown(self.raw(), libc::SHUT_WR);
+        }
     }
 }
 

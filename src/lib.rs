@@ -14,6 +14,7 @@ mod fd;
 mod handle;
 mod inbox;
 mod mail;
+pub mod net;
 pub mod op;
 mod registry;
 mod ring;

@@ -15,6 +15,7 @@
 //!   in flight per open file, clones included. What a dropped read consumed is given back by moving the position.
 
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 use std::os::fd::{OwnedFd, RawFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -69,7 +70,7 @@ pub(crate) enum Gate {
 pub enum Item {
     Bytes(Vec<u8>),
     End,
-    Connection(OwnedFd),
+    Connection(OwnedFd, Option<SocketAddr>),
     Error(i32),
 }
 
@@ -320,7 +321,7 @@ impl Salvage {
             }
             Item::End => (Cqe::of(0), 0, 0),
             Item::Error(errno) => (Cqe::of(-errno), 0, 0),
-            Item::Connection(_) => return None,
+            Item::Connection(..) => return None,
         };
         if !peek && left > 0 {
             inner.taken += taken_now;
@@ -335,15 +336,15 @@ impl Salvage {
     }
 
     /// Takes a connection, or the error that an orphaned accept met.
-    pub(crate) fn take_connection(&self) -> Option<Result<OwnedFd, i32>> {
+    pub(crate) fn take_connection(&self) -> Option<Result<(OwnedFd, Option<SocketAddr>), i32>> {
         let mut inner = self.lock();
         let item = match inner.items.front()? {
-            Item::Connection(_) | Item::Error(_) => inner.items.pop_front(),
+            Item::Connection(..) | Item::Error(_) => inner.items.pop_front(),
             Item::Bytes(_) | Item::End => None,
         };
         self.update(&inner);
         match item? {
-            Item::Connection(fd) => Some(Ok(fd)),
+            Item::Connection(fd, peer) => Some(Ok((fd, peer))),
             Item::Error(errno) => Some(Err(errno)),
             Item::Bytes(_) | Item::End => unreachable!("matched above"),
         }
@@ -362,9 +363,37 @@ impl Salvage {
         self.is_active() && !self.lock().orphans.is_empty()
     }
 
+    /// Takes all bytes that are left, for a new owner of the descriptor; an end or error stays behind.
+    pub(crate) fn take_all_bytes(&self) -> Vec<u8> {
+        let mut all = Vec::new();
+        while self.has_bytes() {
+            self.take_bytes(usize::MAX, false, &mut |bytes| all.extend_from_slice(bytes));
+        }
+        all
+    }
+
     /// The fate of the last dropped write, once.
     pub(crate) fn take_fate(&self) -> Option<Result<usize, i32>> {
         self.lock().fate.take()
+    }
+
+    /// Waits until no dropped write is in flight.
+    pub(crate) async fn writes_settled(&self) {
+        /// Gives its place back also when it is dropped.
+        struct Waiting<'a>(&'a Salvage, Option<Ticket>);
+        impl Drop for Waiting<'_> {
+            fn drop(&mut self) {
+                if self.1.is_some() {
+                    self.0.leave(&mut self.1);
+                }
+            }
+        }
+        let mut waiting = Waiting(self, None);
+        std::future::poll_fn(|cx| match self.ask(Lane::Settle, &mut waiting.1, cx.waker()) {
+            Gate::Wait => std::task::Poll::Pending,
+            _ => std::task::Poll::Ready(()),
+        })
+        .await;
     }
 
     /// What is out there, to be cancelled when the object goes.

@@ -1,8 +1,9 @@
 //! Sockets: `IORING_OP_SOCKET`, `CONNECT`, `ACCEPT`, `RECV`, `SEND`, `SHUTDOWN`, and `POLL_ADD` on any descriptor.
 
 use std::io;
+use std::marker::PhantomData;
 use std::mem;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 
 use super::read::Fill;
@@ -11,61 +12,7 @@ use super::{Arena, Cqe, Left, Next, Op, Operation, Sealed, Sqe};
 use crate::buf::{BufResult, IoBuf, IoBufMut};
 use crate::driver::poll_mask;
 use crate::salvage::{Item, Lane, Salvage};
-use crate::sys;
-
-/// An address as the kernel wants it, and its length in bytes.
-pub(crate) fn encode_address(address: &SocketAddr) -> (libc::sockaddr_storage, libc::socklen_t) {
-    // SAFETY: the storage is plain bytes, for which zero is valid.
-    let mut storage: libc::sockaddr_storage = unsafe { mem::zeroed() };
-    let start = &raw mut storage;
-    let len = match address {
-        SocketAddr::V4(v4) => {
-            let inner = libc::sockaddr_in {
-                sin_family: libc::AF_INET as libc::sa_family_t,
-                sin_port: v4.port().to_be(),
-                sin_addr: libc::in_addr { s_addr: u32::from_ne_bytes(v4.ip().octets()) },
-                sin_zero: [0; 8],
-            };
-            // SAFETY: the storage is large enough and aligned for every address family.
-            unsafe { start.cast::<libc::sockaddr_in>().write(inner) };
-            size_of::<libc::sockaddr_in>()
-        }
-        SocketAddr::V6(v6) => {
-            let inner = libc::sockaddr_in6 {
-                sin6_family: libc::AF_INET6 as libc::sa_family_t,
-                sin6_port: v6.port().to_be(),
-                sin6_flowinfo: v6.flowinfo(),
-                sin6_addr: libc::in6_addr { s6_addr: v6.ip().octets() },
-                sin6_scope_id: v6.scope_id(),
-            };
-            // SAFETY: as above.
-            unsafe { start.cast::<libc::sockaddr_in6>().write(inner) };
-            size_of::<libc::sockaddr_in6>()
-        }
-    };
-    (storage, len as libc::socklen_t)
-}
-
-/// The address that the kernel wrote.
-pub(crate) fn address_from(storage: &libc::sockaddr_storage) -> io::Result<SocketAddr> {
-    let start = &raw const *storage;
-    match libc::c_int::from(storage.ss_family) {
-        libc::AF_INET => {
-            // SAFETY: the family says which structure it is; the storage is large enough and aligned for it.
-            let inner = unsafe { start.cast::<libc::sockaddr_in>().read() };
-            let ip = Ipv4Addr::from(inner.sin_addr.s_addr.to_ne_bytes());
-            Ok(SocketAddr::V4(SocketAddrV4::new(ip, u16::from_be(inner.sin_port))))
-        }
-        libc::AF_INET6 => {
-            // SAFETY: as above.
-            let inner = unsafe { start.cast::<libc::sockaddr_in6>().read() };
-            let ip = Ipv6Addr::from(inner.sin6_addr.s6_addr);
-            let port = u16::from_be(inner.sin6_port);
-            Ok(SocketAddr::V6(SocketAddrV6::new(ip, port, inner.sin6_flowinfo, inner.sin6_scope_id)))
-        }
-        family => Err(io::Error::new(io::ErrorKind::InvalidInput, format!("address family {family} is neither IPv4 nor IPv6"))),
-    }
-}
+use crate::sys::{self, address_from, encode_address};
 
 /// `IORING_OP_SOCKET`: `socket(2)`. A socket that is made after its future was dropped is closed again.
 #[doc(alias = "IORING_OP_SOCKET")]
@@ -127,12 +74,21 @@ unsafe impl Op for Connect {
     }
 }
 
+/// What a listener makes of a connection that it has accepted.
+pub trait Accepted: 'static {
+    /// Wraps the descriptor. `lingers` says that `SO_LINGER` is set on it, inherited from the listener.
+    fn accepted(fd: OwnedFd, lingers: bool) -> Self;
+}
+
 /// `IORING_OP_ACCEPT`: `accept4(2)`. A connection that arrives after the future was dropped is given to the next accept.
 #[doc(alias = "IORING_OP_ACCEPT")]
-pub struct Accept {
+pub struct Accept<T> {
     fd: RawFd,
+    lingers: bool,
     peer: Box<Peer>,
-    salvaged: Option<OwnedFd>,
+    salvaged: Option<(OwnedFd, Option<SocketAddr>)>,
+    retried: bool,
+    _makes: PhantomData<fn() -> T>,
 }
 
 /// Where the kernel writes a peer's address.
@@ -141,26 +97,31 @@ struct Peer {
     len: libc::socklen_t,
 }
 
-impl std::fmt::Debug for Accept {
+impl<T> std::fmt::Debug for Accept<T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Accept").field("fd", &self.fd).finish_non_exhaustive()
     }
 }
 
-impl Accept {
-    pub(crate) fn new(fd: RawFd) -> Accept {
+impl<T> Accept<T> {
+    pub(crate) fn new(fd: RawFd, lingers: bool) -> Accept<T> {
         // SAFETY: the storage is plain bytes, for which zero is valid.
         let address: libc::sockaddr_storage = unsafe { mem::zeroed() };
-        Accept { fd, peer: Box::new(Peer { address, len: 0 }), salvaged: None }
+        let peer = Box::new(Peer { address, len: 0 });
+        Accept { fd, lingers, peer, salvaged: None, retried: false, _makes: PhantomData }
+    }
+
+    /// The peer as the kernel wrote it.
+    fn peer(&self) -> Option<SocketAddr> {
+        address_from(&self.peer.address).ok()
     }
 }
 
-impl Sealed for Accept {}
+impl<T> Sealed for Accept<T> {}
 
 // SAFETY: the peer's address is on the heap and stays put while the value is moved.
-unsafe impl Op for Accept {
-    /// The connection, and its peer's address unless it was salvaged: then the socket knows.
-    type Output = io::Result<(OwnedFd, Option<SocketAddr>)>;
+unsafe impl<T: Accepted> Op for Accept<T> {
+    type Output = io::Result<(T, SocketAddr)>;
 
     fn prepare(&mut self, _arena: &mut Arena) -> Result<Sqe, i32> {
         self.peer.len = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
@@ -172,15 +133,27 @@ unsafe impl Op for Accept {
     }
 
     fn step(&mut self, cqe: Cqe) -> Next {
-        if cqe.result == -libc::EINTR { Next::Again } else { Next::Done(cqe) }
+        match -cqe.result {
+            libc::EINTR => Next::Again,
+            // Descriptors that are queued to be closed are by the time of the second try.
+            libc::EMFILE | libc::ENFILE if !self.retried => {
+                self.retried = true;
+                Next::Again
+            }
+            _ => Next::Done(cqe),
+        }
     }
 
-    fn complete(self, cqe: Cqe) -> Self::Output {
-        if let Some(fd) = self.salvaged {
-            return Ok((fd, None));
-        }
-        let fd = cqe.ok().map(|fd| sys::own(fd as RawFd))?;
-        Ok((fd, address_from(&self.peer.address).ok()))
+    fn complete(mut self, cqe: Cqe) -> Self::Output {
+        let (fd, peer) = match self.salvaged.take() {
+            Some(salvaged) => salvaged,
+            None => (cqe.ok().map(|fd| sys::own(fd as RawFd))?, self.peer()),
+        };
+        let peer = match peer {
+            Some(peer) => peer,
+            None => sys::peer_address(fd.as_raw_fd())?,
+        };
+        Ok((T::accepted(fd, self.lingers), peer))
     }
 
     fn lane(&self) -> Lane {
@@ -188,11 +161,11 @@ unsafe impl Op for Accept {
     }
 
     fn leave(&mut self, cqe: Cqe) -> Left {
-        if let Some(fd) = self.salvaged.take() {
-            return Left::Received(Some(Item::Connection(fd)), None);
+        if let Some((fd, peer)) = self.salvaged.take() {
+            return Left::Received(Some(Item::Connection(fd, peer)), None);
         }
         match cqe.result {
-            fd if fd >= 0 => Left::Received(Some(Item::Connection(sys::own(fd))), None),
+            fd if fd >= 0 => Left::Received(Some(Item::Connection(sys::own(fd), self.peer())), None),
             _ if cqe.cancelled() => Left::Nothing,
             error => Left::Received(Some(Item::Error(-error)), None),
         }
@@ -200,8 +173,8 @@ unsafe impl Op for Accept {
 
     fn take_salvaged(&mut self, salvage: &Salvage) -> Option<Cqe> {
         match salvage.take_connection()? {
-            Ok(fd) => {
-                self.salvaged = Some(fd);
+            Ok(connection) => {
+                self.salvaged = Some(connection);
                 Some(Cqe::of(0))
             }
             Err(errno) => Some(Cqe::of(-errno)),
@@ -386,11 +359,17 @@ unsafe impl Op for Shutdown {
 pub struct PollAdd {
     fd: RawFd,
     events: i16,
+    lane: Lane,
 }
 
 impl PollAdd {
     pub(crate) fn new(fd: RawFd, events: i16) -> PollAdd {
-        PollAdd { fd, events }
+        PollAdd { fd, events, lane: Lane::Free }
+    }
+
+    /// Whether a stream of ours can be read: what was salvaged counts, too.
+    pub(crate) fn readable(fd: RawFd) -> PollAdd {
+        PollAdd { fd, events: libc::POLLIN | libc::POLLRDHUP, lane: Lane::Receive }
     }
 }
 
@@ -406,6 +385,14 @@ unsafe impl Op for PollAdd {
 
     fn complete(self, cqe: Cqe) -> io::Result<()> {
         cqe.ok().map(drop)
+    }
+
+    fn lane(&self) -> Lane {
+        self.lane
+    }
+
+    fn take_salvaged(&mut self, _salvage: &Salvage) -> Option<Cqe> {
+        Some(Cqe::of(0))
     }
 }
 

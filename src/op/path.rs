@@ -4,7 +4,8 @@ use std::ffi::{CStr, CString};
 use std::io;
 use std::os::fd::{OwnedFd, RawFd};
 
-use super::{Arena, Cqe, Op, Sealed, Sqe};
+use super::{Arena, Cqe, Op, Operation, Sealed, Sqe};
+use crate::context;
 use crate::fd::Fd;
 use crate::ring::ASYNC;
 use crate::sys;
@@ -130,4 +131,19 @@ unsafe impl Op for Close {
         self.fd.forget();
         cqe.ok().map(drop)
     }
+}
+
+/// Closes an object's descriptor and tells the error: waits for writes that were dropped, gives up everything else that
+/// was, and closes through the ring. Away from its home, or used by several loops, it is closed soon, and errors are lost.
+pub(crate) async fn close(fd: Fd) -> io::Result<()> {
+    if let Some(salvage) = fd.salvage_if_made() {
+        let salvage = salvage.clone();
+        salvage.writes_settled().await;
+    }
+    if !fd.is_at_home() || context::current_id() == 0 {
+        drop(fd);
+        return Ok(());
+    }
+    fd.cancel_orphans();
+    Operation::<Close>::new(Close::new(fd)).await
 }

@@ -76,10 +76,7 @@ fn up_to_five_milliseconds_late_is_punctual() {
         let start = interval.tick().await;
         time::advance(ms(7) + Duration::from_nanos(1)).await;
         assert_eq!(interval.tick().await, start + ms(2));
-        assert_eq!(
-            interval.tick().await,
-            start + ms(9) + Duration::from_nanos(1)
-        );
+        assert_eq!(interval.tick().await, start + ms(9) + Duration::from_nanos(1));
     });
 }
 
@@ -101,11 +98,7 @@ fn an_interval_can_be_reset() {
         assert_eq!(interval.tick().await, start + ms(1000));
         assert_eq!(interval.tick().await, start + ms(1100));
         interval.reset_after(Duration::MAX);
-        assert!(
-            poll_fn(|cx| Poll::Ready(interval.poll_tick(cx)))
-                .await
-                .is_pending()
-        );
+        assert!(poll_fn(|cx| Poll::Ready(interval.poll_tick(cx))).await.is_pending());
     });
 }
 
@@ -115,21 +108,14 @@ fn a_dropped_tick_is_not_lost() {
         let mut interval = time::interval(ms(10));
         let start = interval.tick().await;
         assert!(time::timeout(ms(9), interval.tick()).await.is_err());
-        assert_eq!(
-            time::timeout(ms(9), interval.tick()).await,
-            Ok(start + ms(10))
-        );
+        assert_eq!(time::timeout(ms(9), interval.tick()).await, Ok(start + ms(10)));
     });
 }
 
 #[test]
 fn a_huge_period_ends_in_the_far_future() {
     paused(async {
-        for behavior in [
-            MissedTickBehavior::Burst,
-            MissedTickBehavior::Delay,
-            MissedTickBehavior::Skip,
-        ] {
+        for behavior in [MissedTickBehavior::Burst, MissedTickBehavior::Delay, MissedTickBehavior::Skip] {
             let mut interval = time::interval_at(Instant::now(), Duration::MAX);
             interval.set_missed_tick_behavior(behavior);
             time::advance(ms(10)).await;

@@ -24,11 +24,7 @@ const fn ms(count: u64) -> Duration {
 const HOUR: Duration = Duration::from_secs(3600);
 
 fn paused<F: Future>(future: F) -> F::Output {
-    EventLoop::builder()
-        .start_paused(true)
-        .build()
-        .unwrap()
-        .block_on(future)
+    EventLoop::builder().start_paused(true).build().unwrap().block_on(future)
 }
 
 /// Polls once with the task's own waker.

@@ -50,13 +50,7 @@ fn sleeps_end_by_deadline_and_then_in_the_order_of_their_first_poll() {
         for task in tasks {
             task.await.unwrap();
         }
-        let expected = [
-            ("a", ms(100)),
-            ("b", ms(200)),
-            ("b2", ms(200)),
-            ("c", ms(300)),
-            ("c2", ms(300)),
-        ];
+        let expected = [("a", ms(100)), ("b", ms(200)), ("b2", ms(200)), ("c", ms(300)), ("c2", ms(300))];
         assert_eq!(*log.borrow(), expected);
     });
 }

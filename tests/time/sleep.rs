@@ -60,10 +60,7 @@ fn what_overflows_waits_for_decades() {
         let mut sleep = time::sleep(Duration::MAX);
         assert!(sleep.deadline() - start > 29 * 365 * 24 * HOUR);
         assert!(poll_once(&mut sleep).await.is_pending());
-        assert_eq!(
-            time::timeout(Duration::MAX, time::sleep(HOUR)).await,
-            Ok(())
-        );
+        assert_eq!(time::timeout(Duration::MAX, time::sleep(HOUR)).await, Ok(()));
         assert_eq!(start.elapsed(), HOUR);
     });
 }

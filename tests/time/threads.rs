@@ -15,10 +15,7 @@ fn polled_without_a_loop_it_panics_only_if_it_has_to_wait() {
     assert!(poll_with(&mut past, Waker::noop()).is_ready());
     let mut future = time::sleep(HOUR);
     let message = panic_of(|| assert!(poll_with(&mut future, Waker::noop()).is_pending()));
-    assert!(
-        message.contains("no event loop runs on this thread"),
-        "{message}"
-    );
+    assert!(message.contains("no event loop runs on this thread"), "{message}");
 }
 
 #[test]
@@ -40,11 +37,7 @@ fn a_sleep_may_move_to_a_loop_on_another_thread() {
         (sleep, waker)
     });
     assert!(sleep.is_elapsed());
-    assert_eq!(
-        Arc::strong_count(&waker),
-        1,
-        "its first loop has let go of it"
-    );
+    assert_eq!(Arc::strong_count(&waker), 1, "its first loop has let go of it");
 }
 
 #[test]
@@ -96,20 +89,15 @@ fn a_dropped_sleep_lets_go_of_its_waker() {
 fn a_million_timers_come_and_go() {
     paused(async {
         let start = Instant::now();
-        let mut sleeps: Vec<Sleep> = (1..=1_000_000_u64)
-            .map(|n| time::sleep(Duration::from_micros(n * 7919 % 1_000_003)))
-            .collect();
+        let mut sleeps: Vec<Sleep> =
+            (1..=1_000_000_u64).map(|n| time::sleep(Duration::from_micros(n * 7919 % 1_000_003))).collect();
         for sleep in &mut sleeps {
             assert!(poll_with(sleep, Waker::noop()).is_pending());
         }
         sleeps.truncate(500_000);
         time::sleep(Duration::from_secs(2)).await;
         assert_eq!(start.elapsed(), Duration::from_secs(2));
-        assert!(
-            sleeps
-                .iter_mut()
-                .all(|sleep| poll_with(sleep, Waker::noop()).is_ready())
-        );
+        assert!(sleeps.iter_mut().all(|sleep| poll_with(sleep, Waker::noop()).is_ready()));
         let mut rest: Vec<_> = (0..1000).map(|_| time::sleep(HOUR)).collect();
         for sleep in &mut rest {
             assert!(poll_with(sleep, Waker::noop()).is_pending());

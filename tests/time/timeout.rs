@@ -19,9 +19,7 @@ fn a_timeout_takes_exactly_its_time() {
         assert_eq!(start.elapsed(), ms(30));
         assert_eq!(time::timeout(ms(30), time::sleep(ms(10))).await, Ok(()));
         assert_eq!(start.elapsed(), ms(40));
-        let error = time::timeout_at(start + ms(50), pending::<()>())
-            .await
-            .unwrap_err();
+        let error = time::timeout_at(start + ms(50), pending::<()>()).await.unwrap_err();
         assert_eq!(start.elapsed(), ms(50));
         assert_eq!(error.to_string(), "deadline has elapsed");
         assert_eq!(io::Error::from(error).kind(), io::ErrorKind::TimedOut);
@@ -35,18 +33,11 @@ fn the_inner_future_comes_first() {
         assert_eq!(time::timeout_at(Instant::now(), async { 8 }).await, Ok(8));
         // Both are due at the same instant.
         assert_eq!(time::timeout(ms(5), time::sleep(ms(5))).await, Ok(()));
-        assert!(
-            time::timeout(Duration::ZERO, pending::<()>())
-                .await
-                .is_err()
-        );
+        assert!(time::timeout(Duration::ZERO, pending::<()>()).await.is_err());
     });
     // It needs no loop when it need not wait.
     let ready = pin!(time::timeout(HOUR, async { 9 }));
-    assert_eq!(
-        ready.poll(&mut Context::from_waker(Waker::noop())),
-        Poll::Ready(Ok(9))
-    );
+    assert_eq!(ready.poll(&mut Context::from_waker(Waker::noop())), Poll::Ready(Ok(9)));
 }
 
 #[test]
@@ -88,10 +79,5 @@ fn a_timeout_is_send_when_its_future_is() {
         value
     }
     let timeout = sendable(time::timeout(ms(1), async { 3 }));
-    assert_eq!(
-        thread::spawn(|| ringtoss::block_on(timeout))
-            .join()
-            .unwrap(),
-        Ok(3)
-    );
+    assert_eq!(thread::spawn(|| ringtoss::block_on(timeout)).join().unwrap(), Ok(3));
 }

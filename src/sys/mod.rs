@@ -4,9 +4,13 @@
 //! says so.
 #![allow(unsafe_code)]
 
+mod address;
+
 use std::io;
 use std::mem;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+
+pub(crate) use address::{address_from, bind, encode_address, local_address, peer_address};
 
 pub(crate) const ENTER_GETEVENTS: u32 = 1 << 0;
 pub(crate) const ENTER_EXT_ARG: u32 = 1 << 3;
@@ -169,4 +173,34 @@ pub(crate) fn option<T: Copy + Default>(fd: RawFd, level: libc::c_int, name: lib
     // integers and `Linger`, for which all bytes are valid.
     check(unsafe { libc::getsockopt(fd, level, name, (&raw mut value).cast(), &raw mut size) })?;
     Ok(value)
+}
+
+/// `socket(2)`, closed on exec.
+pub(crate) fn socket(domain: libc::c_int, kind: libc::c_int) -> io::Result<OwnedFd> {
+    // SAFETY: no memory is passed.
+    check(unsafe { libc::socket(domain, kind | libc::SOCK_CLOEXEC, 0) }).map(own)
+}
+
+/// `listen(2)`. Does not block.
+pub(crate) fn listen(fd: RawFd, backlog: libc::c_int) -> io::Result<()> {
+    // SAFETY: no memory is passed; a bad number gives EBADF.
+    check(unsafe { libc::listen(fd, backlog) }).map(drop)
+}
+
+/// `shutdown(2)`. Does not block.
+pub(crate) fn shutdown(fd: RawFd, how: libc::c_int) -> io::Result<()> {
+    // SAFETY: no memory is passed; a bad number gives EBADF.
+    check(unsafe { libc::shutdown(fd, how) }).map(drop)
+}
+
+/// `SO_LINGER` of a socket: seconds, if it is on.
+pub(crate) fn linger(fd: RawFd) -> io::Result<Option<u32>> {
+    let [on, seconds] = option::<[libc::c_int; 2]>(fd, libc::SOL_SOCKET, libc::SO_LINGER)?;
+    Ok((on != 0).then_some(seconds as u32))
+}
+
+/// Sets `SO_LINGER`.
+pub(crate) fn set_linger(fd: RawFd, seconds: Option<u32>) -> io::Result<()> {
+    let value = [libc::c_int::from(seconds.is_some()), seconds.unwrap_or(0).try_into().unwrap_or(libc::c_int::MAX)];
+    set_option(fd, libc::SOL_SOCKET, libc::SO_LINGER, value)
 }

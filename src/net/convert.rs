@@ -1,0 +1,63 @@
+//! Giving a socket to std.
+
+use std::error::Error;
+use std::fmt;
+use std::io;
+
+/// A conversion that failed, with the object, which is as usable as before.
+///
+/// It turns into its [`io::Error`] with `?`; the object is dropped then.
+pub struct ConvertError<T> {
+    error: io::Error,
+    object: T,
+}
+
+impl<T> ConvertError<T> {
+    pub(crate) fn new(error: io::Error, object: T) -> ConvertError<T> {
+        ConvertError { error, object }
+    }
+
+    /// Bytes were received that std would not see.
+    pub(crate) fn unread(object: T) -> ConvertError<T> {
+        let error = io::Error::new(
+            io::ErrorKind::ResourceBusy,
+            "a dropped read has received bytes that the converted object would not see: read them first, \
+             or take them with into_parts",
+        );
+        ConvertError { error, object }
+    }
+
+    /// Why it failed.
+    pub fn error(&self) -> &io::Error {
+        &self.error
+    }
+
+    /// The object.
+    pub fn into_inner(self) -> T {
+        self.object
+    }
+}
+
+impl<T> fmt::Debug for ConvertError<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ConvertError").field("error", &self.error).finish_non_exhaustive()
+    }
+}
+
+impl<T> fmt::Display for ConvertError<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.fmt(f)
+    }
+}
+
+impl<T> Error for ConvertError<T> {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&self.error)
+    }
+}
+
+impl<T> From<ConvertError<T>> for io::Error {
+    fn from(failure: ConvertError<T>) -> io::Error {
+        failure.error
+    }
+}

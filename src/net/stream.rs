@@ -1,0 +1,374 @@
+//! `TcpStream`.
+
+use std::fmt;
+use std::io;
+use std::net::{Shutdown, SocketAddr};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::time::Duration;
+
+use super::address::{ToSocketAddrs, no_address, resolve};
+use super::split::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf};
+use super::{ConvertError, domain};
+use crate::buf::{IoBuf, IoBufMut, IoVecBuf, IoVecBufMut};
+use crate::fd::Fd;
+use crate::op::{self, Accepted, All, Operation, Place, PollAdd, Readv, Recv, Send, Writev};
+use crate::sys;
+
+/// A TCP connection.
+///
+/// Reads and writes take a buffer by value and give it back. Each may be dropped at any moment, in a `select!` say, and
+/// nothing is lost: what a dropped read receives comes out of the next read, in order; a dropped write may have been taken
+/// in part, the next write waits until that is known, and [`take_dropped_write`](TcpStream::take_dropped_write) tells.
+///
+/// Dropping it closes it through the ring, behind everything that was submitted, after cancelling what was dropped in
+/// flight, so that the peer sees the end at once.
+pub struct TcpStream {
+    pub(super) fd: Fd,
+}
+
+impl TcpStream {
+    /// Connects to the first of the addresses that takes the connection, one after the other: `IORING_OP_SOCKET`,
+    /// `IORING_OP_CONNECT`, `connect(2)`. Dropped, it is cancelled and closed.
+    ///
+    /// # Errors
+    /// Those of `connect(2)` for the last address (`ConnectionRefused`, `TimedOut`, `NetworkUnreachable`, …), and those of
+    /// [`lookup_host`](super::lookup_host).
+    pub async fn connect<A: ToSocketAddrs>(address: A) -> io::Result<TcpStream> {
+        let mut last = None;
+        for address in resolve(&address).await? {
+            match TcpStream::connect_to(address).await {
+                Ok(stream) => return Ok(stream),
+                Err(error) => last = Some(error),
+            }
+        }
+        Err(last.unwrap_or_else(no_address))
+    }
+
+    async fn connect_to(address: SocketAddr) -> io::Result<TcpStream> {
+        let socket = Operation::<op::Socket>::new(op::Socket::new(domain(&address), libc::SOCK_STREAM)).await?;
+        let fd = Fd::new(socket);
+        Operation::on(&fd, op::Connect::new(fd.raw(), address)).await?;
+        Ok(TcpStream { fd })
+    }
+
+    /// Reads what is there, up to the buffer's capacity, from its start: `IORING_OP_RECV`, `recv(2)`. 0 is the end of the
+    /// stream.
+    ///
+    /// # Errors
+    /// Those of `recv(2)` (`ConnectionReset`, …); `InvalidInput` for a buffer without capacity.
+    pub fn read<B: IoBufMut>(&mut self, buf: B) -> Operation<'_, Recv<B>> {
+        self.recv(buf)
+    }
+
+    /// The same, behind what the buffer holds: tokio's `read_buf`.
+    ///
+    /// # Errors
+    /// As [`read`](TcpStream::read).
+    pub fn read_append<B: IoBufMut>(&mut self, buf: B) -> Operation<'_, Recv<B>> {
+        Operation::on(&self.fd, Recv::append(self.fd.raw(), buf))
+    }
+
+    /// Reads exactly `len` bytes, from the buffer's start. Dropped, what it had read comes out of the next read.
+    ///
+    /// # Errors
+    /// As [`read`](TcpStream::read); `UnexpectedEof` if the stream ends before, with what there was in the buffer;
+    /// `InvalidInput` if the buffer has less capacity. Cut short by a limit,
+    /// [`op::transferred`] tells how far it came.
+    pub fn read_exact<B: IoBufMut>(&mut self, buf: B, len: usize) -> Operation<'_, Recv<B>> {
+        self.recv_exact(buf, len)
+    }
+
+    /// Reads what is there into several buffers, one after the other: `IORING_OP_READV`, `readv(2)`. Of more than 1,024
+    /// buffers the first 1,024 are used.
+    ///
+    /// # Errors
+    /// As [`read`](TcpStream::read).
+    pub fn read_vectored<V: IoVecBufMut>(&mut self, bufs: V) -> Operation<'_, Readv<V>> {
+        self.recv_vectored(bufs)
+    }
+
+    /// Reads what is there and leaves it there for the next read: `recv(2)` with `MSG_PEEK`.
+    ///
+    /// # Errors
+    /// As [`read`](TcpStream::read).
+    pub fn peek<B: IoBufMut>(&self, buf: B) -> Operation<'_, Recv<B>> {
+        Operation::on(&self.fd, Recv::peek(self.fd.raw(), buf))
+    }
+
+    /// Writes what the kernel takes at once: `IORING_OP_SEND`, `send(2)` with `MSG_NOSIGNAL`.
+    ///
+    /// # Errors
+    /// Those of `send(2)` (`BrokenPipe`, `ConnectionReset`, …).
+    pub fn write<B: IoBuf>(&mut self, buf: B) -> Operation<'_, Send<B>> {
+        self.send(buf)
+    }
+
+    /// Writes all of the buffer. Dropped, a part of it may have been taken:
+    /// [`take_dropped_write`](TcpStream::take_dropped_write) tells how much.
+    ///
+    /// # Errors
+    /// As [`write`](TcpStream::write). Cut short by a limit, [`op::transferred`] tells how
+    /// far it came.
+    pub fn write_all<B: IoBuf>(&mut self, buf: B) -> Operation<'_, All<Send<B>>> {
+        self.send_all(buf)
+    }
+
+    /// Writes from several buffers, one after the other, what the kernel takes at once: `IORING_OP_SENDMSG`, `sendmsg(2)`.
+    /// Of more than 1,024 buffers the first 1,024 are used.
+    ///
+    /// # Errors
+    /// As [`write`](TcpStream::write).
+    pub fn write_vectored<V: IoVecBuf>(&mut self, bufs: V) -> Operation<'_, Writev<V>> {
+        self.send_vectored(bufs)
+    }
+
+    /// Waits until there is something to read, or the end, or an error: `IORING_OP_POLL_ADD`, `poll(2)`. It reads nothing
+    /// and ties up no buffer.
+    ///
+    /// # Errors
+    /// Those of `poll(2)`.
+    pub fn readable(&self) -> Operation<'_, PollAdd> {
+        Operation::on(&self.fd, PollAdd::readable(self.fd.raw()))
+    }
+
+    /// Waits until the kernel would take bytes, or there is an error.
+    ///
+    /// # Errors
+    /// Those of `poll(2)`.
+    pub fn writable(&self) -> Operation<'_, PollAdd> {
+        Operation::on(&self.fd, PollAdd::new(self.fd.raw(), libc::POLLOUT))
+    }
+
+    /// Ends one or both directions: `IORING_OP_SHUTDOWN`, `shutdown(2)`. Waits for writes that were dropped.
+    ///
+    /// # Errors
+    /// Those of the call (`NotConnected`).
+    pub fn shutdown(&mut self, how: Shutdown) -> Operation<'_, op::Shutdown> {
+        Operation::on(&self.fd, op::Shutdown::new(self.fd.raw(), how))
+    }
+
+    /// What became of the last write that was dropped in flight: how many bytes the kernel took, or the error that it met.
+    /// Waits until it is known; `None` if no write was dropped since the last call.
+    pub async fn take_dropped_write(&mut self) -> Option<io::Result<usize>> {
+        self.fd.take_dropped_write().await
+    }
+
+    // The same operations for the halves of a split stream, of which each has one direction for itself.
+
+    pub(super) fn recv<B: IoBufMut>(&self, buf: B) -> Operation<'_, Recv<B>> {
+        Operation::on(&self.fd, Recv::some(self.fd.raw(), buf))
+    }
+
+    pub(super) fn recv_exact<B: IoBufMut>(&self, buf: B, len: usize) -> Operation<'_, Recv<B>> {
+        Operation::on(&self.fd, Recv::exact(self.fd.raw(), buf, len))
+    }
+
+    pub(super) fn recv_append<B: IoBufMut>(&self, buf: B) -> Operation<'_, Recv<B>> {
+        Operation::on(&self.fd, Recv::append(self.fd.raw(), buf))
+    }
+
+    pub(super) fn recv_vectored<V: IoVecBufMut>(&self, bufs: V) -> Operation<'_, Readv<V>> {
+        Operation::on(&self.fd, Readv::new(self.fd.raw(), bufs, Place::Stream))
+    }
+
+    pub(super) fn send<B: IoBuf>(&self, buf: B) -> Operation<'_, Send<B>> {
+        Operation::on(&self.fd, Send::some(self.fd.raw(), buf))
+    }
+
+    pub(super) fn send_all<B: IoBuf>(&self, buf: B) -> Operation<'_, All<Send<B>>> {
+        Operation::on(&self.fd, Send::all(self.fd.raw(), buf))
+    }
+
+    pub(super) fn send_vectored<V: IoVecBuf>(&self, bufs: V) -> Operation<'_, Writev<V>> {
+        Operation::on(&self.fd, Writev::new(self.fd.raw(), bufs, Place::Stream))
+    }
+
+    // ---- socket options ---------------------------------------------------------------------------------------
+
+    /// The address of this end: `getsockname(2)`.
+    ///
+    /// # Errors
+    /// Those of the call.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        sys::local_address(self.fd.raw())
+    }
+
+    /// The address of the other end: `getpeername(2)`.
+    ///
+    /// # Errors
+    /// Those of the call (`NotConnected` after a reset).
+    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
+        sys::peer_address(self.fd.raw())
+    }
+
+    /// Whether small writes are sent at once: `TCP_NODELAY`, `tcp(7)`.
+    ///
+    /// # Errors
+    /// Those of `getsockopt(2)`.
+    pub fn nodelay(&self) -> io::Result<bool> {
+        sys::option::<libc::c_int>(self.fd.raw(), libc::IPPROTO_TCP, libc::TCP_NODELAY).map(|on| on != 0)
+    }
+
+    /// Has small writes sent at once, or gathered (Nagle's algorithm).
+    ///
+    /// # Errors
+    /// Those of `setsockopt(2)`.
+    pub fn set_nodelay(&self, nodelay: bool) -> io::Result<()> {
+        sys::set_option(self.fd.raw(), libc::IPPROTO_TCP, libc::TCP_NODELAY, libc::c_int::from(nodelay))
+    }
+
+    /// The time-to-live of packets, in hops: `IP_TTL`, `ip(7)`.
+    ///
+    /// # Errors
+    /// Those of `getsockopt(2)`.
+    pub fn ttl(&self) -> io::Result<u32> {
+        sys::option::<libc::c_int>(self.fd.raw(), libc::IPPROTO_IP, libc::IP_TTL).map(|hops| hops as u32)
+    }
+
+    /// Sets the time-to-live of packets, in hops.
+    ///
+    /// # Errors
+    /// Those of `setsockopt(2)`.
+    pub fn set_ttl(&self, hops: u32) -> io::Result<()> {
+        sys::set_option(self.fd.raw(), libc::IPPROTO_IP, libc::IP_TTL, hops as libc::c_int)
+    }
+
+    /// How long closing waits for what is not sent yet, in whole seconds: `SO_LINGER`, `socket(7)`.
+    ///
+    /// # Errors
+    /// Those of `getsockopt(2)`.
+    pub fn linger(&self) -> io::Result<Option<Duration>> {
+        Ok(sys::linger(self.fd.raw())?.map(|seconds| Duration::from_secs(seconds.into())))
+    }
+
+    /// Sets how long closing waits for what is not sent yet; parts of seconds are cut off, zero resets the connection.
+    /// Closing then goes to a worker thread of the kernel, so that it does not hold up the loop.
+    ///
+    /// # Errors
+    /// Those of `setsockopt(2)`.
+    pub fn set_linger(&self, duration: Option<Duration>) -> io::Result<()> {
+        let seconds = duration.map(|duration| duration.as_secs().try_into().unwrap_or(u32::MAX));
+        sys::set_linger(self.fd.raw(), seconds)?;
+        self.fd.set_lingers(seconds.is_some());
+        Ok(())
+    }
+
+    /// The error that is pending on the socket, once: `SO_ERROR`.
+    ///
+    /// # Errors
+    /// Those of `getsockopt(2)`.
+    pub fn take_error(&self) -> io::Result<Option<io::Error>> {
+        take_error(self.fd.raw())
+    }
+
+    // ---- halves and conversions -------------------------------------------------------------------------------
+
+    /// Two halves that borrow the stream, one to read and one to write.
+    pub fn split(&mut self) -> (ReadHalf<'_>, WriteHalf<'_>) {
+        super::split::borrowed(self)
+    }
+
+    /// Two halves that own the stream together and may go to different tasks or threads. Dropping the one that writes ends
+    /// that direction, as tokio's does.
+    pub fn into_split(self) -> (OwnedReadHalf, OwnedWriteHalf) {
+        super::split::owned(self)
+    }
+
+    /// Takes a stream of std's.
+    pub fn from_std(stream: std::net::TcpStream) -> TcpStream {
+        TcpStream::from(OwnedFd::from(stream))
+    }
+
+    /// Gives the stream to std, in blocking mode. Operations that were dropped are ended first.
+    ///
+    /// # Errors
+    /// With the stream, if a dropped read has received bytes, which std would not see (see
+    /// [`into_parts`](TcpStream::into_parts)), or if dropped operations are in flight on another loop.
+    pub fn into_std(self) -> Result<std::net::TcpStream, ConvertError<TcpStream>> {
+        match self.into_parts() {
+            Ok((stream, unread)) if unread.is_empty() => Ok(stream),
+            Ok((stream, unread)) => {
+                let stream = TcpStream::from_std(stream);
+                stream.fd.salvage().deposit(crate::salvage::Item::Bytes(unread));
+                Err(ConvertError::unread(stream))
+            }
+            Err(failure) => Err(failure),
+        }
+    }
+
+    /// Gives the stream to std together with the bytes that dropped reads have received and nobody has read yet.
+    ///
+    /// # Errors
+    /// With the stream, if dropped operations are in flight on another loop, or, away from its own loop, if no duplicate of
+    /// the descriptor could be had (`EMFILE`).
+    pub fn into_parts(self) -> Result<(std::net::TcpStream, Vec<u8>), ConvertError<TcpStream>> {
+        if let Err(error) = self.fd.settle_now() {
+            return Err(ConvertError::new(error, self));
+        }
+        let salvage = self.fd.salvage_if_made().cloned();
+        match self.fd.into_owned() {
+            Ok(fd) => Ok((fd.into(), salvage.map(|salvage| salvage.take_all_bytes()).unwrap_or_default())),
+            Err((error, fd)) => Err(ConvertError::new(error, TcpStream { fd })),
+        }
+    }
+
+    /// Closes it and tells the error: `IORING_OP_CLOSE`, `close(2)`. Waits for writes that were dropped. Dropped before it
+    /// is done, it closes all the same.
+    ///
+    /// # Errors
+    /// Those of the call.
+    pub async fn close(self) -> io::Result<()> {
+        op::close(self.fd).await
+    }
+}
+
+pub(super) fn take_error(fd: RawFd) -> io::Result<Option<io::Error>> {
+    let errno = sys::option::<libc::c_int>(fd, libc::SOL_SOCKET, libc::SO_ERROR)?;
+    Ok((errno != 0).then(|| io::Error::from_raw_os_error(errno)))
+}
+
+impl fmt::Debug for TcpStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut debug = f.debug_struct("TcpStream");
+        if let Ok(address) = self.local_addr() {
+            debug.field("addr", &address);
+        }
+        if let Ok(peer) = self.peer_addr() {
+            debug.field("peer", &peer);
+        }
+        debug.field("fd", &self.fd.raw()).finish()
+    }
+}
+
+impl AsFd for TcpStream {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.borrow()
+    }
+}
+
+impl AsRawFd for TcpStream {
+    fn as_raw_fd(&self) -> RawFd {
+        self.fd.raw()
+    }
+}
+
+impl From<OwnedFd> for TcpStream {
+    fn from(fd: OwnedFd) -> TcpStream {
+        let lingers = matches!(sys::linger(fd.as_raw_fd()), Ok(Some(_)));
+        TcpStream::accepted(fd, lingers)
+    }
+}
+
+impl From<std::net::TcpStream> for TcpStream {
+    fn from(stream: std::net::TcpStream) -> TcpStream {
+        TcpStream::from_std(stream)
+    }
+}
+
+impl Accepted for TcpStream {
+    fn accepted(fd: OwnedFd, lingers: bool) -> TcpStream {
+        let fd = Fd::new(fd);
+        fd.set_lingers(lingers);
+        TcpStream { fd }
+    }
+}

@@ -1,8 +1,12 @@
 //! L2: the only thread-local: which loop this thread is in.
+//!
+//! It is a plain pointer, without a destructor to register and without a borrow flag: every operation looks here twice.
+#![allow(unsafe_code)]
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
-use std::rc::Rc;
+use std::ptr;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
 use crate::clock::Clock;
@@ -17,12 +21,15 @@ pub(crate) const NO_LOOP: &str =
 
 thread_local! {
     static ID: Cell<u64> = const { Cell::new(0) };
-    static CORE: RefCell<Option<Rc<Core>>> = const { RefCell::new(None) };
+    /// Null, or the loop whose `Entered` is the youngest on this thread, and keeps it.
+    static CORE: Cell<*const Core> = const { Cell::new(ptr::null()) };
 }
 
 /// The parts of a loop that operations and timers reach.
 pub(crate) struct Core {
     pub id: u64,
+    /// Itself.
+    pub this: Weak<Core>,
     pub driver: RefCell<Driver>,
     pub timers: RefCell<Timers>,
     pub clock: Clock,
@@ -34,24 +41,30 @@ pub(crate) struct Core {
 /// The id of the loop that is entered on this thread; 0 if there is none.
 #[inline]
 pub(crate) fn current_id() -> u64 {
-    // A thread that is going down has no loop.
-    ID.try_with(Cell::get).unwrap_or(0)
+    ID.get()
 }
 
 /// Runs `f` with the loop that is entered on this thread; `None` if there is none. `f` must run no code of the user's:
 /// no wakers, no polls, no drops of the user's values.
 #[inline]
 pub(crate) fn with<R>(f: impl FnOnce(&Core) -> R) -> Option<R> {
-    CORE.try_with(|core| core.borrow().as_deref().map(f)).ok().flatten()
+    // SAFETY: the pointer is null or that of the `Entered` that was made last and not dropped yet, which holds a reference
+    // to the loop. That one lives on the stack of `block_on`, `run` or `end`, below this call, so it outlives `f`.
+    unsafe { CORE.get().as_ref() }.map(f)
 }
 
 /// The loop that is entered on this thread, to be used outside of [`with`].
 pub(crate) fn current() -> Option<Rc<Core>> {
-    CORE.try_with(|core| core.borrow().clone()).ok().flatten()
+    with(|core| core.this.upgrade().expect("an entered loop is alive"))
 }
 
-/// Leaves the loop when dropped, for the one that was entered before, if any.
-pub(crate) struct Entered(Option<Rc<Core>>);
+/// Leaves the loop when dropped, for the one that was entered before, if any. It never leaves the stack frame that it was
+/// made on.
+pub(crate) struct Entered {
+    /// Kept for as long as the thread-local points to it.
+    _core: Rc<Core>,
+    before: *const Core,
+}
 
 /// Makes this thread's loop known.
 ///
@@ -69,16 +82,14 @@ pub(crate) fn enter(core: Rc<Core>) -> Entered {
 /// The same for a loop that is ended while the thread is in another one.
 pub(crate) fn enter_nested(core: Rc<Core>) -> Entered {
     ID.set(core.id);
-    Entered(CORE.replace(Some(core)))
+    let before = CORE.replace(Rc::as_ptr(&core));
+    Entered { _core: core, before }
 }
 
 impl Drop for Entered {
     fn drop(&mut self) {
-        let before = self.0.take();
-        ID.set(before.as_ref().map_or(0, |core| core.id));
-        // The last reference may be this one; it goes after the cell is free again.
-        let core = CORE.replace(before);
-        drop(core);
+        CORE.set(self.before);
+        ID.set(with(|core| core.id).unwrap_or(0));
     }
 }
 
@@ -91,7 +102,6 @@ impl Core {
         for waker in spare.wakers.drain(..) {
             waker.wake();
         }
-        spare.woken = false;
         if !spare.orphans.is_empty() || !spare.watched.is_empty() {
             run_rare(spare);
         }

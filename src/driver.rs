@@ -7,13 +7,11 @@ use std::io;
 use std::os::fd::RawFd;
 use std::task::Waker;
 
-use slab::Slab;
-
 
 use crate::mail::Closing;
 use crate::registry::{self, Results};
 use crate::ring::{self, Arena, Config, Cqe, Entered, Ring, SKIP_SUCCESS, Sqe, Wait};
-use crate::slot::{Addressee, Earlier, Elsewhere, Key, Orphan, Slot, State};
+use crate::slot::{Addressee, Delivered, Earlier, Elsewhere, Key, Orphan, Slot, Slots, State};
 use crate::sys;
 use std::sync::Arc;
 
@@ -48,8 +46,6 @@ pub(crate) struct Harvest {
     pub wakers: Vec<Waker>,
     pub orphans: Vec<(Box<dyn Orphan>, Earlier, Cqe)>,
     pub watched: Vec<(Arc<Elsewhere>, Earlier, Cqe)>,
-    /// The eventfd's poll has fired.
-    pub woken: bool,
 }
 
 impl Harvest {
@@ -71,7 +67,7 @@ pub(crate) enum Polled {
 /// What became of an operation whose future was dropped on its loop.
 pub(crate) enum Dropped {
     /// Its entry never reached the kernel.
-    Voided(Waker),
+    Voided(Option<Waker>),
     /// It had completed.
     Done(Earlier, Cqe),
     /// The kernel has it: give its value with [`Driver::adopt`].
@@ -80,8 +76,7 @@ pub(crate) enum Dropped {
 
 pub(crate) struct Driver {
     ring: Ring,
-    slots: Slab<Slot>,
-    next_generation: u32,
+    slots: Slots,
     /// Inputs of staged entries; reset whenever the kernel has taken all of them.
     pub arena: Arena,
     /// Orphans to cancel at the end of the turn.
@@ -107,8 +102,7 @@ impl Driver {
     pub(crate) fn on(ring: Ring, wakeup_fd: RawFd) -> Driver {
         Driver {
             ring,
-            slots: Slab::new(),
-            next_generation: 0,
+            slots: Slots::new(),
             arena: Arena::default(),
             cancels: Vec::new(),
             harvest: Harvest::default(),
@@ -125,34 +119,36 @@ impl Driver {
     /// Starts with generations just below their wrap.
     #[cfg(test)]
     pub(crate) fn start_generations_at(&mut self, generation: u32) {
-        self.next_generation = generation;
+        self.slots.start_generations_at(generation);
     }
 
     // ---- submitting -------------------------------------------------------------------------------------------
 
-    /// Stages an operation's entry and gives it a slot.
+    /// Stages the entry that `prepare` makes, in place, and gives it a slot. `Err` is `prepare`'s: nothing is staged then.
     #[inline]
-    pub(crate) fn submit(&mut self, mut sqe: Sqe, waker: Waker) -> Key {
+    pub(crate) fn submit(
+        &mut self,
+        waker: Waker,
+        prepare: impl FnOnce(&mut Sqe, &mut Arena) -> Result<(), i32>,
+    ) -> Result<Key, i32> {
         debug_assert!(!self.ending, "nothing is submitted on a loop that ends");
-        let generation = self.next_generation;
-        self.next_generation = generation.wrapping_add(1);
-        let vacant = self.slots.vacant_entry();
-        let key = Key { index: vacant.key() as u32, generation };
+        let key = self.slots.next_key();
+        let sqe = self.ring.stage();
+        prepare(sqe, &mut self.arena)?;
         sqe.user_data = Addressee::Slot(key).user_data();
-        let position = self.ring.push(sqe);
-        self.metrics.submissions += 1;
-        vacant.insert(Slot { generation, position, state: State::Waiting(waker), earlier: None });
+        let position = self.ring.commit();
+        self.slots.insert(position, waker);
         if self.ring.is_full() {
             self.flush();
         }
-        key
+        Ok(key)
     }
 
     /// Stages an entry of the loop's own.
     fn push_internal(&mut self, mut sqe: Sqe, to: Addressee) {
         sqe.user_data = to.user_data();
-        self.ring.push(sqe);
-        self.metrics.submissions += 1;
+        *self.ring.stage() = sqe;
+        self.ring.commit();
         if self.ring.is_full() {
             self.flush();
         }
@@ -175,62 +171,55 @@ impl Driver {
 
     #[inline]
     fn slot(&mut self, key: Key) -> Option<&mut Slot> {
-        self.slots.get_mut(key.index as usize).filter(|slot| slot.generation == key.generation)
+        self.slots.get_mut(key)
+    }
+
+    /// Takes the result of an operation, if it is here and needs no more looking after.
+    #[inline]
+    pub(crate) fn take_done(&mut self, key: Key) -> Option<Cqe> {
+        self.slots.take_done(key)
     }
 
     /// What there is for the future that owns this slot.
-    #[inline]
     pub(crate) fn poll(&mut self, key: Key, waker: &Waker) -> Polled {
         let slot = self.slot(key).expect("a future's slot lives until its result is taken");
-        if let Some(earlier) = &mut slot.earlier
-            && let Some(cqe) = earlier.pop_front()
-        {
+        if let Some(cqe) = slot.pop_earlier() {
             return Polled::Earlier(cqe);
         }
-        match &mut slot.state {
-            State::Waiting(current) => {
-                if current.will_wake(waker) { Polled::Pending } else { Polled::StaleWaker }
-            }
-            State::Done(cqe) => {
-                let cqe = *cqe;
-                self.slots.remove(key.index as usize);
-                Polled::Last(cqe)
-            }
-            State::Watched(_) | State::Orphan(_) => unreachable!("its future looks elsewhere, or is gone"),
+        if let Some(cqe) = slot.done() {
+            self.slots.remove(key);
+            return Polled::Last(cqe);
+        }
+        match slot.waker() {
+            Some(current) if current.will_wake(waker) => Polled::Pending,
+            Some(_) => Polled::StaleWaker,
+            None => unreachable!("the future of this operation is gone or looks elsewhere"),
         }
     }
 
     /// Has another waker woken; gives the old one, to be dropped outside.
     #[cold]
     pub(crate) fn replace_waker(&mut self, key: Key, waker: Waker) -> Waker {
-        match self.slot(key).map(|slot| &mut slot.state) {
-            Some(State::Waiting(current)) => std::mem::replace(current, waker),
-            _ => unreachable!("it has just been polled"),
-        }
+        let current = self.slot(key).and_then(Slot::waker).expect("it has just been polled");
+        std::mem::replace(current, waker)
     }
 
     /// The future of this operation is being dropped, on this loop.
     pub(crate) fn drop_future(&mut self, key: Key) -> Dropped {
         let slot = self.slot(key).expect("a future's slot lives until its result is taken");
-        match slot.state {
-            State::Done(cqe) => {
-                let slot = self.slots.remove(key.index as usize);
-                Dropped::Done(slot.earlier, cqe)
-            }
-            _ => {
-                let position = slot.position;
-                match self.ring.staged_mut(position, Addressee::Slot(key).user_data()) {
-                    Some(sqe) => {
-                        sqe.void();
-                        sqe.user_data = Addressee::Nobody.user_data();
-                        match self.slots.remove(key.index as usize).state {
-                            State::Waiting(waker) => Dropped::Voided(waker),
-                            _ => Dropped::Voided(Waker::noop().clone()),
-                        }
-                    }
-                    None => Dropped::InFlight,
-                }
-            }
+        if let Some(cqe) = slot.done() {
+            let (_, earlier) = self.slots.remove(key);
+            return Dropped::Done(earlier, cqe);
+        }
+        let position = slot.position();
+        let Some(sqe) = self.ring.staged_mut(position, Addressee::Slot(key).user_data()) else {
+            return Dropped::InFlight;
+        };
+        sqe.void();
+        sqe.user_data = Addressee::Nobody.user_data();
+        match self.slots.remove(key).0 {
+            State::Waiting(waker) => Dropped::Voided(Some(waker)),
+            _ => Dropped::Voided(None),
         }
     }
 
@@ -238,8 +227,8 @@ impl Driver {
     /// dropped outside.
     pub(crate) fn adopt(&mut self, key: Key, orphan: Box<dyn Orphan>) -> State {
         let slot = self.slot(key).expect("still in flight");
-        debug_assert!(!matches!(slot.state, State::Done(_)), "a finished operation needs no adoption");
-        let old = std::mem::replace(&mut slot.state, State::Orphan(orphan));
+        debug_assert!(!slot.is_done(), "a finished operation needs no adoption");
+        let old = slot.replace(State::Orphan(orphan));
         self.cancels.push(key);
         old
     }
@@ -249,7 +238,7 @@ impl Driver {
         match self.drop_future(key) {
             Dropped::Done(earlier, cqe) => Some((orphan, earlier, cqe)),
             Dropped::Voided(waker) => {
-                self.harvest.wakers.push(waker);
+                self.harvest.wakers.extend(waker);
                 Some((orphan, None, Cqe::of(-libc::ECANCELED)))
             }
             Dropped::InFlight => {
@@ -265,14 +254,12 @@ impl Driver {
     /// A future is awaited elsewhere from now on. Gives the cell back with the result if that is here.
     pub(crate) fn watch(&mut self, key: Key, cell: Arc<Elsewhere>) {
         let Some(slot) = self.slot(key) else { return };
-        match std::mem::replace(&mut slot.state, State::Watched(cell.clone())) {
-            State::Done(cqe) => {
-                let slot = self.slots.remove(key.index as usize);
-                self.harvest.watched.push((cell, slot.earlier, cqe));
-            }
-            State::Waiting(waker) => self.harvest.wakers.push(waker),
-            State::Watched(_) => {}
-            State::Orphan(_) => unreachable!("an orphan has no future"),
+        if let Some(cqe) = slot.done() {
+            let (_, earlier) = self.slots.remove(key);
+            return self.harvest.watched.push((cell, earlier, cqe));
+        }
+        if let State::Waiting(waker) = slot.replace(State::Watched(cell)) {
+            self.harvest.wakers.push(waker);
         }
     }
 
@@ -283,7 +270,7 @@ impl Driver {
 
     /// Asks the kernel to cancel an operation. Its completion tells what became of it.
     pub(crate) fn cancel(&mut self, key: Key) {
-        if self.slot(key).is_none_or(|slot| matches!(slot.state, State::Done(_))) {
+        if self.slot(key).is_none_or(|slot| slot.is_done()) {
             return;
         }
         let user_data = Addressee::Slot(key).user_data();
@@ -356,7 +343,7 @@ impl Driver {
         }
         for key in std::mem::take(&mut self.cancels) {
             let Some(slot) = self.slot(key) else { continue };
-            if matches!(&slot.state, State::Orphan(orphan) if orphan.wants_cancel()) {
+            if slot.orphan().is_some_and(|orphan| orphan.wants_cancel()) {
                 self.cancel(key);
             }
         }
@@ -382,6 +369,7 @@ impl Driver {
     #[inline]
     pub(crate) fn enter(&mut self, wait: Wait) {
         self.metrics.enters += 1;
+        self.metrics.submissions += self.ring.staged() as u64;
         match self.ring.enter(wait) {
             Ok(Entered::All) => {
                 self.refusals = 0;
@@ -407,12 +395,9 @@ impl Driver {
     pub(crate) fn reap(&mut self) -> usize {
         let Driver { ring, slots, harvest, metrics, .. } = self;
         let mut internal: [u32; 2] = [0; 2];
-        let count = ring.harvest(|cqe| match Addressee::of(cqe.user_data) {
+        let count = ring.harvest(|user_data, cqe| match Addressee::of(user_data) {
             Addressee::Slot(key) => deliver(slots, harvest, metrics, key, cqe),
-            Addressee::Wakeup => {
-                harvest.woken = true;
-                internal[0] += u32::from(!cqe.more());
-            }
+            Addressee::Wakeup => internal[0] += u32::from(!cqe.more()),
             Addressee::Counted => internal[1] += 1,
             Addressee::Nobody => {}
         });
@@ -450,12 +435,7 @@ impl Driver {
 
     /// Cancels everything that is in flight.
     pub(crate) fn cancel_all(&mut self) {
-        let keys: Vec<Key> = self
-            .slots
-            .iter()
-            .filter(|(_, slot)| !matches!(slot.state, State::Done(_)))
-            .map(|(index, slot)| Key { index: index as u32, generation: slot.generation })
-            .collect();
+        let keys: Vec<Key> = self.slots.in_flight().collect();
         for key in keys {
             self.cancel(key);
         }
@@ -463,15 +443,15 @@ impl Driver {
 
     /// Whether the kernel has let go of everything.
     pub(crate) fn all_reaped(&self) -> bool {
-        self.slots.iter().all(|(_, slot)| matches!(slot.state, State::Done(_)))
+        self.slots.in_flight().next().is_none()
     }
 
     /// The results that no future has taken, once all is reaped.
     pub(crate) fn take_results(&mut self) -> Results {
         let mut results = Results::new();
-        for (index, slot) in std::mem::take(&mut self.slots) {
-            let State::Done(cqe) = slot.state else { unreachable!("all is reaped") };
-            results.insert(Key { index: index as u32, generation: slot.generation }, (slot.earlier, cqe));
+        for (key, state, earlier) in self.slots.drain() {
+            let State::Done(cqe) = state else { unreachable!("all is reaped") };
+            results.insert(key, (earlier, cqe));
         }
         results
     }
@@ -485,9 +465,9 @@ impl Driver {
     /// The caller leaks the driver itself.
     pub(crate) fn give_up(&mut self) -> (usize, Vec<State>) {
         let mut states = Vec::new();
-        for (_, slot) in std::mem::take(&mut self.slots) {
-            if !matches!(slot.state, State::Done(_)) {
-                states.push(slot.state);
+        for (_, state, _) in self.slots.drain() {
+            if !matches!(state, State::Done(_)) {
+                states.push(state);
             }
         }
         (states.len(), states)
@@ -505,33 +485,27 @@ pub(crate) fn lose(state: State) {
 }
 
 #[inline]
-fn deliver(slots: &mut Slab<Slot>, harvest: &mut Harvest, metrics: &mut Metrics, key: Key, cqe: Cqe) {
-    let slot = match slots.get_mut(key.index as usize) {
-        Some(slot) if slot.generation == key.generation => slot,
-        _ => {
-            metrics.stale_completions += 1;
-            return;
-        }
-    };
+fn deliver(slots: &mut Slots, harvest: &mut Harvest, metrics: &mut Metrics, key: Key, cqe: Cqe) {
     if cqe.more() {
-        slot.earlier.get_or_insert_default().push_back(cqe);
-        if let State::Waiting(waker) = &slot.state {
-            harvest.wakers.push(waker.clone());
-        }
+        return deliver_earlier(slots, harvest, metrics, key, cqe);
+    }
+    match slots.deliver(key, cqe) {
+        Some(Delivered::Wake(waker)) => harvest.wakers.push(waker),
+        Some(Delivered::Orphan(orphan, earlier)) => harvest.orphans.push((orphan, earlier, cqe)),
+        Some(Delivered::Watched(cell, earlier)) => harvest.watched.push((cell, earlier, cqe)),
+        None => metrics.stale_completions += 1,
+    }
+}
+
+/// A completion with more to come.
+#[cold]
+fn deliver_earlier(slots: &mut Slots, harvest: &mut Harvest, metrics: &mut Metrics, key: Key, cqe: Cqe) {
+    let Some(slot) = slots.get_mut(key) else {
+        metrics.stale_completions += 1;
         return;
-    }
-    match std::mem::replace(&mut slot.state, State::Done(cqe)) {
-        State::Waiting(waker) => harvest.wakers.push(waker),
-        State::Orphan(orphan) => {
-            let slot = slots.remove(key.index as usize);
-            harvest.orphans.push((orphan, slot.earlier, cqe));
-        }
-        State::Watched(cell) => {
-            let slot = slots.remove(key.index as usize);
-            harvest.watched.push((cell, slot.earlier, cqe));
-        }
-        State::Done(_) => unreachable!("an operation has one last completion"),
-    }
+    };
+    slot.push_earlier(cqe);
+    harvest.wakers.extend(slot.waker().cloned());
 }
 
 /// `poll(2)` events as `poll32_events` wants them.

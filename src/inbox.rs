@@ -138,7 +138,10 @@ impl<M> Inbox<M> {
     /// Says that the loop is about to sleep. The loop must look at all its queues afterwards, and
     /// sleep only if they are empty. The fence that must stand between the two is in here.
     pub(crate) fn announce_sleep(&self) {
-        self.sleeping.store(true, Ordering::Relaxed);
+        // A swap where a store would do, because loom knows that it comes after every earlier change
+        // of the flag. (Of a store it does not see that a sender's late swap, having read the `false`
+        // of the last waking, cannot come after this `true`.) The fence costs as much either way.
+        self.sleeping.swap(true, Ordering::Relaxed);
         fence(Ordering::SeqCst);
     }
 
@@ -165,6 +168,19 @@ impl<M> Inbox<M> {
         while self.gate.load(Ordering::Acquire) != CLOSED {
             yield_thread();
         }
+    }
+}
+
+#[cfg(all(test, loom))]
+impl<M> Inbox<M> {
+    /// What models do in place of entering the kernel.
+    pub(crate) fn wait(&self) {
+        self.event.wait();
+    }
+
+    /// A kick that does not ask whether anybody sleeps.
+    pub(crate) fn signal(&self) {
+        self.event.signal();
     }
 }
 

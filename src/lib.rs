@@ -4,14 +4,16 @@ compile_error!("ringtoss is built on io_uring and runs on Linux only (6.1 or new
 
 mod blocking;
 pub mod buf;
-mod builder;
 mod clock;
 mod context;
+mod convert;
 mod driver;
 mod event_loop;
 mod executor;
 mod fd;
-mod handle;
+pub mod fs;
+#[cfg(test)]
+mod house;
 mod inbox;
 mod mail;
 pub mod net;
@@ -27,9 +29,7 @@ mod timer;
 mod token;
 
 pub use blocking::spawn_blocking;
-pub use builder::Builder;
 pub use driver::Metrics;
-pub use event_loop::{EventLoop, block_on, metrics, spawn};
-pub use handle::Handle;
+pub use event_loop::{Builder, EventLoop, Handle, block_on, metrics, spawn};
 pub use task::{AbortHandle, JoinError, JoinHandle, yield_now};
 pub use token::{CancellationToken, DropGuard, WaitForCancellation, WaitForCancellationOwned};

@@ -10,9 +10,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
 use crate::inbox::Inbox;
-use crate::mail::{Handed, Mail};
+use crate::mail::Mail;
 use crate::ring::Cqe;
-use crate::slot::{Earlier, Elsewhere, Key};
+use crate::slot::{Earlier, Elsewhere, Handed, Key};
 
 static LOOPS: Mutex<BTreeMap<u64, Entry>> = Mutex::new(BTreeMap::new());
 static NEXT: AtomicU64 = AtomicU64::new(1);

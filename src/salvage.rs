@@ -17,8 +17,8 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::os::fd::{OwnedFd, RawFd};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
 use slab::Slab;
@@ -57,6 +57,8 @@ impl Lane {
 pub(crate) enum Gate {
     /// Go to the kernel.
     Go,
+    /// The same, and the position is held until it is freed: see [`Salvage::free_position`].
+    Hold,
     /// There is something here to take.
     Take,
     /// Wait; the waker is registered.
@@ -94,6 +96,8 @@ struct Inner {
     fate: Option<Result<usize, i32>>,
     /// Open descriptors of this object, which share one position.
     descriptors: Vec<RawFd>,
+    /// Whether the file has a position; found out when that first matters.
+    positioned: Option<bool>,
     position_busy: bool,
     lost: bool,
     visits: Vec<u64>,
@@ -125,6 +129,20 @@ impl Inner {
 
     fn receives_out(&self) -> bool {
         self.orphans.iter().any(|orphan| orphan.lane.receives())
+    }
+
+    /// What is no file with a position (a pipe, a terminal) has two directions, and neither waits for the other.
+    fn lane_of_object(&mut self, lane: Lane) -> Lane {
+        if !matches!(lane, Lane::PositionRead | Lane::PositionWrite) {
+            return lane;
+        }
+        let descriptors = &self.descriptors;
+        let positioned = *self.positioned.get_or_insert_with(|| descriptors.first().is_none_or(|&fd| sys::has_position(fd)));
+        match lane {
+            Lane::PositionRead if !positioned => Lane::Receive,
+            Lane::PositionWrite if !positioned => Lane::Send,
+            lane => lane,
+        }
     }
 
     fn gate(&self, lane: Lane) -> Gate {
@@ -208,16 +226,18 @@ impl Salvage {
         // A waker that is let go of is dropped after the lock: it may belong to another executor and run anything.
         let _old;
         let mut inner = self.lock();
+        let lane = inner.lane_of_object(lane);
         let gate = inner.gate(lane);
         if gate == Gate::Wait {
             _old = inner.enqueue(lane.receives(), ticket, waker);
-        } else {
-            _old = inner.dequeue(ticket);
-            let many = inner.descriptors.len() > 1;
-            if gate == Gate::Go && many && matches!(lane, Lane::PositionRead | Lane::PositionWrite) {
-                inner.position_busy = true;
-                self.update(&inner);
-            }
+            return gate;
+        }
+        _old = inner.dequeue(ticket);
+        let many = inner.descriptors.len() > 1;
+        if gate == Gate::Go && many && matches!(lane, Lane::PositionRead | Lane::PositionWrite) {
+            inner.position_busy = true;
+            self.update(&inner);
+            return Gate::Hold;
         }
         gate
     }
@@ -252,6 +272,7 @@ impl Salvage {
     /// An operation was dropped while the kernel has it.
     pub(crate) fn orphaned(&self, loop_id: u64, key: Key, lane: Lane) {
         let mut inner = self.lock();
+        let lane = inner.lane_of_object(lane);
         inner.orphans.push(OutThere { loop_id, key, lane });
         self.update(&inner);
     }
@@ -282,11 +303,13 @@ impl Salvage {
     pub(crate) fn settle_position(&self, loop_id: u64, key: Key, consumed: usize, items: [Option<Item>; 2]) {
         let mut inner = self.lock();
         // Under the lock, so that the descriptor is open: `remove_descriptor` comes before its close.
-        let undone = consumed > 0
-            && inner.descriptors.first().is_some_and(|&fd| sys::seek(fd, -(consumed as i64), libc::SEEK_CUR).is_ok());
+        let descriptor = inner.descriptors.first().copied();
+        let seekable = match consumed {
+            // At the end of a file the next read meets the end again; a terminal's end comes once.
+            0 => descriptor.is_some_and(sys::has_position),
+            _ => descriptor.is_some_and(|fd| sys::seek_back(fd, consumed as u64)),
+        };
         inner.strike_off(loop_id, key);
-        // At the end of a file the next read meets the end again; a terminal's end comes once.
-        let seekable = undone || (consumed == 0 && inner.descriptors.first().is_some_and(|&fd| sys::seek(fd, 0, libc::SEEK_CUR).is_ok()));
         if !seekable {
             inner.items.extend(items.into_iter().flatten());
         }
@@ -426,6 +449,30 @@ impl Salvage {
 
     pub(crate) fn visits(&self) -> Vec<u64> {
         self.lock().visits.clone()
+    }
+}
+
+/// A place among the dropped writes of an object, for a call that is made on another thread and that they and what comes
+/// after them must be kept apart from. Given up when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Stake {
+    salvage: Arc<Salvage>,
+    key: Key,
+}
+
+impl Stake {
+    pub(crate) fn new(salvage: Arc<Salvage>) -> Stake {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        // No loop has the id 0, so nobody takes it for an operation.
+        let key = Key { index: 0, generation: NEXT.fetch_add(1, Ordering::Relaxed) };
+        salvage.orphaned(0, key, Lane::WriteAt { start: 0, end: u64::MAX });
+        Stake { salvage, key }
+    }
+}
+
+impl Drop for Stake {
+    fn drop(&mut self) {
+        self.salvage.settle(0, self.key, [None, None]);
     }
 }
 

@@ -1,12 +1,12 @@
 //! What a sleeping loop waits on: an eventfd, or under loom a notification that loom understands.
 
-#[cfg(not(loom))]
+#[cfg(not(all(test, loom)))]
 pub(crate) use real::Event;
 
-#[cfg(loom)]
+#[cfg(all(test, loom))]
 pub(crate) use model::Event;
 
-#[cfg(not(loom))]
+#[cfg(not(all(test, loom)))]
 mod real {
     use std::io;
     use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
@@ -42,7 +42,7 @@ mod real {
     }
 }
 
-#[cfg(loom)]
+#[cfg(all(test, loom))]
 mod model {
     use loom::sync::{Condvar, Mutex};
     use std::io;

@@ -1,28 +1,28 @@
-//! The atomics of `inbox` and `task`: the standard ones, or loom's under `--cfg loom`.
+//! The atomics of `inbox` and `task`: the standard ones, or loom's in tests under `--cfg loom`.
 //!
 //! Nothing here costs anything in a normal build: the names are re-exports, and the cell's
 //! accessors are inlined into the plain pointer that `std::cell::UnsafeCell` gives. Loom needs the
 //! closures, because it records when an access begins and ends.
 
-#[cfg(not(loom))]
+#[cfg(not(all(test, loom)))]
 pub(crate) use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering, fence};
 
-#[cfg(loom)]
+#[cfg(all(test, loom))]
 pub(crate) use loom::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering, fence};
 
 /// Lets another thread run while this one waits for it.
 pub(crate) fn yield_thread() {
-    #[cfg(not(loom))]
+    #[cfg(not(all(test, loom)))]
     std::thread::yield_now();
-    #[cfg(loom)]
+    #[cfg(all(test, loom))]
     loom::thread::yield_now();
 }
 
 /// `std::cell::UnsafeCell` with loom's interface.
-#[cfg(not(loom))]
+#[cfg(not(all(test, loom)))]
 pub(crate) struct UnsafeCell<T>(std::cell::UnsafeCell<T>);
 
-#[cfg(not(loom))]
+#[cfg(not(all(test, loom)))]
 impl<T> UnsafeCell<T> {
     pub(crate) const fn new(value: T) -> Self {
         UnsafeCell(std::cell::UnsafeCell::new(value))
@@ -41,17 +41,17 @@ impl<T> UnsafeCell<T> {
     }
 }
 
-#[cfg(loom)]
+#[cfg(all(test, loom))]
 pub(crate) use loom::cell::UnsafeCell;
 
 /// The queue that carries mail. Loom cannot look into crossbeam's, so it gets a locked one.
-#[cfg(not(loom))]
+#[cfg(not(all(test, loom)))]
 pub(crate) use crossbeam_queue::SegQueue as Queue;
 
-#[cfg(loom)]
+#[cfg(all(test, loom))]
 pub(crate) struct Queue<T>(loom::sync::Mutex<std::collections::VecDeque<T>>);
 
-#[cfg(loom)]
+#[cfg(all(test, loom))]
 impl<T> Queue<T> {
     pub(crate) fn new() -> Self {
         Queue(loom::sync::Mutex::new(std::collections::VecDeque::new()))

@@ -25,13 +25,12 @@
 //! ```
 
 mod address;
-mod convert;
 mod listener;
 mod split;
 mod stream;
 
 pub use address::{ToSocketAddrs, lookup_host};
-pub use convert::ConvertError;
+pub use crate::convert::ConvertError;
 pub use listener::TcpListener;
 pub use split::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, ReuniteError, WriteHalf};
 pub use stream::TcpStream;

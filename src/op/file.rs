@@ -1,10 +1,11 @@
-//! What is done to an open file as a whole: `IORING_OP_FSYNC`, `IORING_OP_FTRUNCATE`.
+//! What is done to an open file as a whole: `IORING_OP_FSYNC`, `IORING_OP_FTRUNCATE`, and moving its position.
 
-use std::io;
+use std::io::{self, SeekFrom};
 use std::os::fd::RawFd;
 
-use super::{Arena, Cqe, Op, Sealed, Sqe};
+use super::{Arena, Cqe, Next, Op, Sealed, Sqe};
 use crate::salvage::Lane;
+use crate::sys;
 
 /// `IORING_OP_FSYNC`: `fsync(2)`, `fdatasync(2)`.
 #[doc(alias = "IORING_OP_FSYNC")]
@@ -29,9 +30,14 @@ impl Sealed for Fsync {}
 unsafe impl Op for Fsync {
     type Output = io::Result<()>;
 
-    fn prepare(&mut self, _arena: &mut Arena) -> Result<Sqe, i32> {
+    fn prepare(&mut self, sqe: &mut Sqe, _arena: &mut Arena) -> Result<(), i32> {
         let flags = if self.data_only { DATASYNC } else { 0 };
-        Ok(Sqe::new(io_uring::opcode::Fsync::CODE).fd(self.fd).op_flags(flags))
+        *sqe = Sqe::new(io_uring::opcode::Fsync::CODE).fd(self.fd).op_flags(flags);
+        Ok(())
+    }
+
+    fn step(&mut self, cqe: Cqe) -> Next {
+        if cqe.result == -libc::EINTR { Next::Again } else { Next::Done(cqe) }
     }
 
     fn complete(self, cqe: Cqe) -> io::Result<()> {
@@ -63,15 +69,64 @@ impl Sealed for Ftruncate {}
 unsafe impl Op for Ftruncate {
     type Output = io::Result<()>;
 
-    fn prepare(&mut self, _arena: &mut Arena) -> Result<Sqe, i32> {
-        Ok(Sqe::new(io_uring::opcode::Ftruncate::CODE).fd(self.fd).offset(self.len))
+    fn prepare(&mut self, sqe: &mut Sqe, _arena: &mut Arena) -> Result<(), i32> {
+        *sqe = Sqe::new(io_uring::opcode::Ftruncate::CODE).fd(self.fd).offset(self.len);
+        Ok(())
+    }
+
+    fn step(&mut self, cqe: Cqe) -> Next {
+        if cqe.result == -libc::EINTR { Next::Again } else { Next::Done(cqe) }
     }
 
     fn complete(self, cqe: Cqe) -> io::Result<()> {
         cqe.ok().map(drop)
     }
 
+    /// As a write to all of the file: it waits for those that were dropped, and once dropped it is waited for, because
+    /// what it cuts off late is lost.
     fn lane(&self) -> Lane {
-        Lane::Settle
+        Lane::WriteAt { start: 0, end: u64::MAX }
+    }
+}
+
+/// `lseek(2)`, which the ring does not have: a direct call, made when no operation at the file's position is in flight,
+/// clones of the file and dropped operations included.
+#[derive(Debug)]
+pub struct Seek {
+    fd: RawFd,
+    to: SeekFrom,
+    position: Option<io::Result<u64>>,
+}
+
+impl Seek {
+    pub(crate) fn new(fd: RawFd, to: SeekFrom) -> Seek {
+        Seek { fd, to, position: None }
+    }
+}
+
+impl Sealed for Seek {}
+
+// SAFETY: there is never an entry.
+unsafe impl Op for Seek {
+    type Output = io::Result<u64>;
+
+    fn prepare(&mut self, sqe: &mut Sqe, _arena: &mut Arena) -> Result<(), i32> {
+        let (offset, whence) = match self.to {
+            // As std: what does not fit is negative and refused.
+            SeekFrom::Start(offset) => (offset as i64, libc::SEEK_SET),
+            SeekFrom::End(offset) => (offset, libc::SEEK_END),
+            SeekFrom::Current(offset) => (offset, libc::SEEK_CUR),
+        };
+        self.position = Some(sys::seek(self.fd, offset, whence));
+        Err(0)
+    }
+
+    fn complete(self, cqe: Cqe) -> io::Result<u64> {
+        cqe.ok()?;
+        self.position.expect("the call was made when it was prepared")
+    }
+
+    fn lane(&self) -> Lane {
+        Lane::PositionWrite
     }
 }

@@ -35,20 +35,22 @@ mod operation;
 mod path;
 mod raw;
 mod read;
+mod read_to_end;
 mod vectored;
 mod write;
 
 pub use crate::ring::{Arena, Cqe, Sqe};
-pub use file::{Fsync, Ftruncate};
+pub use file::{Fsync, Ftruncate, Seek};
 pub use limit::{Cancel, CancelOn, CutShort, TimeLimit, transferred};
 pub use net::{Accept, Accepted, Connect, PollAdd, Recv, Send, Shutdown, Socket, poll_readable, poll_writable};
 pub use operation::Operation;
 use operation::{Left, Next};
-pub(crate) use path::close;
-pub use path::{Close, OpenAt, Statx};
+pub(crate) use path::{FromStatx, close, kernel_path};
+pub use path::{Close, OpenAt, Opened, Statx};
 pub(crate) use read::AT_POSITION;
 pub use raw::{Completion, Nop, Raw, nop, submit};
 pub use read::Read;
+pub use read_to_end::ReadToEnd;
 pub(crate) use vectored::Place;
 pub use vectored::{Readv, Writev};
 pub use write::{All, Write};
@@ -71,10 +73,10 @@ pub unsafe trait Op: Sized + 'static + Sealed {
     /// What awaiting it gives.
     type Output;
 
-    /// The entry for the arguments as they stand; again for what a short transfer left. `Err` is an `errno` with which
+    /// Writes the whole entry for the arguments as they stand; again for what a short transfer left. `Err` is an `errno` with which
     /// the operation ends without having been submitted.
     #[doc(hidden)]
-    fn prepare(&mut self, arena: &mut Arena) -> Result<Sqe, i32>;
+    fn prepare(&mut self, sqe: &mut Sqe, arena: &mut Arena) -> Result<(), i32>;
 
     /// Takes a completion in and says whether the operation is done.
     #[doc(hidden)]

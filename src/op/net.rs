@@ -34,9 +34,10 @@ impl Sealed for Socket {}
 unsafe impl Op for Socket {
     type Output = io::Result<OwnedFd>;
 
-    fn prepare(&mut self, _arena: &mut Arena) -> Result<Sqe, i32> {
+    fn prepare(&mut self, sqe: &mut Sqe, _arena: &mut Arena) -> Result<(), i32> {
         let kind = self.kind | libc::SOCK_CLOEXEC;
-        Ok(Sqe::new(io_uring::opcode::Socket::CODE).fd(self.domain).offset(kind as u64))
+        *sqe = Sqe::new(io_uring::opcode::Socket::CODE).fd(self.domain).offset(kind as u64);
+        Ok(())
     }
 
     fn complete(self, cqe: Cqe) -> io::Result<OwnedFd> {
@@ -64,9 +65,10 @@ impl Sealed for Connect {}
 unsafe impl Op for Connect {
     type Output = io::Result<()>;
 
-    fn prepare(&mut self, arena: &mut Arena) -> Result<Sqe, i32> {
+    fn prepare(&mut self, sqe: &mut Sqe, arena: &mut Arena) -> Result<(), i32> {
         let (storage, len) = encode_address(&self.address);
-        Ok(Sqe::new(io_uring::opcode::Connect::CODE).fd(self.fd).addr(arena.store(storage)).offset(u64::from(len)))
+        *sqe = Sqe::new(io_uring::opcode::Connect::CODE).fd(self.fd).addr(arena.store(storage)).offset(u64::from(len));
+        Ok(())
     }
 
     fn complete(self, cqe: Cqe) -> io::Result<()> {
@@ -123,13 +125,14 @@ impl<T> Sealed for Accept<T> {}
 unsafe impl<T: Accepted> Op for Accept<T> {
     type Output = io::Result<(T, SocketAddr)>;
 
-    fn prepare(&mut self, _arena: &mut Arena) -> Result<Sqe, i32> {
+    fn prepare(&mut self, sqe: &mut Sqe, _arena: &mut Arena) -> Result<(), i32> {
         self.peer.len = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
-        Ok(Sqe::new(io_uring::opcode::Accept::CODE)
+        *sqe = Sqe::new(io_uring::opcode::Accept::CODE)
             .fd(self.fd)
             .addr(&raw mut self.peer.address as u64)
             .offset(&raw mut self.peer.len as u64)
-            .op_flags(libc::SOCK_CLOEXEC as u32))
+            .op_flags(libc::SOCK_CLOEXEC as u32);
+        Ok(())
     }
 
     fn step(&mut self, cqe: Cqe) -> Next {
@@ -217,10 +220,11 @@ unsafe impl<B: IoBufMut> Op for Recv<B> {
     type Output = BufResult<usize, B>;
 
     #[inline]
-    fn prepare(&mut self, _arena: &mut Arena) -> Result<Sqe, i32> {
+    fn prepare(&mut self, sqe: &mut Sqe, _arena: &mut Arena) -> Result<(), i32> {
         let (address, len) = self.fill.window()?;
         let flags = if self.peek { libc::MSG_PEEK as u32 } else { 0 };
-        Ok(Sqe::new(io_uring::opcode::Recv::CODE).fd(self.fd).addr(address).len(len).op_flags(flags))
+        *sqe = Sqe::new(io_uring::opcode::Recv::CODE).fd(self.fd).addr(address).len(len).op_flags(flags);
+        Ok(())
     }
 
     #[inline]
@@ -282,13 +286,14 @@ unsafe impl<B: IoBuf> Op for Send<B> {
     type Output = BufResult<usize, B>;
 
     #[inline]
-    fn prepare(&mut self, _arena: &mut Arena) -> Result<Sqe, i32> {
+    fn prepare(&mut self, sqe: &mut Sqe, _arena: &mut Arena) -> Result<(), i32> {
         let (address, len) = self.drain.window()?;
-        Ok(Sqe::new(io_uring::opcode::Send::CODE)
+        *sqe = Sqe::new(io_uring::opcode::Send::CODE)
             .fd(self.fd)
             .addr(address)
             .len(len)
-            .op_flags(libc::MSG_NOSIGNAL as u32))
+            .op_flags(libc::MSG_NOSIGNAL as u32);
+        Ok(())
     }
 
     #[inline]
@@ -340,8 +345,9 @@ impl Sealed for Shutdown {}
 unsafe impl Op for Shutdown {
     type Output = io::Result<()>;
 
-    fn prepare(&mut self, _arena: &mut Arena) -> Result<Sqe, i32> {
-        Ok(Sqe::new(io_uring::opcode::Shutdown::CODE).fd(self.fd).len(self.how as u32))
+    fn prepare(&mut self, sqe: &mut Sqe, _arena: &mut Arena) -> Result<(), i32> {
+        *sqe = Sqe::new(io_uring::opcode::Shutdown::CODE).fd(self.fd).len(self.how as u32);
+        Ok(())
     }
 
     fn complete(self, cqe: Cqe) -> io::Result<()> {
@@ -379,8 +385,9 @@ impl Sealed for PollAdd {}
 unsafe impl Op for PollAdd {
     type Output = io::Result<()>;
 
-    fn prepare(&mut self, _arena: &mut Arena) -> Result<Sqe, i32> {
-        Ok(Sqe::new(io_uring::opcode::PollAdd::CODE).fd(self.fd).op_flags(poll_mask(self.events)))
+    fn prepare(&mut self, sqe: &mut Sqe, _arena: &mut Arena) -> Result<(), i32> {
+        *sqe = Sqe::new(io_uring::opcode::PollAdd::CODE).fd(self.fd).op_flags(poll_mask(self.events));
+        Ok(())
     }
 
     fn complete(self, cqe: Cqe) -> io::Result<()> {

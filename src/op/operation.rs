@@ -9,11 +9,11 @@ use super::Op;
 use crate::context::{self, NO_LOOP};
 use crate::driver::{Dropped, Polled};
 use crate::fd::Fd;
-use crate::mail::{Handed, Mail};
+use crate::mail::Mail;
 use crate::registry::{self, Claim};
 use crate::ring::Cqe;
 use crate::salvage::{Gate, Item, Lane, Salvage, Ticket};
-use crate::slot::{Earlier, Elsewhere, Key, Orphan};
+use crate::slot::{Earlier, Elsewhere, Handed, Key, Orphan};
 
 /// What an operation says to a completion.
 pub enum Next {
@@ -36,13 +36,26 @@ pub enum Left {
     Position { consumed: usize, bytes: Option<Item>, then: Option<Item> },
 }
 
+/// Where an operation is. `key` and `loop_id` mean something in the two phases in the middle.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Phase {
     /// Not with the kernel.
     Start,
-    InFlight { loop_id: u64, key: Key },
+    InFlight,
     /// The same, awaited on another loop or thread than the one it was submitted on.
-    Elsewhere { loop_id: u64, key: Key, cell: Arc<Elsewhere> },
+    Elsewhere,
     Finished,
+}
+
+/// What few operations need.
+#[derive(Default)]
+struct Rare {
+    /// A place among those who wait for what orphans bring.
+    ticket: Option<Ticket>,
+    /// Where the loop leaves the result of an operation that is awaited elsewhere.
+    cell: Option<Arc<Elsewhere>>,
+    /// It has the position of its file, and others wait for that.
+    holds_position: bool,
 }
 
 /// Why an operation is to end early.
@@ -74,10 +87,14 @@ impl Stop {
 #[must_use = "an operation does nothing unless it is awaited"]
 pub struct Operation<'a, O: Op> {
     op: Option<O>,
-    phase: Phase,
     fd: Option<&'a Fd>,
-    ticket: Option<Ticket>,
+    loop_id: u64,
+    key: Key,
+    phase: Phase,
     stop: Stop,
+    /// Whether it is stopped or has something rare: then it goes the long way.
+    special: bool,
+    rare: Option<Box<Rare>>,
 }
 
 // The value is never pinned: its addresses stay valid while it moves, which is what implementing `Op` promises.
@@ -91,101 +108,98 @@ impl<O: Op + std::fmt::Debug> std::fmt::Debug for Operation<'_, O> {
 
 /// What the loop says when an operation is polled.
 enum Answer {
-    Pending(Option<Waker>),
-    StaleWaker,
-    Earlier(Cqe),
-    Last(Cqe),
-    /// This is not the operation's loop.
-    Away,
+    Pending,
+    Cqe(Cqe),
 }
 
 impl<'a, O: Op> Operation<'a, O> {
     /// An operation on no particular object.
+    #[inline]
     pub(crate) fn new(op: O) -> Operation<'static, O> {
-        Operation { op: Some(op), phase: Phase::Start, fd: None, ticket: None, stop: Stop::No }
+        Operation::made(op, None)
     }
 
     /// An operation on an object's descriptor.
     #[inline]
     pub(crate) fn on(fd: &'a Fd, op: O) -> Operation<'a, O> {
-        Operation { op: Some(op), phase: Phase::Start, fd: Some(fd), ticket: None, stop: Stop::No }
+        Operation::made(op, Some(fd))
     }
 
-    /// The value, if the kernel never had it.
-    pub(crate) fn into_unsubmitted(mut self) -> Option<O> {
-        matches!(self.phase, Phase::Start).then(|| self.op.take()).flatten()
+    #[inline]
+    fn made(op: O, fd: Option<&'a Fd>) -> Operation<'a, O> {
+        let key = Key { index: 0, generation: 0 };
+        Operation { op: Some(op), fd, loop_id: 0, key, phase: Phase::Start, stop: Stop::No, special: false, rare: None }
     }
 
+    #[inline]
     fn op(&mut self) -> &mut O {
         self.op.as_mut().expect("an operation is not polled after its end")
     }
 
+    #[inline]
+    fn salvage(&self) -> Option<&'a Arc<Salvage>> {
+        self.fd.and_then(Fd::salvage_if_made)
+    }
+
     // ---- polling ----------------------------------------------------------------------------------------------
 
-    #[inline]
-    pub(crate) fn poll_cqe(&mut self, cx: &mut Context<'_>) -> Poll<Cqe> {
+    /// The rare things, made if need be.
+    fn rare(&mut self) -> &mut Rare {
+        self.special = true;
+        self.rare.get_or_insert_default()
+    }
+
+    /// The long way of a poll. `first` is what the short one has found.
+    #[cold]
+    #[inline(never)]
+    fn poll_long(&mut self, cx: &mut Context<'_>, first: Option<Answer>) -> Poll<O::Output> {
+        self.poll_cqe(cx, first).map(|cqe| {
+            self.phase = Phase::Finished;
+            self.op.take().expect("it has just ended").complete(cqe)
+        })
+    }
+
+    fn poll_cqe(&mut self, cx: &mut Context<'_>, mut first: Option<Answer>) -> Poll<Cqe> {
         loop {
-            let cqe = match &self.phase {
-                Phase::Start => match self.start(cx.waker()) {
-                    Some(cqe) => cqe,
-                    None => {
-                        if self.op().lane() == Lane::Accept {
-                            self.look_for_salvaged(cx.waker());
-                        }
-                        return Poll::Pending;
-                    }
-                },
-                &Phase::InFlight { loop_id, key } => match self.ask(loop_id, key, cx.waker()) {
-                    Answer::Last(cqe) => {
-                        self.phase = Phase::Start;
-                        cqe
-                    }
-                    Answer::Earlier(cqe) => cqe,
-                    Answer::Pending(old) => {
-                        drop(old);
-                        if self.op().lane() == Lane::Accept {
-                            self.look_for_salvaged(cx.waker());
-                        }
-                        return Poll::Pending;
-                    }
-                    Answer::StaleWaker => unreachable!("replaced in `ask`"),
-                    Answer::Away => match self.watch(loop_id, key, cx.waker()) {
-                        Some(cqe) => cqe,
-                        None => return Poll::Pending,
-                    },
-                },
-                Phase::Elsewhere { .. } => match self.look_elsewhere(cx.waker()) {
-                    Some(cqe) => cqe,
-                    None => return Poll::Pending,
-                },
+            let answer = match self.phase {
+                _ if first.is_some() => first.take().expect("just seen"),
+                Phase::Start => self.start(cx.waker()),
+                Phase::InFlight => self.ask(cx.waker()),
+                Phase::Elsewhere => self.look_elsewhere(cx.waker()),
                 Phase::Finished => panic!("ringtoss: an operation was polled after its end"),
             };
-            if let Some(cqe) = self.step(cqe) {
-                self.phase = Phase::Finished;
-                return Poll::Ready(cqe);
+            match answer {
+                Answer::Pending => {
+                    if self.op().lane() == Lane::Accept {
+                        self.look_for_salvaged(cx.waker());
+                    }
+                    return Poll::Pending;
+                }
+                Answer::Cqe(cqe) => {
+                    if let Some(cqe) = self.step(cqe) {
+                        return Poll::Ready(cqe);
+                    }
+                }
             }
         }
     }
 
     /// Hands a completion to the operation; gives the one that ends it.
-    #[inline]
     fn step(&mut self, cqe: Cqe) -> Option<Cqe> {
         match self.op().step(cqe) {
             Next::Done(cqe) if self.stop == Stop::No => Some(self.ended(cqe)),
             Next::More => None,
-            Next::Again if self.stop == Stop::No => {
-                let lane = self.op().lane();
-                self.release_position(lane);
-                None
-            }
-            next => self.step_stopped(next),
+            next => self.step_rare(next),
         }
     }
 
-    #[cold]
-    fn step_stopped(&mut self, next: Next) -> Option<Cqe> {
+    fn step_rare(&mut self, next: Next) -> Option<Cqe> {
         let cqe = match next {
             Next::Done(cqe) => cqe,
+            _ if self.stop == Stop::No => {
+                self.release_position();
+                return None;
+            }
             _ => Cqe::of(-libc::ECANCELED),
         };
         if !cqe.cancelled() {
@@ -201,46 +215,62 @@ impl<'a, O: Op> Operation<'a, O> {
 
     #[inline]
     fn ended(&mut self, cqe: Cqe) -> Cqe {
-        let lane = self.op().lane();
-        if lane != Lane::Free && (self.ticket.is_some() || matches!(lane, Lane::PositionRead | Lane::PositionWrite)) {
-            self.leave_salvage(lane);
+        if self.rare.is_some() {
+            self.leave_salvage();
+            self.release_position();
         }
         cqe
     }
 
     #[cold]
-    fn leave_salvage(&mut self, lane: Lane) {
-        let Some(salvage) = self.fd.and_then(Fd::salvage_if_made) else { return };
-        let unwanted = salvage.leave(&mut self.ticket);
-        if matches!(lane, Lane::PositionRead | Lane::PositionWrite) {
-            salvage.free_position();
+    fn leave_salvage(&mut self) {
+        let Some(salvage) = self.salvage() else { return };
+        if let Some(rare) = &mut self.rare
+            && rare.ticket.is_some()
+        {
+            cancel_later(salvage.leave(&mut rare.ticket));
         }
-        cancel_later(unwanted);
+    }
+
+    /// Whether another operation's traces on the same object must be looked at before this one goes.
+    #[inline]
+    fn must_ask(&self) -> bool {
+        let (Some(fd), Some(op)) = (self.fd, &self.op) else { return false };
+        match op.lane() {
+            Lane::Free => false,
+            Lane::Accept => true,
+            _ => fd.salvage_if_made().is_some_and(|salvage| salvage.is_active()),
+        }
     }
 
     /// Submits it, or finds that there is nothing to submit and gives a result.
-    #[inline]
-    fn start(&mut self, waker: &Waker) -> Option<Cqe> {
+    fn start(&mut self, waker: &Waker) -> Answer {
         if self.stop != Stop::No {
-            return Some(Cqe::of(-libc::ECANCELED));
+            return Answer::Cqe(Cqe::of(-libc::ECANCELED));
         }
         let op = self.op.as_mut().expect("an operation is not polled after its end");
-        if let Some(fd) = self.fd {
-            let lane = op.lane();
-            if lane == Lane::Accept {
-                fd.salvage();
-            }
-            if lane != Lane::Free
-                && let Some(salvage) = fd.salvage_if_made()
+        if let Some(fd) = self.fd
+            && op.lane() != Lane::Free
+        {
+            let salvage = if op.lane() == Lane::Accept { Some(fd.salvage()) } else { fd.salvage_if_made() };
+            if let Some(salvage) = salvage
                 && salvage.is_active()
             {
-                match pass_gate(op, salvage, &mut self.ticket, waker) {
+                self.special = true;
+                match pass_gate(op, salvage, &mut self.rare, waker) {
                     Passed::Go => {}
-                    Passed::Wait => return None,
-                    Passed::Took(cqe) => return Some(cqe),
+                    Passed::Wait => return Answer::Pending,
+                    Passed::Took(cqe) => return Answer::Cqe(cqe),
                 }
             }
         }
+        self.submit(waker)
+    }
+
+    /// Hands it to the ring.
+    #[inline]
+    fn submit(&mut self, waker: &Waker) -> Answer {
+        let op = self.op.as_mut().expect("an operation is not polled after its end");
         // Cloned before the driver is borrowed: it may be anybody's waker.
         let waker = waker.clone();
         let fd = self.fd;
@@ -253,49 +283,51 @@ impl<'a, O: Op> Operation<'a, O> {
             if let Some(fd) = fd {
                 fd.visit(core.id);
             }
-            let sqe = op.prepare(&mut driver.arena)?;
-            Ok((core.id, driver.submit(sqe, waker)))
+            self.key = driver.submit(waker, |sqe, arena| op.prepare(sqe, arena))?;
+            self.loop_id = core.id;
+            self.phase = Phase::InFlight;
+            Ok(())
         });
         match submitted {
-            Some(Ok((loop_id, key))) => {
-                self.phase = Phase::InFlight { loop_id, key };
-                None
-            }
-            Some(Err(errno)) => Some(Cqe::of(-errno)),
+            Some(Ok(())) => Answer::Pending,
+            Some(Err(errno)) => Answer::Cqe(Cqe::of(-errno)),
             None => panic!("{NO_LOOP}"),
         }
     }
 
+    /// The result, if it is here and this is its loop.
     #[inline]
-    fn ask(&mut self, loop_id: u64, key: Key, waker: &Waker) -> Answer {
-        let answer = context::with(|core| {
-            if core.id != loop_id {
-                return Answer::Away;
+    fn take_done(&mut self) -> Option<Cqe> {
+        let (loop_id, key) = (self.loop_id, self.key);
+        context::with(|core| if core.id == loop_id { core.driver.borrow_mut().take_done(key) } else { None }).flatten()
+    }
+
+    fn ask(&mut self, waker: &Waker) -> Answer {
+        let (loop_id, key) = (self.loop_id, self.key);
+        let polled = context::with(|core| (core.id == loop_id).then(|| core.driver.borrow_mut().poll(key, waker)));
+        match polled.flatten() {
+            Some(Polled::Last(cqe)) => {
+                self.phase = Phase::Start;
+                Answer::Cqe(cqe)
             }
-            match core.driver.borrow_mut().poll(key, waker) {
-                Polled::Last(cqe) => Answer::Last(cqe),
-                Polled::Earlier(cqe) => Answer::Earlier(cqe),
-                Polled::Pending => Answer::Pending(None),
-                Polled::StaleWaker => Answer::StaleWaker,
-            }
-        });
-        match answer {
-            Some(Answer::StaleWaker) => {
+            Some(Polled::Pending) => Answer::Pending,
+            Some(Polled::Earlier(cqe)) => Answer::Cqe(cqe),
+            Some(Polled::StaleWaker) => {
                 let waker = waker.clone();
                 let old = context::with(|core| core.driver.borrow_mut().replace_waker(key, waker));
-                Answer::Pending(old)
+                drop(old);
+                Answer::Pending
             }
-            Some(answer) => answer,
-            None => Answer::Away,
+            None => self.watch(waker),
         }
     }
 
     /// Accepts run beside each other on one listener: what an orphan of another leaves there must not lie while this one
     /// waits in the kernel. It is woken, cancels itself and takes it.
     fn look_for_salvaged(&mut self, waker: &Waker) {
-        let Some(salvage) = self.fd.and_then(Fd::salvage_if_made) else { return };
-        salvage.listen(&mut self.ticket, waker);
-        if self.stop == Stop::No && salvage.has_items() {
+        let Some(salvage) = self.salvage() else { return };
+        salvage.listen(&mut self.rare().ticket, waker);
+        if self.phase != Phase::Start && self.stop == Stop::No && salvage.has_items() {
             self.stop(Stop::Salvaged);
         }
     }
@@ -306,8 +338,9 @@ impl<'a, O: Op> Operation<'a, O> {
             return;
         }
         self.stop = why;
+        self.special = true;
         match self.phase {
-            Phase::InFlight { loop_id, key } | Phase::Elsewhere { loop_id, key, .. } => cancel(loop_id, key),
+            Phase::InFlight | Phase::Elsewhere => cancel(self.loop_id, self.key),
             Phase::Start | Phase::Finished => {}
         }
     }
@@ -315,26 +348,30 @@ impl<'a, O: Op> Operation<'a, O> {
     // ---- away from its loop -----------------------------------------------------------------------------------
 
     #[cold]
-    fn watch(&mut self, loop_id: u64, key: Key, waker: &Waker) -> Option<Cqe> {
+    fn watch(&mut self, waker: &Waker) -> Answer {
         let cell = Arc::new(Elsewhere::default());
         cell.inner.lock().unwrap_or_else(PoisonError::into_inner).waker = Some(waker.clone());
-        if registry::post(loop_id, Mail::Watch(key, cell.clone())).is_ok() {
-            self.phase = Phase::Elsewhere { loop_id, key, cell };
-            return None;
+        if registry::post(self.loop_id, Mail::Watch(self.key, cell.clone())).is_ok() {
+            self.phase = Phase::Elsewhere;
+            self.rare().cell = Some(cell);
+            return Answer::Pending;
         }
-        match registry::claim(loop_id, key, waker) {
-            Claim::Soon => None,
-            Claim::Result(earlier, cqe) => Some(self.take_result(earlier, cqe)),
+        match registry::claim(self.loop_id, self.key, waker) {
+            Claim::Soon => Answer::Pending,
+            Claim::Result(earlier, cqe) => self.take_result(earlier, cqe),
             Claim::Lost => self.lost(),
         }
     }
 
+    fn cell(&self) -> &Arc<Elsewhere> {
+        self.rare.as_ref().and_then(|rare| rare.cell.as_ref()).expect("made when it was first polled elsewhere")
+    }
+
     #[cold]
-    fn look_elsewhere(&mut self, waker: &Waker) -> Option<Cqe> {
+    fn look_elsewhere(&mut self, waker: &Waker) -> Answer {
         let waker = waker.clone();
         let _old;
-        let Phase::Elsewhere { cell, .. } = &self.phase else { unreachable!("called in this phase") };
-        let mut state = cell.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.cell().inner.lock().unwrap_or_else(PoisonError::into_inner);
         if state.lost {
             drop(state);
             self.lost()
@@ -342,23 +379,23 @@ impl<'a, O: Op> Operation<'a, O> {
         match state.result.take() {
             Some((earlier, cqe)) => {
                 drop(state);
-                Some(self.take_result(earlier, cqe))
+                self.take_result(earlier, cqe)
             }
             None => {
                 _old = state.waker.replace(waker);
                 drop(state);
-                None
+                Answer::Pending
             }
         }
     }
 
     /// Hands in the completions before the last one.
-    fn take_result(&mut self, earlier: Earlier, cqe: Cqe) -> Cqe {
+    fn take_result(&mut self, earlier: Earlier, cqe: Cqe) -> Answer {
         self.phase = Phase::Start;
         for cqe in earlier.into_iter().flat_map(|earlier| *earlier) {
             let _ = self.op().step(cqe);
         }
-        cqe
+        Answer::Cqe(cqe)
     }
 
     fn lost(&mut self) -> ! {
@@ -374,65 +411,83 @@ impl<'a, O: Op> Operation<'a, O> {
     // ---- dropping ---------------------------------------------------------------------------------------------
 
     #[cold]
-    fn drop_in_flight(&mut self, op: O) {
-        let lane = op.lane();
-        match std::mem::replace(&mut self.phase, Phase::Finished) {
-            Phase::Start | Phase::Finished => {}
-            Phase::InFlight { loop_id, key } if context::current_id() == loop_id => self.drop_here(op, lane, loop_id, key),
-            Phase::InFlight { loop_id, key } => {
-                let handed = Handed::new(self.orphan(op, lane, loop_id, key));
-                if let Err(Mail::Orphan(key, handed)) = registry::post(loop_id, Mail::Orphan(key, handed)) {
-                    registry::abandon(loop_id, key, handed);
+    fn drop_unfinished(&mut self) {
+        if let Some(op) = self.op.take() {
+            let lane = op.lane();
+            let (loop_id, key) = (self.loop_id, self.key);
+            match std::mem::replace(&mut self.phase, Phase::Finished) {
+                Phase::Start | Phase::Finished => self.leave_progress(&mut { op }),
+                Phase::InFlight if context::current_id() == loop_id => self.drop_here(op, lane),
+                Phase::InFlight => {
+                    let handed = Handed::new(self.orphan(op, lane));
+                    if let Err(Mail::Orphan(key, handed)) = registry::post(loop_id, Mail::Orphan(key, handed)) {
+                        registry::abandon(loop_id, key, handed);
+                    }
                 }
+                Phase::Elsewhere => self.drop_elsewhere(op, lane),
             }
-            Phase::Elsewhere { loop_id, key, cell } => {
-                let orphan = self.orphan(op, lane, loop_id, key);
-                let mut state = cell.inner.lock().unwrap_or_else(PoisonError::into_inner);
-                let _waker = state.waker.take();
-                if state.lost {
-                    drop(state);
-                    orphan.lose();
-                } else if let Some((earlier, cqe)) = state.result.take() {
-                    drop(state);
-                    orphan.finish(earlier, cqe);
-                } else {
-                    state.orphan = Some(Handed::new(orphan));
-                    drop(state);
-                    // If the loop takes no mail any more, it finds the orphan when it leaves the result.
-                    let _ = registry::post(loop_id, Mail::Unwatch(key, cell));
-                }
-            }
+        }
+        self.leave_salvage();
+    }
+
+    fn drop_elsewhere(&mut self, op: O, lane: Lane) {
+        let orphan = self.orphan(op, lane);
+        let cell = self.cell().clone();
+        let _waker;
+        let mut state = cell.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        _waker = state.waker.take();
+        if state.lost {
+            drop(state);
+            orphan.lose();
+        } else if let Some((earlier, cqe)) = state.result.take() {
+            drop(state);
+            orphan.finish(earlier, cqe);
+        } else {
+            state.orphan = Some(Handed::new(orphan));
+            drop(state);
+            // If the loop takes no mail any more, it finds the orphan when it leaves the result.
+            let _ = registry::post(self.loop_id, Mail::Unwatch(self.key, cell));
         }
     }
 
-    fn drop_here(&mut self, mut op: O, lane: Lane, loop_id: u64, key: Key) {
+    /// What an operation of several steps had moved before it was dropped between two of them is not lost either.
+    fn leave_progress(&self, op: &mut O) {
+        if op.progress() > 0
+            && let Some(salvage) = self.fd.map(Fd::salvage)
+        {
+            leave(op, salvage, Cqe::of(-libc::ECANCELED), 0, Key { index: 0, generation: 0 });
+        }
+    }
+
+    fn drop_here(&mut self, mut op: O, lane: Lane) {
+        let key = self.key;
         let dropped = context::with(|core| core.driver.borrow_mut().drop_future(key)).expect("its loop is entered");
         match dropped {
             Dropped::Voided(waker) => {
                 drop(waker);
-                if let Some(salvage) = self.fd.filter(|_| op.progress() > 0).map(Fd::salvage) {
-                    leave(&mut op, salvage, Cqe::of(-libc::ECANCELED), loop_id, key);
-                }
-                self.release_position(lane);
+                self.leave_progress(&mut op);
+                self.release_position();
             }
-            Dropped::Done(earlier, cqe) => self.orphan(op, lane, loop_id, key).finish(earlier, cqe),
+            Dropped::Done(earlier, cqe) => self.orphan(op, lane).finish(earlier, cqe),
             Dropped::InFlight => {
-                let orphan = self.orphan(op, lane, loop_id, key);
+                let orphan = self.orphan(op, lane);
                 let old = context::with(|core| core.driver.borrow_mut().adopt(key, orphan));
                 drop(old);
             }
         }
     }
 
-    fn release_position(&self, lane: Lane) {
-        if matches!(lane, Lane::PositionRead | Lane::PositionWrite)
-            && let Some(salvage) = self.fd.and_then(Fd::salvage_if_made)
+    fn release_position(&mut self) {
+        if let Some(salvage) = self.salvage()
+            && let Some(rare) = &mut self.rare
+            && std::mem::take(&mut rare.holds_position)
         {
             salvage.free_position();
         }
     }
 
-    fn orphan(&self, op: O, lane: Lane, loop_id: u64, key: Key) -> Box<dyn Orphan> {
+    fn orphan(&self, op: O, lane: Lane) -> Box<dyn Orphan> {
+        let (loop_id, key) = (self.loop_id, self.key);
         let salvage = self.fd.filter(|_| lane.leaves_traces()).map(|fd| fd.salvage().clone());
         if let Some(salvage) = &salvage {
             salvage.orphaned(loop_id, key, lane);
@@ -449,10 +504,15 @@ enum Passed {
 }
 
 #[cold]
-fn pass_gate<O: Op>(op: &mut O, salvage: &Salvage, ticket: &mut Option<Ticket>, waker: &Waker) -> Passed {
+fn pass_gate<O: Op>(op: &mut O, salvage: &Salvage, rare: &mut Option<Box<Rare>>, waker: &Waker) -> Passed {
+    let rare = rare.get_or_insert_default();
     loop {
-        match salvage.ask(op.lane(), ticket, waker) {
+        match salvage.ask(op.lane(), &mut rare.ticket, waker) {
             Gate::Go => return Passed::Go,
+            Gate::Hold => {
+                rare.holds_position = true;
+                return Passed::Go;
+            }
             Gate::Wait => return Passed::Wait,
             Gate::Lost => return Passed::Took(Cqe::of(-libc::EIO)),
             Gate::Take => match op.take_salvaged(salvage) {
@@ -486,42 +546,48 @@ fn cancel_later(unwanted: Vec<(u64, Key)>) {
 impl<O: Op> Future for Operation<'_, O> {
     type Output = O::Output;
 
+    /// The short way is that of almost all polls: submit and wait, or take the result of a single completion. Everything
+    /// else goes the long way.
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<O::Output> {
         let this = self.get_mut();
-        match this.poll_cqe(cx) {
-            Poll::Ready(cqe) => {
-                let op = this.op.take().expect("it has just ended");
-                Poll::Ready(op.complete(cqe))
-            }
-            Poll::Pending => Poll::Pending,
+        if this.special {
+            return this.poll_long(cx, None);
         }
-    }
-}
-
-impl<O: Op> Drop for Operation<'_, O> {
-    #[inline]
-    fn drop(&mut self) {
-        if let Some(op) = self.op.take() {
-            match self.phase {
-                Phase::Start | Phase::Finished => self.drop_unsubmitted(op),
-                _ => self.drop_in_flight(op),
+        match this.phase {
+            Phase::InFlight => {
+                let Some(cqe) = this.take_done() else { return this.poll_long(cx, None) };
+                match this.op().step(cqe) {
+                    Next::Done(cqe) => this.finish(cqe),
+                    Next::Again => {
+                        this.phase = Phase::Start;
+                        this.poll_long(cx, None)
+                    }
+                    Next::More => unreachable!("the last completion"),
+                }
             }
-        }
-        if self.ticket.is_some() {
-            self.leave_salvage(Lane::Free);
+            Phase::Start if !this.must_ask() => match this.submit(cx.waker()) {
+                Answer::Pending => Poll::Pending,
+                answer => this.poll_long(cx, Some(answer)),
+            },
+            _ => this.poll_long(cx, None),
         }
     }
 }
 
 impl<O: Op> Operation<'_, O> {
     #[inline]
-    fn drop_unsubmitted(&mut self, mut op: O) {
-        // Between two submissions it is only while it is stopped; what it had moved until then is not lost either.
-        if op.progress() > 0
-            && let Some(salvage) = self.fd.map(Fd::salvage)
-        {
-            leave(&mut op, salvage, Cqe::of(-libc::ECANCELED), 0, Key { index: 0, generation: 0 });
+    fn finish(&mut self, cqe: Cqe) -> Poll<O::Output> {
+        self.phase = Phase::Finished;
+        Poll::Ready(self.op.take().expect("it has just ended").complete(cqe))
+    }
+}
+
+impl<O: Op> Drop for Operation<'_, O> {
+    #[inline]
+    fn drop(&mut self) {
+        if self.phase != Phase::Finished || self.special {
+            self.drop_unfinished();
         }
     }
 }

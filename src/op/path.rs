@@ -1,100 +1,181 @@
 //! From a path to a descriptor and back: `IORING_OP_OPENAT`, `IORING_OP_STATX`, `IORING_OP_CLOSE`.
 
+use std::borrow::Cow;
 use std::ffi::{CStr, CString};
 use std::io;
+use std::marker::PhantomData;
 use std::os::fd::{OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
-use super::{Arena, Cqe, Op, Operation, Sealed, Sqe};
+use super::{Arena, Cqe, Next, Op, Operation, Sealed, Sqe};
 use crate::context;
 use crate::fd::Fd;
 use crate::ring::ASYNC;
 use crate::sys;
 
+/// A path as the kernel takes it, or why it cannot be one.
+pub(crate) type KernelPath = Result<Cow<'static, CStr>, &'static str>;
+
+/// Copies a path out, so that it may live as long as the operation.
+pub(crate) fn kernel_path(path: &Path) -> KernelPath {
+    match CString::new(path.as_os_str().as_bytes()) {
+        Ok(path) => Ok(Cow::Owned(path)),
+        Err(_) => Err("file name contained an unexpected NUL byte"),
+    }
+}
+
+/// What is made of a descriptor that was opened.
+pub trait Opened: 'static {
+    /// Wraps it.
+    fn opened(fd: OwnedFd) -> Self;
+}
+
 /// `IORING_OP_OPENAT`: `openat(2)`. A file that is opened after its future was dropped is closed again.
 #[doc(alias = "IORING_OP_OPENAT")]
-#[derive(Debug)]
-pub struct OpenAt {
-    path: CString,
+pub struct OpenAt<F> {
+    path: KernelPath,
     flags: i32,
     mode: u32,
+    waits: bool,
+    _makes: PhantomData<fn() -> F>,
 }
 
-impl OpenAt {
-    pub(crate) fn new(path: CString, flags: i32, mode: u32) -> OpenAt {
-        OpenAt { path, flags, mode }
+impl<F> std::fmt::Debug for OpenAt<F> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("OpenAt").field("path", &self.path).field("flags", &self.flags).finish_non_exhaustive()
     }
 }
 
-impl Sealed for OpenAt {}
+impl<F> OpenAt<F> {
+    pub(crate) fn new(path: KernelPath, flags: i32, mode: u32) -> OpenAt<F> {
+        OpenAt { path, flags: flags | libc::O_CLOEXEC | libc::O_LARGEFILE, mode, waits: false, _makes: PhantomData }
+    }
+
+    /// One that fails with `InvalidInput` and this reason.
+    pub(crate) fn refused(reason: &'static str) -> OpenAt<F> {
+        OpenAt::new(Err(reason), 0, 0)
+    }
+
+    /// The kernel first tries to open without waiting. For a FIFO without readers that is an error, where a plain
+    /// `open(2)` waits for one.
+    fn found_no_reader(&self, cqe: Cqe) -> bool {
+        cqe.result == -libc::ENXIO
+            && !self.waits
+            && self.flags & libc::O_ACCMODE == libc::O_WRONLY
+            && self.flags & libc::O_NONBLOCK == 0
+    }
+}
+
+impl<F> Sealed for OpenAt<F> {}
 
 // SAFETY: the path's bytes are on the heap and stay put while the value is moved.
-unsafe impl Op for OpenAt {
-    type Output = io::Result<OwnedFd>;
+unsafe impl<F: Opened> Op for OpenAt<F> {
+    type Output = io::Result<F>;
 
-    fn prepare(&mut self, _arena: &mut Arena) -> Result<Sqe, i32> {
-        Ok(Sqe::new(io_uring::opcode::OpenAt::CODE)
+    fn prepare(&mut self, sqe: &mut Sqe, _arena: &mut Arena) -> Result<(), i32> {
+        let path = self.path.as_ref().map_err(|_| libc::EINVAL)?;
+        *sqe = Sqe::new(io_uring::opcode::OpenAt::CODE)
             .fd(libc::AT_FDCWD)
-            .addr(self.path.as_ptr() as u64)
+            .addr(path.as_ptr() as u64)
             .len(self.mode)
-            .op_flags((self.flags | libc::O_CLOEXEC) as u32))
+            .op_flags(self.flags as u32)
+            .flags(if self.waits { ASYNC } else { 0 });
+        Ok(())
     }
 
-    fn complete(self, cqe: Cqe) -> io::Result<OwnedFd> {
-        cqe.ok().map(|fd| sys::own(fd as RawFd))
+    fn step(&mut self, cqe: Cqe) -> Next {
+        if cqe.result == -libc::EINTR {
+            return Next::Again;
+        }
+        if self.found_no_reader(cqe) {
+            self.waits = true;
+            return Next::Again;
+        }
+        Next::Done(cqe)
     }
+
+    fn complete(self, cqe: Cqe) -> io::Result<F> {
+        match (self.path, cqe.ok()) {
+            (Err(reason), Err(error)) if error.kind() == io::ErrorKind::InvalidInput => Err(invalid(reason)),
+            (_, result) => result.map(|fd| F::opened(sys::own(fd as RawFd))),
+        }
+    }
+}
+
+fn invalid(reason: &'static str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, reason)
+}
+
+/// What is made of the kernel's answer to [`Statx`].
+pub trait FromStatx: 'static {
+    /// Takes the answer.
+    #[doc(hidden)]
+    fn from_statx(answer: Box<libc::statx>) -> Self;
 }
 
 /// `IORING_OP_STATX`: `statx(2)`, of a path or of an open file.
 #[doc(alias = "IORING_OP_STATX")]
-pub struct Statx {
+pub struct Statx<M> {
     fd: RawFd,
-    path: Option<CString>,
+    path: KernelPath,
     flags: i32,
-    result: Box<libc::statx>,
+    answer: Box<libc::statx>,
+    _makes: PhantomData<fn() -> M>,
 }
 
-impl std::fmt::Debug for Statx {
+impl<M> std::fmt::Debug for Statx<M> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Statx").field("fd", &self.fd).field("path", &self.path).finish_non_exhaustive()
     }
 }
 
-const EMPTY: &CStr = c"";
-
-impl Statx {
-    pub(crate) fn path(path: CString, flags: i32) -> Statx {
-        Statx { fd: libc::AT_FDCWD, path: Some(path), flags, result: Statx::zeroed() }
+impl<M> Statx<M> {
+    /// Of what a path names; of a link itself if it is not to be followed.
+    pub(crate) fn path(path: KernelPath, follow: bool) -> Statx<M> {
+        let flags = if follow { 0 } else { libc::AT_SYMLINK_NOFOLLOW };
+        Statx::made(libc::AT_FDCWD, path, flags)
     }
 
-    pub(crate) fn open_file(fd: RawFd) -> Statx {
-        Statx { fd, path: None, flags: libc::AT_EMPTY_PATH, result: Statx::zeroed() }
+    /// Of an open file.
+    pub(crate) fn open_file(fd: RawFd) -> Statx<M> {
+        Statx::made(fd, Ok(Cow::Borrowed(c"")), libc::AT_EMPTY_PATH)
     }
 
-    fn zeroed() -> Box<libc::statx> {
+    fn made(fd: RawFd, path: KernelPath, flags: i32) -> Statx<M> {
         // SAFETY: the structure is plain numbers, for which zero is valid.
-        Box::new(unsafe { std::mem::zeroed() })
+        let answer = Box::new(unsafe { std::mem::zeroed() });
+        Statx { fd, path, flags, answer, _makes: PhantomData }
     }
 }
 
-impl Sealed for Statx {}
+impl<M> Sealed for Statx<M> {}
 
-// SAFETY: path and result are on the heap (or static) and stay put while the value is moved.
-unsafe impl Op for Statx {
-    type Output = io::Result<Box<libc::statx>>;
+// SAFETY: path and answer are on the heap and stay put while the value is moved.
+unsafe impl<M: FromStatx> Op for Statx<M> {
+    type Output = io::Result<M>;
 
-    fn prepare(&mut self, _arena: &mut Arena) -> Result<Sqe, i32> {
-        let path = self.path.as_deref().unwrap_or(EMPTY);
+    fn prepare(&mut self, sqe: &mut Sqe, _arena: &mut Arena) -> Result<(), i32> {
+        let path = self.path.as_ref().map_err(|_| libc::EINVAL)?;
         let mask = libc::STATX_BASIC_STATS | libc::STATX_BTIME;
-        Ok(Sqe::new(io_uring::opcode::Statx::CODE)
+        *sqe = Sqe::new(io_uring::opcode::Statx::CODE)
             .fd(self.fd)
             .addr(path.as_ptr() as u64)
             .len(mask)
-            .offset(&raw mut *self.result as u64)
-            .op_flags(self.flags as u32))
+            .offset(&raw mut *self.answer as u64)
+            .op_flags(self.flags as u32);
+        Ok(())
     }
 
-    fn complete(self, cqe: Cqe) -> io::Result<Box<libc::statx>> {
-        cqe.ok().map(|_| self.result)
+    fn step(&mut self, cqe: Cqe) -> Next {
+        if cqe.result == -libc::EINTR { Next::Again } else { Next::Done(cqe) }
+    }
+
+    fn complete(self, cqe: Cqe) -> io::Result<M> {
+        match (self.path, cqe.ok()) {
+            (Err(reason), Err(error)) if error.kind() == io::ErrorKind::InvalidInput => Err(invalid(reason)),
+            (_, result) => result.map(|_| M::from_statx(self.answer)),
+        }
     }
 }
 
@@ -117,9 +198,10 @@ impl Sealed for Close {}
 unsafe impl Op for Close {
     type Output = io::Result<()>;
 
-    fn prepare(&mut self, _arena: &mut Arena) -> Result<Sqe, i32> {
+    fn prepare(&mut self, sqe: &mut Sqe, _arena: &mut Arena) -> Result<(), i32> {
         let flags = if self.fd.lingers() { ASYNC } else { 0 };
-        Ok(Sqe::new(io_uring::opcode::Close::CODE).fd(self.fd.raw()).flags(flags))
+        *sqe = Sqe::new(io_uring::opcode::Close::CODE).fd(self.fd.raw()).flags(flags);
+        Ok(())
     }
 
     fn complete(self, cqe: Cqe) -> io::Result<()> {

@@ -18,8 +18,9 @@ unsafe impl Op for Nop {
     type Output = io::Result<()>;
 
     #[inline]
-    fn prepare(&mut self, _arena: &mut Arena) -> Result<Sqe, i32> {
-        Ok(Sqe::new(io_uring::opcode::Nop::CODE))
+    fn prepare(&mut self, sqe: &mut Sqe, _arena: &mut Arena) -> Result<(), i32> {
+        *sqe = Sqe::new(io_uring::opcode::Nop::CODE);
+        Ok(())
     }
 
     #[inline]
@@ -62,8 +63,12 @@ impl<K> Sealed for Raw<K> {}
 unsafe impl<K: 'static> Op for Raw<K> {
     type Output = BufResult<Completion, K>;
 
-    fn prepare(&mut self, _arena: &mut Arena) -> Result<Sqe, i32> {
-        if self.entry.flags & (LINK | HARDLINK | SKIP_SUCCESS) != 0 { Err(libc::EINVAL) } else { Ok(self.entry) }
+    fn prepare(&mut self, sqe: &mut Sqe, _arena: &mut Arena) -> Result<(), i32> {
+        if self.entry.flags & (LINK | HARDLINK | SKIP_SUCCESS) != 0 {
+            return Err(libc::EINVAL);
+        }
+        *sqe = self.entry;
+        Ok(())
     }
 
     fn step(&mut self, cqe: Cqe) -> Next {

@@ -5,7 +5,9 @@ use std::os::fd::RawFd;
 
 use super::{Arena, Cqe, CutShort, Left, Next, Op, Sealed, Sqe};
 use crate::buf::{BufResult, IoBufMut};
+use crate::driver::poll_mask;
 use crate::salvage::{Item, Lane, Salvage};
+use crate::sys;
 
 /// What one call moves at most: `MAX_RW_COUNT` of the kernel.
 pub(super) const MAX_TRANSFER: usize = 0x7fff_f000;
@@ -111,6 +113,12 @@ impl<B: IoBufMut> Fill<B> {
         self.done
     }
 
+    /// Whether there is room left.
+    #[inline]
+    pub(super) fn wants_more(&self) -> bool {
+        self.start + self.done < self.end
+    }
+
     /// Refuses the operation for a reason of the caller's.
     pub(super) fn refuse(&mut self, reason: &'static str) {
         self.refused.get_or_insert(reason);
@@ -144,6 +152,39 @@ impl<B: IoBufMut> Fill<B> {
     }
 }
 
+/// Waits for the first writer of a FIFO. A plain `open(2)` for reading does that, the ring's does not, and a read would take
+/// a FIFO that nobody has opened yet for one that everybody has left: a false end.
+#[derive(Debug, Default)]
+pub(super) struct FirstWriter {
+    awaited: bool,
+}
+
+impl FirstWriter {
+    /// What to submit instead of the read.
+    #[inline]
+    pub(super) fn entry(&self, fd: RawFd) -> Option<Sqe> {
+        self.awaited.then(|| {
+            Sqe::new(io_uring::opcode::PollAdd::CODE).fd(fd).op_flags(poll_mask(libc::POLLIN))
+        })
+    }
+
+    /// Looks at a completion before the read does.
+    #[inline]
+    pub(super) fn step(&mut self, fd: RawFd, cqe: Cqe) -> Option<Next> {
+        if cqe.result == 0 || self.awaited { self.look(fd, cqe) } else { None }
+    }
+
+    #[cold]
+    fn look(&mut self, fd: RawFd, cqe: Cqe) -> Option<Next> {
+        if std::mem::take(&mut self.awaited) {
+            let failed = cqe.result < 0 && cqe.result != -libc::EINTR;
+            return Some(if failed { Next::Done(cqe) } else { Next::Again });
+        }
+        self.awaited = sys::never_had_writer(fd);
+        self.awaited.then_some(Next::Again)
+    }
+}
+
 /// `IORING_OP_READ`: `pread(2)`, or `read(2)` at the file's position.
 #[doc(alias = "IORING_OP_READ")]
 #[derive(Debug)]
@@ -151,6 +192,7 @@ pub struct Read<B> {
     fd: RawFd,
     offset: u64,
     fill: Fill<B>,
+    writer: FirstWriter,
 }
 
 impl<B: IoBufMut> Read<B> {
@@ -163,22 +205,26 @@ impl<B: IoBufMut> Read<B> {
     }
 
     pub(crate) fn some(fd: RawFd, buf: B) -> Read<B> {
-        Read { fd, offset: AT_POSITION, fill: Fill::some(buf) }
+        Read::at_position(fd, Fill::some(buf))
     }
 
     pub(crate) fn append(fd: RawFd, buf: B) -> Read<B> {
-        Read { fd, offset: AT_POSITION, fill: Fill::append(buf) }
+        Read::at_position(fd, Fill::append(buf))
     }
 
     pub(crate) fn exact(fd: RawFd, buf: B, len: usize) -> Read<B> {
-        Read { fd, offset: AT_POSITION, fill: Fill::exact(buf, len) }
+        Read::at_position(fd, Fill::exact(buf, len))
+    }
+
+    fn at_position(fd: RawFd, fill: Fill<B>) -> Read<B> {
+        Read { fd, offset: AT_POSITION, fill, writer: FirstWriter::default() }
     }
 
     fn made(fd: RawFd, mut fill: Fill<B>, offset: u64) -> Read<B> {
         if offset > i64::MAX as u64 {
             fill.refuse("an offset beyond 2^63 - 1, the largest that a file can have");
         }
-        Read { fd, offset, fill }
+        Read { fd, offset, fill, writer: FirstWriter::default() }
     }
 }
 
@@ -189,14 +235,25 @@ unsafe impl<B: IoBufMut> Op for Read<B> {
     type Output = BufResult<usize, B>;
 
     #[inline]
-    fn prepare(&mut self, _arena: &mut Arena) -> Result<Sqe, i32> {
+    fn prepare(&mut self, sqe: &mut Sqe, _arena: &mut Arena) -> Result<(), i32> {
         let (address, len) = self.fill.window()?;
+        if let Some(poll) = self.writer.entry(self.fd) {
+            *sqe = poll;
+            return Ok(());
+        }
         let offset = if self.offset == AT_POSITION { AT_POSITION } else { self.offset + self.fill.done as u64 };
-        Ok(Sqe::new(io_uring::opcode::Read::CODE).fd(self.fd).addr(address).len(len).offset(offset))
+        *sqe = Sqe::new(io_uring::opcode::Read::CODE).fd(self.fd).addr(address).len(len).offset(offset);
+        Ok(())
     }
 
     #[inline]
     fn step(&mut self, cqe: Cqe) -> Next {
+        if self.offset == AT_POSITION
+            && self.fill.wants_more()
+            && let Some(next) = self.writer.step(self.fd, cqe)
+        {
+            return next;
+        }
         self.fill.step(cqe)
     }
 

@@ -5,7 +5,7 @@
 use std::io;
 use std::os::fd::RawFd;
 
-use super::read::AT_POSITION;
+use super::read::{AT_POSITION, FirstWriter};
 use super::{Arena, Cqe, Left, Next, Op, Sealed, Sqe};
 use crate::buf::{BufResult, IoVecBuf, IoVecBufMut};
 use crate::salvage::{Item, Lane, Salvage};
@@ -31,11 +31,12 @@ pub struct Readv<V> {
     place: Place,
     bufs: V,
     done: usize,
+    writer: FirstWriter,
 }
 
 impl<V: IoVecBufMut> Readv<V> {
     pub(crate) fn new(fd: RawFd, bufs: V, place: Place) -> Readv<V> {
-        Readv { fd, place, bufs, done: 0 }
+        Readv { fd, place, bufs, done: 0, writer: FirstWriter::default() }
     }
 }
 
@@ -46,7 +47,7 @@ impl<V> Sealed for Readv<V> {}
 unsafe impl<V: IoVecBufMut> Op for Readv<V> {
     type Output = BufResult<usize, V>;
 
-    fn prepare(&mut self, arena: &mut Arena) -> Result<Sqe, i32> {
+    fn prepare(&mut self, sqe: &mut Sqe, arena: &mut Arena) -> Result<(), i32> {
         let count = self.bufs.buf_count().min(MAX_IOVECS);
         let mut total = 0usize;
         let address = arena.array(count, |index| {
@@ -57,15 +58,25 @@ unsafe impl<V: IoVecBufMut> Op for Readv<V> {
         if total == 0 {
             return Err(libc::EINVAL);
         }
+        if let Some(poll) = self.writer.entry(self.fd) {
+            *sqe = poll;
+            return Ok(());
+        }
         let offset = match self.place {
             Place::File(offset) if offset != AT_POSITION && offset > i64::MAX as u64 => return Err(libc::EINVAL),
             Place::File(offset) => offset,
             Place::Stream => AT_POSITION,
         };
-        Ok(Sqe::new(io_uring::opcode::Readv::CODE).fd(self.fd).addr(address).len(count as u32).offset(offset))
+        *sqe = Sqe::new(io_uring::opcode::Readv::CODE).fd(self.fd).addr(address).len(count as u32).offset(offset);
+        Ok(())
     }
 
     fn step(&mut self, cqe: Cqe) -> Next {
+        if self.place == Place::File(AT_POSITION)
+            && let Some(next) = self.writer.step(self.fd, cqe)
+        {
+            return next;
+        }
         if cqe.result == -libc::EINTR {
             return Next::Again;
         }
@@ -165,7 +176,7 @@ impl<V> Sealed for Writev<V> {}
 unsafe impl<V: IoVecBuf> Op for Writev<V> {
     type Output = BufResult<usize, V>;
 
-    fn prepare(&mut self, arena: &mut Arena) -> Result<Sqe, i32> {
+    fn prepare(&mut self, sqe: &mut Sqe, arena: &mut Arena) -> Result<(), i32> {
         let count = self.bufs.buf_count().min(MAX_IOVECS);
         let address = arena.array(count, |index| {
             let (base, len) = self.bufs.window(index);
@@ -174,7 +185,8 @@ unsafe impl<V: IoVecBuf> Op for Writev<V> {
         match self.place {
             Place::File(offset) if offset != AT_POSITION && offset > i64::MAX as u64 => Err(libc::EINVAL),
             Place::File(offset) => {
-                Ok(Sqe::new(io_uring::opcode::Writev::CODE).fd(self.fd).addr(address).len(count as u32).offset(offset))
+                *sqe = Sqe::new(io_uring::opcode::Writev::CODE).fd(self.fd).addr(address).len(count as u32).offset(offset);
+        Ok(())
             }
             Place::Stream => {
                 // SAFETY: a message header is plain numbers and pointers, for which zero is valid.
@@ -182,11 +194,12 @@ unsafe impl<V: IoVecBuf> Op for Writev<V> {
                 message.msg_iov = address as *mut libc::iovec;
                 message.msg_iovlen = count as _;
                 let address = arena.store(message);
-                Ok(Sqe::new(io_uring::opcode::SendMsg::CODE)
+                *sqe = Sqe::new(io_uring::opcode::SendMsg::CODE)
                     .fd(self.fd)
                     .addr(address)
                     .len(1)
-                    .op_flags(libc::MSG_NOSIGNAL as u32))
+                    .op_flags(libc::MSG_NOSIGNAL as u32);
+        Ok(())
             }
         }
     }

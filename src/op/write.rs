@@ -136,10 +136,11 @@ unsafe impl<B: IoBuf> Op for Write<B> {
     type Output = BufResult<usize, B>;
 
     #[inline]
-    fn prepare(&mut self, _arena: &mut Arena) -> Result<Sqe, i32> {
+    fn prepare(&mut self, sqe: &mut Sqe, _arena: &mut Arena) -> Result<(), i32> {
         let (address, len) = self.drain.window()?;
         let offset = if self.offset == AT_POSITION { AT_POSITION } else { self.offset + self.drain.done as u64 };
-        Ok(Sqe::new(io_uring::opcode::Write::CODE).fd(self.fd).addr(address).len(len).offset(offset))
+        *sqe = Sqe::new(io_uring::opcode::Write::CODE).fd(self.fd).addr(address).len(len).offset(offset);
+        Ok(())
     }
 
     #[inline]
@@ -181,8 +182,8 @@ unsafe impl<B, O: Op<Output = BufResult<usize, B>>> Op for All<O> {
     type Output = BufResult<(), B>;
 
     #[inline]
-    fn prepare(&mut self, arena: &mut Arena) -> Result<Sqe, i32> {
-        self.0.prepare(arena)
+    fn prepare(&mut self, sqe: &mut Sqe, arena: &mut Arena) -> Result<(), i32> {
+        self.0.prepare(sqe, arena)
     }
 
     #[inline]

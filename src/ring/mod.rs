@@ -4,10 +4,10 @@
 //! # Why entries are staged
 //!
 //! An operation may be dropped before its entry was handed to the kernel; then the entry must vanish, because
-//! the buffer and perhaps the descriptor that it names are gone. Entries are therefore kept in memory of our
-//! own (`staged`), where each can be found by its position and made void, and are copied into the shared queue
-//! only right before the kernel is entered. An entry that has been copied there counts as submitted, even if the
-//! kernel was too busy to take it: it stays in the queue, in order, and goes with the next enter.
+//! the buffer and perhaps the descriptor that it names are gone. Entries are written into the shared queue as they
+//! come, but the queue's tail is published only right before the kernel is entered: until then each can be found by
+//! its position and made void. An entry that has been published counts as submitted, even if the kernel was too busy to
+//! take it: it stays in the queue, in order, and goes with the next enter.
 //!
 //! # The seam
 //!
@@ -80,16 +80,29 @@ impl Ring {
         Uring::new(config).map(Ring::Uring)
     }
 
-    /// Stages an entry and gives its position, by which it can be found until it is handed to the kernel.
+    /// The place of the next entry, which is staged with [`Ring::commit`]. What is there now is to be overwritten.
     #[inline]
-    pub(crate) fn push(&mut self, sqe: Sqe) -> u32 {
-        either!(self, ring => ring.push(sqe))
+    pub(crate) fn stage(&mut self) -> &mut Sqe {
+        either!(self, ring => ring.stage())
+    }
+
+    /// Stages what was written to the place that `stage` gave; gives its position, by which it can be found until it is
+    /// handed to the kernel.
+    #[inline]
+    pub(crate) fn commit(&mut self) -> u32 {
+        either!(self, ring => ring.commit())
     }
 
     /// Whether as many entries are staged as the queue holds, so that the kernel should be entered.
     #[inline]
     pub(crate) fn is_full(&self) -> bool {
         either!(self, ring => ring.is_full())
+    }
+
+    /// How many entries are staged: the next enter hands them over, unless the queue is still full of others.
+    #[inline]
+    pub(crate) fn staged(&self) -> usize {
+        either!(self, ring => ring.staged())
     }
 
     /// The entry at a position, if it was not handed to the kernel yet and is the one with that `user_data`.
@@ -115,9 +128,9 @@ impl Ring {
         either!(self, ring => ring.enter(wait))
     }
 
-    /// Hands each completion that is there to `each` and frees its place.
+    /// Hands each completion that is there, with its `user_data`, to `each`, and frees their places.
     #[inline]
-    pub(crate) fn harvest(&mut self, each: impl FnMut(Cqe)) -> usize {
+    pub(crate) fn harvest(&mut self, each: impl FnMut(u64, Cqe)) -> usize {
         either!(self, ring => ring.harvest(each))
     }
 

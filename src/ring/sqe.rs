@@ -159,10 +159,9 @@ impl fmt::Debug for Sqe {
     }
 }
 
-/// A completion queue entry, `struct io_uring_cqe`.
+/// What a completion queue entry says, `struct io_uring_cqe`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cqe {
-    pub(crate) user_data: u64,
     pub(crate) result: i32,
     pub(crate) flags: u32,
 }
@@ -173,7 +172,7 @@ pub(crate) const CQE_MORE: u32 = 1 << 1;
 impl Cqe {
     /// What the loop hands to an operation that never reached the kernel, or whose result was found elsewhere.
     pub(crate) const fn of(result: i32) -> Cqe {
-        Cqe { user_data: 0, result, flags: 0 }
+        Cqe { result, flags: 0 }
     }
 
     /// The result: not negative on success, a negated `errno` otherwise.

@@ -1,196 +1,252 @@
-//! The real ring, on the `io-uring` crate's mappings.
+//! The real ring.
 
+use std::collections::VecDeque;
 use std::io;
-use std::os::fd::{AsRawFd, RawFd};
-use std::sync::atomic::{AtomicBool, Ordering};
-
-use io_uring::{IoUring, squeue};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use super::{Config, Cqe, Entered, Sqe, Wait, diagnose};
 use crate::sys;
+use crate::sys::ring::{self as abi, Params, RawCqe, Shared};
 
 /// What was found out about this kernel by trying, once a process.
 static NO_SQARRAY_REFUSED: AtomicBool = AtomicBool::new(false);
 
-// `Sqe` is handed to the kernel through the crate's entry type: same size, same alignment, both the kernel's layout.
-const _: () = assert!(size_of::<Sqe>() == size_of::<squeue::Entry>());
-const _: () = assert!(align_of::<Sqe>() == align_of::<squeue::Entry>());
 const _: () = assert!(size_of::<Sqe>() == 64);
+const _: () = assert!(size_of::<RawCqe>() == 16);
 
+/// Positions count entries from the ring's start and wrap. Of those before `head` the kernel has taken the entries; from
+/// there to `published` it may at the next enter; from there to `tail` they are ours, in the shared memory already; and
+/// what did not fit there is in `backlog`.
 pub(crate) struct Uring {
-    ring: IoUring,
-    /// Entries that were not handed to the kernel yet, oldest first.
-    staged: Vec<Sqe>,
-    /// The position of `staged[0]`; wraps.
-    first: u32,
-    /// Entries handed over that the kernel has not taken, after an enter that it refused.
-    refused: bool,
-    capacity: usize,
+    shared: Shared<Sqe>,
+    tail: u32,
+    published: u32,
+    /// As far as is known: it grows only while we are in the kernel.
+    head: u32,
+    /// Where the queue is full: `head` and the capacity.
+    full_at: u32,
+    capacity: u32,
+    /// Only if the queue is full of entries that the kernel refused: it is moved before anything else is staged.
+    backlog: VecDeque<Sqe>,
+    /// Where an entry for the backlog is written.
+    spare: Sqe,
     /// What to pass to enter: the registered index, or the descriptor itself.
     enter_fd: RawFd,
     registered: bool,
     wait_flags: u32,
     enter_flags: u32,
+    fd: OwnedFd,
 }
 
 impl Uring {
     pub(crate) fn new(config: Config) -> io::Result<Uring> {
-        let ring = build(config).map_err(diagnose::explain)?;
-        let params = ring.params();
-        if !params.is_feature_nodrop() || !params.is_feature_ext_arg() || !params.is_feature_submit_stable() {
+        let (fd, params) = build(config).map_err(diagnose::explain)?;
+        let needed = abi::FEAT_NODROP | abi::FEAT_EXT_ARG | abi::FEAT_SUBMIT_STABLE;
+        if params.features & needed != needed {
             return Err(diagnose::explain(io::Error::from_raw_os_error(libc::EINVAL)));
         }
-        let no_iowait = if params.is_feature_no_iowait() { sys::ENTER_NO_IOWAIT } else { 0 };
-        let capacity = params.sq_entries() as usize;
-        let fd = ring.as_raw_fd();
+        let shared = Shared::map(&fd, &params).map_err(diagnose::explain)?;
+        let no_iowait = if params.features & abi::FEAT_NO_IOWAIT != 0 { sys::ENTER_NO_IOWAIT } else { 0 };
         // Sixteen rings a thread can be registered; one more works without.
-        let (enter_fd, registered) = match sys::register_ring_fd(fd) {
+        let (enter_fd, registered) = match sys::register_ring_fd(fd.as_raw_fd()) {
             Ok(index) => (index, true),
-            Err(_) => (fd, false),
+            Err(_) => (fd.as_raw_fd(), false),
         };
         let enter_flags = sys::ENTER_GETEVENTS | if registered { sys::ENTER_REGISTERED_RING } else { 0 };
         Ok(Uring {
-            ring,
-            staged: Vec::with_capacity(capacity),
-            first: 0,
-            refused: false,
-            capacity,
+            shared,
+            tail: 0,
+            published: 0,
+            head: 0,
+            full_at: params.sq_entries,
+            capacity: params.sq_entries,
+            backlog: VecDeque::new(),
+            spare: Sqe::new(0),
             enter_fd,
             registered,
             wait_flags: enter_flags | no_iowait,
             enter_flags,
+            fd,
         })
     }
 
     #[inline]
-    pub(crate) fn push(&mut self, sqe: Sqe) -> u32 {
-        let position = self.first.wrapping_add(self.staged.len() as u32);
-        self.staged.push(sqe);
+    pub(crate) fn stage(&mut self) -> &mut Sqe {
+        if self.tail == self.full_at {
+            return &mut self.spare;
+        }
+        let index = self.tail & self.shared.sq_mask;
+        // SAFETY: the index is masked, so the entry lies within the queue, and it is ours: fewer than `capacity` entries
+        // are between the kernel's head and here, and it reads none behind the published tail. Any bytes are an entry.
+        unsafe { self.shared.sqes.add(index as usize).as_mut() }
+    }
+
+    #[inline]
+    pub(crate) fn commit(&mut self) -> u32 {
+        let position = self.tail;
+        if position == self.full_at {
+            return self.commit_to_backlog();
+        }
+        self.tail = position.wrapping_add(1);
+        position
+    }
+
+    /// The queue is full of entries that the kernel was too busy to take.
+    #[cold]
+    fn commit_to_backlog(&mut self) -> u32 {
+        let position = self.tail.wrapping_add(self.backlog.len() as u32);
+        self.backlog.push_back(self.spare);
         position
     }
 
     #[inline]
     pub(crate) fn is_full(&self) -> bool {
-        self.staged.len() >= self.capacity
+        self.tail == self.full_at
+    }
+
+    #[inline]
+    pub(crate) fn staged(&self) -> usize {
+        self.tail.wrapping_sub(self.published) as usize + self.backlog.len()
     }
 
     pub(crate) fn staged_mut(&mut self, position: u32, user_data: u64) -> Option<&mut Sqe> {
-        let index = position.wrapping_sub(self.first) as usize;
+        let in_queue = self.tail.wrapping_sub(self.published);
+        let offset = position.wrapping_sub(self.published);
+        let sqe = if offset < in_queue {
+            let index = position & self.shared.sq_mask;
+            // SAFETY: as in `push`: within the queue, and not published. The borrow is of `self`.
+            unsafe { self.shared.sqes.add(index as usize).as_mut() }
+        } else {
+            self.backlog.get_mut((offset - in_queue) as usize)?
+        };
         // A position of long ago may look like one of now after 2^32 entries; the user_data tells them apart.
-        self.staged.get_mut(index).filter(|sqe| sqe.user_data == user_data)
+        (sqe.user_data == user_data).then_some(sqe)
     }
 
     #[inline]
     pub(crate) fn needs_enter(&mut self) -> bool {
-        if !self.staged.is_empty() || self.refused {
-            return true;
-        }
-        let queue = self.ring.submission();
-        queue.taskrun() || queue.cq_overflow()
+        let flags = Self::load(&self.shared.sq_flags, Ordering::Relaxed);
+        self.tail != self.head || !self.backlog.is_empty() || flags & (abi::SQ_TASKRUN | abi::SQ_CQ_OVERFLOW) != 0
     }
 
     pub(crate) fn unsubmitted(&mut self) -> usize {
-        self.staged.len() + self.ring.submission().len()
+        self.tail.wrapping_sub(self.head) as usize + self.backlog.len()
     }
 
-    /// Copies staged entries into the shared queue, as many as fit, and publishes them. Gives how many are there.
+    #[inline]
+    fn load(field: &std::ptr::NonNull<AtomicU32>, order: Ordering) -> u32 {
+        // SAFETY: the field lies in memory that `shared` keeps mapped, and is only ever used as an atomic.
+        unsafe { field.as_ref() }.load(order)
+    }
+
+    #[inline]
+    fn store(field: &std::ptr::NonNull<AtomicU32>, value: u32) {
+        // SAFETY: as in `load`.
+        unsafe { field.as_ref() }.store(value, Ordering::Release);
+    }
+
+    /// Moves what did not fit into the queue, as far as it fits now.
+    #[cold]
+    fn move_backlog(&mut self) {
+        while self.tail != self.full_at
+            && let Some(sqe) = self.backlog.pop_front()
+        {
+            *self.stage() = sqe;
+            self.commit();
+        }
+    }
+
+    /// Publishes the staged entries. Gives how many the kernel has not taken.
+    ///
+    /// What an entry points to stays valid until its completion: that is the promise of `Op` for the entries of operations,
+    /// and of the arena (not reset before the queue is empty) for inputs that the kernel reads while it submits.
     #[inline]
     fn publish(&mut self) -> u32 {
-        let mut queue = self.ring.submission();
-        let room = queue.capacity() - queue.len();
-        let count = room.min(self.staged.len());
-        let entries = &self.staged[..count];
-        // SAFETY: the two types have the same size and alignment (asserted above), both are the kernel's
-        // io_uring_sqe, and any bytes are valid for it.
-        let entries = unsafe { std::slice::from_raw_parts(entries.as_ptr().cast::<squeue::Entry>(), count) };
-        // SAFETY: what an entry points to stays valid until its completion: that is the promise of `Op` for the
-        // entries of operations, and of the arena (not reset before the queue is empty) for inputs that the kernel
-        // reads while it submits.
-        unsafe { queue.push_multiple(entries) }.expect("there was room");
-        let published = queue.len() as u32;
-        drop(queue);
-        self.first = self.first.wrapping_add(count as u32);
-        if count == self.staged.len() {
-            self.staged.clear();
-        } else {
-            self.staged.drain(..count);
-        }
-        published
+        self.published = self.tail;
+        Self::store(&self.shared.sq_tail, self.tail);
+        self.tail.wrapping_sub(self.head)
     }
 
     #[inline]
     pub(crate) fn enter(&mut self, wait: Wait) -> io::Result<Entered> {
         let to_submit = self.publish();
         // With entries left behind there is more to submit: waiting now would hold them back.
-        let wait = if self.staged.is_empty() { wait } else { Wait::No };
+        let wait = if self.backlog.is_empty() { wait } else { Wait::No };
         let (min_complete, flags, timeout_ns) = match wait {
             Wait::No => (0, self.enter_flags, None),
             Wait::Completion => (1, self.wait_flags, None),
             Wait::AtMostNs(ns) => (1, self.wait_flags, Some(ns)),
         };
-        match sys::enter(self.enter_fd, to_submit, min_complete, flags, timeout_ns) {
-            Ok(taken) => {
-                self.refused = taken < to_submit;
-                Ok(if self.refused || !self.staged.is_empty() { Entered::Pressed } else { Entered::All })
-            }
-            Err(error) => match error.raw_os_error() {
-                // With nothing submitted the wait's own outcome is reported.
-                Some(libc::EINTR | libc::ETIME) if to_submit == 0 => Ok(Entered::All),
-                Some(libc::EINTR | libc::ETIME | libc::EAGAIN | libc::EBUSY) => {
-                    self.refused = self.ring.submission().len() > 0;
-                    Ok(if self.refused || !self.staged.is_empty() { Entered::Pressed } else { Entered::All })
-                }
-                _ => Err(error),
-            },
+        let result = sys::enter(self.enter_fd, to_submit, min_complete, flags, timeout_ns);
+        self.head = Self::load(&self.shared.sq_head, Ordering::Acquire);
+        self.full_at = self.head.wrapping_add(self.capacity);
+        debug_assert!(self.tail.wrapping_sub(self.head) <= self.capacity);
+        if !self.backlog.is_empty() {
+            // Now, so that there is a backlog only while the queue is full: what is staged next comes behind it.
+            self.move_backlog();
         }
+        if let Err(error) = result {
+            match error.raw_os_error() {
+                Some(libc::EINTR | libc::ETIME | libc::EAGAIN | libc::EBUSY) => {}
+                _ => return Err(error),
+            }
+        }
+        Ok(if self.tail == self.head && self.backlog.is_empty() { Entered::All } else { Entered::Pressed })
     }
 
     #[inline]
-    pub(crate) fn harvest(&mut self, mut each: impl FnMut(Cqe)) -> usize {
-        let queue = self.ring.completion();
-        let count = queue.len();
-        for entry in queue {
-            each(Cqe { user_data: entry.user_data(), result: entry.result(), flags: entry.flags() });
+    pub(crate) fn harvest(&mut self, mut each: impl FnMut(u64, Cqe)) -> usize {
+        let head = Self::load(&self.shared.cq_head, Ordering::Relaxed);
+        let tail = Self::load(&self.shared.cq_tail, Ordering::Acquire);
+        let count = tail.wrapping_sub(head);
+        for position in 0..count {
+            let index = head.wrapping_add(position) & self.shared.cq_mask;
+            // SAFETY: the index is masked, so the entry lies within the queue; the kernel has published it (the acquire
+            // load) and does not write it again before the head moves past it.
+            let raw = unsafe { self.shared.cqes.add(index as usize).read() };
+            each(raw.user_data, Cqe { result: raw.result, flags: raw.flags });
         }
-        count
+        if count > 0 {
+            Self::store(&self.shared.cq_head, tail);
+        }
+        count as usize
     }
 
     pub(crate) fn fd(&self) -> RawFd {
-        self.ring.as_raw_fd()
+        self.fd.as_raw_fd()
     }
 }
 
 impl Drop for Uring {
     fn drop(&mut self) {
         if self.registered {
-            sys::unregister_ring_fd(self.ring.as_raw_fd(), self.enter_fd);
+            sys::unregister_ring_fd(self.fd.as_raw_fd(), self.enter_fd);
         }
     }
 }
 
-fn build(config: Config) -> io::Result<IoUring> {
-    let attempt = |no_sqarray: bool| {
-        let mut builder = IoUring::builder();
-        builder
-            .setup_single_issuer()
-            .setup_defer_taskrun()
-            .setup_coop_taskrun()
-            .setup_taskrun_flag()
-            .setup_submit_all()
-            .setup_clamp()
-            .setup_cqsize(config.cq_entries);
-        if no_sqarray {
-            builder.setup_no_sqarray();
-        }
-        builder.build(config.sq_entries)
+fn build(config: Config) -> io::Result<(OwnedFd, Params)> {
+    let attempt = |extra: u32| {
+        let mut params = Params::default();
+        params.cq_entries = config.cq_entries;
+        params.flags = extra
+            | abi::SETUP_SINGLE_ISSUER
+            | abi::SETUP_DEFER_TASKRUN
+            | abi::SETUP_COOP_TASKRUN
+            | abi::SETUP_TASKRUN_FLAG
+            | abi::SETUP_SUBMIT_ALL
+            | abi::SETUP_CLAMP
+            | abi::SETUP_CQSIZE;
+        abi::setup(config.sq_entries, &mut params).map(|fd| (fd, params))
     };
     if !NO_SQARRAY_REFUSED.load(Ordering::Relaxed) {
-        match attempt(true) {
+        match attempt(abi::SETUP_NO_SQARRAY) {
             Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {}
             outcome => return outcome,
         }
     }
-    let ring = attempt(false)?;
+    let ring = attempt(0)?;
     NO_SQARRAY_REFUSED.store(true, Ordering::Relaxed);
     Ok(ring)
 }

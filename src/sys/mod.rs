@@ -5,6 +5,7 @@
 #![allow(unsafe_code)]
 
 mod address;
+pub(crate) mod ring;
 
 use std::io;
 use std::mem;
@@ -124,6 +125,46 @@ pub(crate) fn seek(fd: RawFd, offset: i64, whence: libc::c_int) -> io::Result<u6
     // SAFETY: no memory is passed; a bad number gives EBADF.
     let result = unsafe { libc::lseek64(fd, offset, whence) };
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result as u64) }
+}
+
+/// Moves the position of a file back. Tells whether it did: some descriptors take the call and have no position.
+pub(crate) fn seek_back(fd: RawFd, distance: u64) -> bool {
+    match seek(fd, 0, libc::SEEK_CUR) {
+        Ok(before) if before >= distance => {
+            seek(fd, -(distance as i64), libc::SEEK_CUR).is_ok_and(|after| after == before - distance)
+        }
+        _ => false,
+    }
+}
+
+/// What kind of file a descriptor is of (`S_IFMT`), without asking a server. 0 if it cannot be told.
+fn file_format(fd: RawFd) -> u32 {
+    // SAFETY: the structure is plain numbers, for which zero is valid.
+    let mut stat: libc::statx = unsafe { mem::zeroed() };
+    let flags = libc::AT_EMPTY_PATH | libc::AT_STATX_DONT_SYNC;
+    // SAFETY: an empty string and a structure that live over the call are passed.
+    let result = unsafe { libc::statx(fd, c"".as_ptr(), flags, libc::STATX_TYPE, &raw mut stat) };
+    if result < 0 { 0 } else { u32::from(stat.stx_mode) & libc::S_IFMT }
+}
+
+/// Whether reads and writes at the position of this file have to take turns.
+pub(crate) fn has_position(fd: RawFd) -> bool {
+    matches!(file_format(fd), libc::S_IFREG | libc::S_IFBLK | libc::S_IFDIR)
+}
+
+/// Whether a read that has just given 0 met a FIFO without a writer that never had one since it was opened, rather than
+/// the end: a plain `open(2)` would have waited for a writer, the ring's does not.
+pub(crate) fn never_had_writer(fd: RawFd) -> bool {
+    let mut poll = libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
+    // SAFETY: one structure that lives over the call is passed; with the timeout 0 it does not block.
+    let ready = unsafe { libc::poll(&raw mut poll, 1, 0) };
+    // A FIFO whose writers are gone hangs up; so does a pipe. Regular files are always readable.
+    if ready != 0 || file_format(fd) != libc::S_IFIFO {
+        return false;
+    }
+    // SAFETY: no memory is passed.
+    let flags = unsafe { libc::fcntl(fd, libc::F_GETFL) };
+    flags >= 0 && flags & libc::O_NONBLOCK == 0
 }
 
 /// The soft limit of a resource, `getrlimit(2)`.

@@ -8,7 +8,7 @@ use std::ptr::{self, NonNull};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use super::error::{JoinError, drop_payload, quietly};
+use super::error::{JoinError, drop_payload};
 use super::scheduler::Scheduler;
 use super::state::State;
 use crate::inbox::sync::UnsafeCell;
@@ -263,12 +263,14 @@ unsafe fn drop_output<F: Future>(header: NonNull<Header>) {
     // SAFETY: as in `poll`.
     let cell = unsafe { header.cast::<Cell<F>>().as_ref() };
     cell.stage.with_mut(|stage| {
-        quietly(|| {
-            // SAFETY: the caller vouches that the output, and so the stage, is its own.
-            if let Err(payload) = unsafe { empty(stage) } {
-                drop_payload(payload);
-            }
-        });
+        // SAFETY: the caller vouches that the output, and so the stage, is its own.
+        if let Stage::Empty = unsafe { &*stage } {
+            return;
+        }
+        // SAFETY: as above.
+        if let Err(payload) = unsafe { empty(stage) } {
+            drop_payload(payload);
+        }
     });
 }
 
@@ -279,17 +281,17 @@ unsafe fn free<F: Future>(header: NonNull<Header>) {
     // SAFETY: the pointer came from a box of this type, and no reference is left.
     let cell = unsafe { Box::from_raw(header.cast::<Cell<F>>().as_ptr()) };
     // The thread may be any, so there must be nothing left that has a thread.
-    #[cfg(debug_assertions)]
+    #[cfg(any(debug_assertions, loom))]
     {
         // SAFETY: the cell is ours.
         let empty = |stage: *const Stage<F>| matches!(unsafe { &*stage }, Stage::Empty);
-        debug_assert!(
+        assert!(
             cell.stage.with(empty),
             "freed a task that still has a future or output"
         );
         // SAFETY: the cell is ours.
         let no_waker = |waker: *const Option<Waker>| unsafe { &*waker }.is_none();
-        debug_assert!(cell.header.join_waker.with(no_waker), "freed a join waker");
+        assert!(cell.header.join_waker.with(no_waker), "freed a join waker");
     }
     drop(cell);
 }

@@ -115,7 +115,7 @@ impl From<JoinError> for io::Error {
 }
 
 /// Runs `f`, whose panic nobody is to hear of but the panic hook.
-pub(crate) fn quietly(f: impl FnOnce()) {
+pub(super) fn quietly(f: impl FnOnce()) {
     if let Err(payload) = catch_unwind(AssertUnwindSafe(f)) {
         drop_payload(payload);
     }

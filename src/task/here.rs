@@ -3,7 +3,7 @@
 //! Normal builds re-export `context::current_id`. Tests and models may also pretend to be a loop.
 
 /// The id of the loop that is entered on this thread, or 0.
-#[cfg(not(any(test, loom)))]
+#[cfg(not(test))]
 pub(super) use crate::context::current_id;
 
 /// The same for the crate's own tests, which may also pretend to be a loop.
@@ -16,7 +16,7 @@ pub(super) fn current_id() -> u64 {
 }
 
 /// The same under loom, whose threads all run on one thread of the system.
-#[cfg(loom)]
+#[cfg(all(test, loom))]
 pub(super) fn current_id() -> u64 {
     PRETENDED_ID.with(|id| id.get())
 }
@@ -27,7 +27,7 @@ thread_local! {
     pub(super) static PRETENDED_ID: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
 }
 
-#[cfg(loom)]
+#[cfg(all(test, loom))]
 loom::thread_local! {
     /// The id of the loop that a model runs by hand on this thread of loom's.
     pub(super) static PRETENDED_ID: std::cell::Cell<u64> = std::cell::Cell::new(0);

@@ -111,7 +111,6 @@ mod yield_now;
 
 pub(crate) use blocking_job::{BlockingJob, blocking};
 pub use error::JoinError;
-pub(crate) use error::quietly;
 pub use join::{AbortHandle, JoinHandle};
 pub(crate) use scheduler::{Owner, Scheduler};
 pub use yield_now::{YieldNow, yield_now};

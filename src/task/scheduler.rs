@@ -249,12 +249,17 @@ impl Owner {
     }
 
     /// Moves what other threads have queued to the local queue, in its order.
+    #[inline]
     pub(crate) fn take_remote(&self) {
         // The look spares an awake loop a write to a shared line per turn. It also keeps the stack
         // closed once it is.
-        if self.remote_is_empty() {
-            return;
+        if !self.remote_is_empty() {
+            self.take_arrivals();
         }
+    }
+
+    #[cold]
+    fn take_arrivals(&self) {
         let chain = self.scheduler.remote.take();
         self.local(|local| {
             for task in chain {
@@ -268,6 +273,7 @@ impl Owner {
         });
     }
 
+    #[inline]
     pub(crate) fn remote_is_empty(&self) -> bool {
         self.scheduler.remote.is_empty()
     }

@@ -1,5 +1,8 @@
 //! L5: the loop itself: the turn, `block_on`, and how it ends.
 
+mod builder;
+mod handle;
+
 use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::io;
@@ -11,14 +14,16 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
+pub use builder::Builder;
+pub(crate) use builder::Settings;
+pub use handle::Handle;
+
 use crate::blocking;
-use crate::builder::{Builder, Settings};
 use crate::clock::Clock;
 use crate::context::{self, Core, guard};
 use crate::driver::{self, Driver, Harvest, Metrics};
 use crate::executor::Executor;
 use crate::fd;
-use crate::handle::Handle;
 use crate::inbox::Inbox;
 use crate::mail::Mail;
 use crate::registry;
@@ -114,8 +119,9 @@ impl EventLoop {
         let executor = Rc::new(Executor::new(inbox.clone()));
         registry::register(inbox.clone());
         EventLoop {
-            core: Rc::new(Core {
+            core: Rc::new_cyclic(|this| Core {
                 id: inbox.id(),
+                this: this.clone(),
                 driver: RefCell::new(driver),
                 timers: RefCell::new(Timers::new()),
                 clock: Clock::new(settings.start_paused),

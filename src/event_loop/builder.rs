@@ -3,7 +3,7 @@
 use std::io;
 use std::time::Duration;
 
-use crate::event_loop::EventLoop;
+use super::EventLoop;
 
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {

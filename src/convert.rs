@@ -1,4 +1,4 @@
-//! Giving a socket to std.
+//! L4: giving an I/O object to std.
 
 use std::error::Error;
 use std::fmt;

@@ -1,0 +1,54 @@
+//! L5: files.
+//!
+//! Names, options and errors are std's and tokio's. What differs is that the kernel fills and empties the buffers itself,
+//! so an operation takes its buffer by value and gives it back with the result (see [`buf`](crate::buf)).
+//!
+//! * [`File`] reads and writes at offsets through `&self`, many operations at once, and at its position through
+//!   `&mut self`, one after the other, for pipes and devices too.
+//! * [`OpenOptions`] opens, with std's options and rules.
+//! * [`read`], [`read_to_string`] and [`write`](write()) do a whole file; [`metadata`] and [`symlink_metadata`] describe one.
+//!
+//! ```
+//! # ringtoss::block_on(async {
+//! use ringtoss::fs::{self, File};
+//! # let dir = tempfile::tempdir()?;
+//! # let path = dir.path().join("notes");
+//!
+//! let file = File::create(&path).await?;
+//! let (result, _buf) = file.write_all_at("catch", 0).await;
+//! result?;
+//! file.sync_all().await?;
+//! file.close().await?;
+//!
+//! assert_eq!(fs::read_to_string(&path).await?, "catch");
+//! assert_eq!(fs::metadata(&path).await?.len(), 5);
+//! # std::io::Result::Ok(()) }).unwrap();
+//! ```
+//!
+//! # What happens when an operation is dropped
+//!
+//! It is cancelled, and what it did nevertheless is not lost:
+//!
+//! * A read at an offset is forgotten; its buffer is freed when the kernel has let go of it.
+//! * A read at the file's position is undone: the position goes back to where it was. Where that cannot be (pipes,
+//!   terminals), the bytes come out of the next read.
+//! * A write may have been taken in part. The next write to the same bytes waits until that is decided, as do
+//!   [`File::sync_all`], [`File::set_len`] and [`File::close`]: an old write never lands after a newer one.
+//!   [`File::take_dropped_write`] tells what became of it.
+//! * An open is undone: the file is closed. One that creates a file may leave it behind.
+//!
+//! Operations that were bounded or ended ([`timeout`](crate::op::Operation::timeout),
+//! [`cancel_on`](crate::op::Operation::cancel_on), [`cancel`](crate::op::Operation::cancel)) give the buffer back, and
+//! [`transferred`](crate::op::transferred) tells how far one of several steps got.
+
+mod file;
+mod metadata;
+mod options;
+mod transfer;
+mod truncate;
+mod whole;
+
+pub use file::File;
+pub use metadata::{FileType, Metadata, metadata, symlink_metadata};
+pub use options::OpenOptions;
+pub use whole::{read, read_to_string, write};

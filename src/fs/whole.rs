@@ -1,0 +1,74 @@
+//! A whole file in one go.
+
+use std::io;
+use std::path::Path;
+
+use super::File;
+use crate::buf::IoBuf;
+
+/// Reads a whole file. Its length is only a hint: files that grow or shrink meanwhile, and those of `/proc`, which have a
+/// length of 0, are read to their end. `IORING_OP_OPENAT`, `IORING_OP_STATX`, `IORING_OP_READ`. Dropped early, nothing has
+/// happened.
+///
+/// ```
+/// # ringtoss::block_on(async {
+/// let bytes = ringtoss::fs::read("/proc/self/stat").await?;
+/// assert_eq!(bytes.last(), Some(&b'\n'));
+/// # std::io::Result::Ok(()) }).unwrap();
+/// ```
+///
+/// # Errors
+/// Those of std: `NotFound`, `PermissionDenied`, `IsADirectory`, `OutOfMemory`, ….
+pub async fn read(path: impl AsRef<Path>) -> io::Result<Vec<u8>> {
+    let opening = File::open(path);
+    let mut file = opening.await?;
+    let hint = file.metadata().await.map_or(0, |metadata| metadata.len());
+    let mut bytes = Vec::new();
+    if hint > 0 {
+        // One byte more, so that the read that finds the end needs no more room.
+        let hint = usize::try_from(hint).unwrap_or(usize::MAX).saturating_add(1);
+        bytes.try_reserve_exact(hint).map_err(|_| io::ErrorKind::OutOfMemory)?;
+    }
+    let (result, bytes) = file.read_to_end(bytes).await;
+    result.map(|_| bytes)
+}
+
+/// Reads a whole file as text, as [`read`] does.
+///
+/// ```
+/// # ringtoss::block_on(async {
+/// let status = ringtoss::fs::read_to_string("/proc/self/status").await?;
+/// assert!(status.starts_with("Name:"));
+/// # std::io::Result::Ok(()) }).unwrap();
+/// ```
+///
+/// # Errors
+/// `InvalidData` if it is not UTF-8, and as [`read`].
+pub async fn read_to_string(path: impl AsRef<Path>) -> io::Result<String> {
+    let bytes = read(path).await?;
+    String::from_utf8(bytes)
+        .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "stream did not contain valid UTF-8"))
+}
+
+/// Writes a whole file: creates it or cuts it off, writes, and closes it, so that the file is at nobody's hand any more
+/// when this is done. `IORING_OP_OPENAT`, `IORING_OP_WRITE`, `IORING_OP_CLOSE`. The content is dropped with the operation;
+/// who wants it back gives a shared one, for instance an `Arc<[u8]>`. Dropped early, the file may have been written in
+/// part.
+///
+/// ```
+/// # ringtoss::block_on(async {
+/// # let dir = tempfile::tempdir()?;
+/// # let path = dir.path().join("greeting");
+/// ringtoss::fs::write(&path, "hello").await?;
+/// assert_eq!(ringtoss::fs::read(&path).await?, b"hello");
+/// # std::io::Result::Ok(()) }).unwrap();
+/// ```
+///
+/// # Errors
+/// Those of std: `PermissionDenied`, `StorageFull`, …, and that of closing the file.
+pub async fn write(path: impl AsRef<Path>, contents: impl IoBuf) -> io::Result<()> {
+    let creating = File::create(path);
+    let mut file = creating.await?;
+    file.write_all(contents).await.0?;
+    file.close().await
+}

@@ -1,0 +1,404 @@
+//! L1: one operation in flight, as its loop sees it. No system calls, no tasks: a slot knows a waker.
+//!
+//! # An operation's life
+//!
+//! The operation's value (its buffer, its path) lives inside the future. The loop keeps only a slot for it: where its
+//! entry was staged, who is to be woken, and what the kernel said. Nothing is allocated.
+//!
+//! ```text
+//!            submit                  final CQE                 polled
+//!  (future) ────────► Waiting(waker) ─────────► Done(cqe) ───────────────► freed
+//!                        │    │                    │
+//!    polled on another   │    │ future dropped     │ future dropped: its value completes with the CQE, freed
+//!    loop or thread      │    ▼
+//!                        │  entry still staged: made void, freed at once
+//!                        │  entry with the kernel: Orphan(value) ── final CQE ──► the value completes, freed
+//!                        ▼
+//!                     Watched(shared cell) ── final CQE ──► the cell is filled, its waker woken, freed
+//! ```
+//!
+//! * A slot is touched by its own loop only. A future that is polled or dropped elsewhere sends mail (`mail`), and the
+//!   loop does to the slot what it would have done itself. A `Done` slot is freed only when its result is taken or by
+//!   such mail, so mail always finds the slot it means.
+//! * An operation may give several CQEs (`F_MORE`). They are kept in order in `earlier`, the last one ends the slot's
+//!   life in the kernel. `SEND_ZC` is the case in point: its result comes first, and the buffer is the kernel's until
+//!   the notification.
+//! * A slot's name is its index and a generation that the loop counts up with every submission; both make the entry's
+//!   `user_data`. A CQE, a cancel or a piece of mail for an older generation is recognised and ignored.
+
+mod elsewhere;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::task::Waker;
+
+pub(crate) use elsewhere::{Elsewhere, Handed};
+
+use crate::ring::Cqe;
+
+/// The name of a slot, for as long as it is in use and ever after: generations are not reused within 2^32 submissions.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub(crate) struct Key {
+    pub index: u32,
+    pub generation: u32,
+}
+
+/// Indices from here on are no slots but the loop's own entries.
+const FIRST_INTERNAL: u32 = u32::MAX - 15;
+
+/// Who a completion is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Addressee {
+    Slot(Key),
+    /// The poll on the inbox's eventfd.
+    Wakeup,
+    /// Cancels and closes that nobody waits for.
+    Nobody,
+    /// Closes whose end the loop waits for before it goes on.
+    Counted,
+}
+
+impl Addressee {
+    #[inline]
+    pub(crate) const fn user_data(self) -> u64 {
+        match self {
+            Addressee::Slot(key) => (key.generation as u64) << 32 | key.index as u64,
+            Addressee::Wakeup => FIRST_INTERNAL as u64,
+            Addressee::Nobody => FIRST_INTERNAL as u64 + 1,
+            Addressee::Counted => FIRST_INTERNAL as u64 + 2,
+        }
+    }
+
+    #[inline]
+    pub(crate) const fn of(user_data: u64) -> Addressee {
+        let index = user_data as u32;
+        if index < FIRST_INTERNAL {
+            return Addressee::Slot(Key { index, generation: (user_data >> 32) as u32 });
+        }
+        match index - FIRST_INTERNAL {
+            0 => Addressee::Wakeup,
+            2 => Addressee::Counted,
+            _ => Addressee::Nobody,
+        }
+    }
+}
+
+/// An operation's value after its future was dropped: it waits for the kernel to let go of it.
+pub(crate) trait Orphan {
+    /// The completions have come; what was received is salvaged or undone, and everything is freed.
+    fn finish(self: Box<Self>, earlier: Earlier, last: Cqe);
+    /// The loop ended while the kernel still had it: it is leaked, never freed, and its object is told.
+    fn lose(self: Box<Self>);
+    /// Whether it should be cancelled at the end of the turn: not if somebody already waits for what it brings.
+    fn wants_cancel(&self) -> bool;
+}
+
+/// CQEs before the last one, oldest first.
+pub(crate) type Earlier = Option<Box<VecDeque<Cqe>>>;
+
+/// What a slot is doing, taken out of it.
+pub(crate) enum State {
+    /// With the kernel (or staged); the future waits.
+    Waiting(Waker),
+    /// The last CQE is here, the future has not taken it yet.
+    Done(Cqe),
+    /// The future is gone.
+    Orphan(Box<dyn Orphan>),
+    /// The future waits on another loop or thread.
+    Watched(Arc<Elsewhere>),
+}
+
+impl std::fmt::Debug for State {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            State::Waiting(_) => "Waiting",
+            State::Done(_) => "Done",
+            State::Orphan(_) => "Orphan",
+            State::Watched(_) => "Watched",
+        })
+    }
+}
+
+/// The same, as it lies in the slot: what is on the path of every operation beside each other, the rest behind a pointer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u32)]
+enum Status {
+    Free,
+    Waiting,
+    Done,
+    /// Orphan or watched: see `Rare`.
+    Rare,
+}
+
+enum Owner {
+    Future,
+    Orphan(Box<dyn Orphan>),
+    Watched(Arc<Elsewhere>),
+}
+
+struct Rare {
+    owner: Owner,
+    earlier: Earlier,
+}
+
+pub(crate) struct Slot {
+    generation: u32,
+    /// Where the entry was staged; it may still be there. In a free slot, the next free one.
+    position: u32,
+    status: Status,
+    /// In a done slot, the last completion.
+    cqe: Cqe,
+    /// In a waiting slot, who is to be woken.
+    waker: Option<Waker>,
+    rare: Option<Box<Rare>>,
+}
+
+impl Slot {
+    pub(crate) fn position(&self) -> u32 {
+        self.position
+    }
+
+    pub(crate) fn is_done(&self) -> bool {
+        self.status == Status::Done
+    }
+
+    /// The last completion, if it has come.
+    pub(crate) fn done(&self) -> Option<Cqe> {
+        self.is_done().then_some(self.cqe)
+    }
+
+    /// The value whose future is gone.
+    pub(crate) fn orphan(&self) -> Option<&dyn Orphan> {
+        match self.rare.as_deref() {
+            Some(Rare { owner: Owner::Orphan(orphan), .. }) => Some(&**orphan),
+            _ => None,
+        }
+    }
+
+    /// The waker of a waiting slot.
+    pub(crate) fn waker(&mut self) -> Option<&mut Waker> {
+        self.waker.as_mut()
+    }
+
+    /// Keeps a completion with more to come.
+    #[cold]
+    pub(crate) fn push_earlier(&mut self, cqe: Cqe) {
+        let rare = self.rare.get_or_insert_with(|| Box::new(Rare { owner: Owner::Future, earlier: None }));
+        rare.earlier.get_or_insert_default().push_back(cqe);
+    }
+
+    /// The oldest completion with more to come.
+    #[inline]
+    pub(crate) fn pop_earlier(&mut self) -> Option<Cqe> {
+        self.rare.as_mut()?.earlier.as_mut()?.pop_front()
+    }
+
+    /// Gives the slot another owner; gives what it held.
+    pub(crate) fn replace(&mut self, state: State) -> State {
+        let earlier = self.rare.as_mut().and_then(|rare| rare.earlier.take());
+        let old = self.take_state();
+        let owner = match state {
+            State::Orphan(orphan) => Owner::Orphan(orphan),
+            State::Watched(cell) => Owner::Watched(cell),
+            state => unreachable!("nobody goes back to {state:?}"),
+        };
+        self.status = Status::Rare;
+        self.rare = Some(Box::new(Rare { owner, earlier }));
+        old
+    }
+
+    fn take_state(&mut self) -> State {
+        match self.status {
+            Status::Waiting => State::Waiting(self.waker.take().expect("a waiting slot has a waker")),
+            Status::Done => State::Done(self.cqe),
+            Status::Rare => match self.rare.take().map(|rare| rare.owner) {
+                Some(Owner::Orphan(orphan)) => State::Orphan(orphan),
+                Some(Owner::Watched(cell)) => State::Watched(cell),
+                _ => unreachable!("a rare slot has a rare owner"),
+            },
+            Status::Free => unreachable!("a free slot holds nothing"),
+        }
+    }
+}
+
+/// What a last completion brings up.
+pub(crate) enum Delivered {
+    Wake(Waker),
+    Orphan(Box<dyn Orphan>, Earlier),
+    Watched(Arc<Elsewhere>, Earlier),
+}
+
+/// The slots of a loop. Like a slab, but names carry the generation.
+pub(crate) struct Slots {
+    slots: Vec<Slot>,
+    /// The first free one; the length if there is none.
+    free: u32,
+    next_generation: u32,
+}
+
+impl Slots {
+    pub(crate) fn new() -> Slots {
+        Slots { slots: Vec::new(), free: 0, next_generation: 0 }
+    }
+
+    /// Starts with generations just below their wrap.
+    #[cfg(test)]
+    pub(crate) fn start_generations_at(&mut self, generation: u32) {
+        self.next_generation = generation;
+    }
+
+    /// How many are in use. It counts them.
+    pub(crate) fn len(&self) -> usize {
+        self.slots.iter().filter(|slot| slot.status != Status::Free).count()
+    }
+
+    /// The name of the slot that is filled next.
+    #[inline]
+    pub(crate) fn next_key(&self) -> Key {
+        Key { index: self.free, generation: self.next_generation }
+    }
+
+    /// Fills the slot that `next_key` has named.
+    #[inline]
+    pub(crate) fn insert(&mut self, position: u32, waker: Waker) {
+        if self.free as usize == self.slots.len() {
+            self.grow();
+        }
+        let slot = &mut self.slots[self.free as usize];
+        debug_assert!(slot.status == Status::Free && slot.waker.is_none() && slot.rare.is_none());
+        slot.generation = self.next_generation;
+        self.free = std::mem::replace(&mut slot.position, position);
+        slot.status = Status::Waiting;
+        // Nothing is there to be dropped, and the compiler need not look.
+        std::mem::forget(slot.waker.replace(waker));
+        self.next_generation = self.next_generation.wrapping_add(1);
+    }
+
+    #[cold]
+    fn grow(&mut self) {
+        let index = self.slots.len() as u32;
+        assert!(index < FIRST_INTERNAL - 1, "more operations in flight than there are names");
+        let cqe = Cqe::of(0);
+        self.slots.push(Slot { generation: 0, position: index + 1, status: Status::Free, cqe, waker: None, rare: None });
+    }
+
+    /// The slot that a key names, if it is still in use by that.
+    #[inline]
+    pub(crate) fn get_mut(&mut self, key: Key) -> Option<&mut Slot> {
+        self.slots
+            .get_mut(key.index as usize)
+            .filter(|slot| slot.generation == key.generation && slot.status != Status::Free)
+    }
+
+    /// Hands the last completion to the slot that it is for. `None`: there is no such slot any more.
+    #[inline]
+    pub(crate) fn deliver(&mut self, key: Key, cqe: Cqe) -> Option<Delivered> {
+        let slot = self.slots.get_mut(key.index as usize).filter(|slot| slot.generation == key.generation)?;
+        if slot.status != Status::Waiting {
+            return self.deliver_rare(key);
+        }
+        slot.status = Status::Done;
+        slot.cqe = cqe;
+        slot.waker.take().map(Delivered::Wake)
+    }
+
+    #[cold]
+    fn deliver_rare(&mut self, key: Key) -> Option<Delivered> {
+        self.get_mut(key)?;
+        match self.remove(key) {
+            (State::Orphan(orphan), earlier) => Some(Delivered::Orphan(orphan, earlier)),
+            (State::Watched(cell), earlier) => Some(Delivered::Watched(cell, earlier)),
+            (state, _) => unreachable!("an operation has one last completion, and this one is {state:?}"),
+        }
+    }
+
+    /// Takes the result of an operation that is done and has no earlier completions left, and frees the slot.
+    #[inline]
+    pub(crate) fn take_done(&mut self, key: Key) -> Option<Cqe> {
+        let slot = self.slots.get_mut(key.index as usize)?;
+        if slot.generation != key.generation || slot.status != Status::Done || slot.rare.is_some() {
+            return None;
+        }
+        slot.status = Status::Free;
+        slot.position = self.free;
+        self.free = key.index;
+        Some(slot.cqe)
+    }
+
+    /// Frees a slot that is in use.
+    pub(crate) fn remove(&mut self, key: Key) -> (State, Earlier) {
+        let slot = self.get_mut(key).expect("a slot is freed once");
+        let earlier = slot.rare.as_mut().and_then(|rare| rare.earlier.take());
+        let state = slot.take_state();
+        slot.rare = None;
+        slot.status = Status::Free;
+        self.slots[key.index as usize].position = self.free;
+        self.free = key.index;
+        (state, earlier)
+    }
+
+    /// Those in use that are not done.
+    pub(crate) fn in_flight(&self) -> impl Iterator<Item = Key> {
+        let busy = |slot: &Slot| matches!(slot.status, Status::Waiting | Status::Rare);
+        let slots = self.slots.iter().enumerate().filter(move |(_, slot)| busy(slot));
+        slots.map(|(index, slot)| Key { index: index as u32, generation: slot.generation })
+    }
+
+    /// Empties it.
+    pub(crate) fn drain(&mut self) -> Vec<(Key, State, Earlier)> {
+        let keys: Vec<Key> = self
+            .slots
+            .iter()
+            .enumerate()
+            .filter(|(_, slot)| slot.status != Status::Free)
+            .map(|(index, slot)| Key { index: index as u32, generation: slot.generation })
+            .collect();
+        keys.into_iter()
+            .map(|key| {
+                let (state, earlier) = self.remove(key);
+                (key, state, earlier)
+            })
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn user_data_names_slot_and_generation() {
+        for (index, generation) in [(0, 0), (1, u32::MAX), (FIRST_INTERNAL - 1, 7), (77, 1 << 31)] {
+            let key = Key { index, generation };
+            assert_eq!(Addressee::of(Addressee::Slot(key).user_data()), Addressee::Slot(key));
+        }
+        for own in [Addressee::Wakeup, Addressee::Nobody, Addressee::Counted] {
+            assert_eq!(Addressee::of(own.user_data()), own);
+        }
+    }
+
+    #[test]
+    fn a_stale_name_finds_nothing() {
+        let mut slots = Slots::new();
+        slots.start_generations_at(u32::MAX);
+        let first = slots.next_key();
+        slots.insert(0, Waker::noop().clone());
+        let second = slots.next_key();
+        slots.insert(1, Waker::noop().clone());
+        assert_eq!((first.generation, second.generation), (u32::MAX, 0));
+        assert!(slots.get_mut(first).is_some());
+        slots.remove(first);
+        assert!(slots.get_mut(first).is_none());
+        let third = slots.next_key();
+        slots.insert(2, Waker::noop().clone());
+        assert_eq!(third.index, first.index);
+        assert!(slots.get_mut(first).is_none());
+        assert!(slots.get_mut(third).is_some());
+        assert_eq!((slots.len(), slots.in_flight().count(), slots.drain().len(), slots.len()), (2, 2, 2, 0));
+    }
+
+    #[test]
+    fn a_slot_stays_small() {
+        assert!(size_of::<Slot>() <= 48, "{}", size_of::<Slot>());
+    }
+}

@@ -324,7 +324,7 @@ impl EventLoop {
 
     // ---- the end ----------------------------------------------------------------------------------------------
 
-    /// Ends the loop in the order that keeps every promise; see `LIFECYCLE` in the repository's docs.
+    /// Ends the loop in the order that keeps every promise.
     fn end(&self) {
         let core = &self.core;
         let _entered = context::enter_nested(core.clone());

@@ -2,7 +2,8 @@ use std::fmt;
 use std::ops::{Add, AddAssign, Sub, SubAssign};
 
 use super::Duration;
-use crate::{clock, context};
+use crate::clock;
+use crate::context;
 
 /// A point in time, as the current loop's clock counts it.
 ///

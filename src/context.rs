@@ -5,9 +5,11 @@
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
+use std::task::Waker;
 
 use crate::clock::Clock;
 use crate::driver::{Driver, Harvest};
@@ -99,9 +101,7 @@ impl Core {
     #[inline]
     pub(crate) fn run_harvest(&self, spare: &mut Harvest) {
         self.driver.borrow_mut().take_harvest(spare);
-        for waker in spare.wakers.drain(..) {
-            waker.wake();
-        }
+        wake_all(&mut spare.wakers);
         if !spare.orphans.is_empty() || !spare.watched.is_empty() {
             run_rare(spare);
         }
@@ -125,8 +125,22 @@ fn run_rare(harvest: &mut Harvest) {
     }
 }
 
+/// Wakes everybody. A waker of somebody else's may panic: the others are woken all the same.
+#[inline]
+pub(crate) fn wake_all(wakers: &mut Vec<Waker>) {
+    let mut wakers = wakers.drain(..);
+    while !wakers.as_slice().is_empty() {
+        guard(|| wakers.by_ref().for_each(Waker::wake));
+    }
+}
+
 /// Runs code of the user's that nobody awaits (the drop of a buffer): a panic in it must not end the loop. The panic
 /// hook has reported it.
+#[inline]
 pub(crate) fn guard(f: impl FnOnce()) {
-    let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(f));
+    let Err(payload) = catch_unwind(AssertUnwindSafe(f)) else { return };
+    // A payload's drop may panic, too; what that throws is left alone.
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+        std::mem::forget(payload);
+    }
 }

@@ -10,7 +10,7 @@ use std::marker::PhantomData;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ pub use handle::Handle;
 
 use crate::blocking;
 use crate::clock::Clock;
-use crate::context::{self, Core, guard};
+use crate::context::{self, Core, guard, wake_all};
 use crate::driver::{self, Driver, Harvest, Metrics};
 use crate::executor::Executor;
 use crate::fd;
@@ -79,8 +79,7 @@ impl Wake for MainWaker {
     fn wake_by_ref(self: &Arc<Self>) {
         self.woken.store(true, Ordering::Release);
         if context::current_id() != self.inbox.id() {
-            // Before the look at the sleep announcement; the loop does the two in the other order.
-            fence(Ordering::SeqCst);
+            // `kick` looks at the sleep announcement after a fence; the loop announces, and looks at `woken` after one.
             self.inbox.kick();
         }
     }
@@ -225,7 +224,6 @@ impl EventLoop {
         let core = &*self.core;
         driver.arm_wakeup();
         core.inbox.announce_sleep();
-        fence(Ordering::SeqCst);
         let called =
             !core.inbox.is_empty() || !self.executor.remote_is_empty() || self.main.woken.load(Ordering::Acquire);
         let wait = if called { Wait::No } else { self.how_long() };
@@ -319,7 +317,7 @@ impl EventLoop {
         let now_ns = core.clock.now_ns();
         let mut due = self.due.borrow_mut();
         core.timers.borrow_mut().expire(now_ns, &mut due);
-        due.drain(..).for_each(Waker::wake);
+        wake_all(&mut due);
     }
 
     // ---- the end ----------------------------------------------------------------------------------------------

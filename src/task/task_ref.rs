@@ -87,6 +87,7 @@ impl TaskRef {
     }
 
     /// Puts the task in a queue. For whoever has just set `SCHEDULED`.
+    #[inline]
     fn schedule(self) {
         // A blocking job is born scheduled and does not wait, and a refused task is complete, so
         // neither is ever scheduled by a wake.
@@ -122,6 +123,7 @@ impl TaskRef {
     ///
     /// The caller is the runner: the thread of the task's loop, or the one that may run a blocking
     /// job, and `self` is the reference that was in the queue.
+    #[inline]
     pub(super) unsafe fn run(self) -> Ran {
         match self.header().state.start() {
             None => return Ran::Waiting,

@@ -89,7 +89,10 @@ pub(crate) fn submit(job: BlockingJob) -> io::Result<()> {
     let unrun = std::mem::take(&mut state.jobs);
     drop(state);
     drop(unrun);
-    Err(io::Error::new(error.kind(), format!("no thread could be started for a call that blocks (see ulimit -u): {error}")))
+    Err(io::Error::new(
+        error.kind(),
+        format!("no thread could be started for a call that blocks (see ulimit -u): {error}"),
+    ))
 }
 
 fn work() {

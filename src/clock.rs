@@ -23,20 +23,14 @@ pub(crate) struct Clock {
 impl Clock {
     pub fn new(start_paused: bool) -> Self {
         let base = system_now();
-        Self {
-            base,
-            frozen_ns: Cell::new(0),
-            running_since: Cell::new((!start_paused).then_some(base)),
-        }
+        Self { base, frozen_ns: Cell::new(0), running_since: Cell::new((!start_paused).then_some(base)) }
     }
 
     /// Nanoseconds since the base: a fresh read, or the frozen value.
     pub fn now_ns(&self) -> u64 {
         let frozen_ns = self.frozen_ns.get();
         match self.running_since.get() {
-            Some(since) => {
-                frozen_ns.saturating_add(saturating_ns(system_now().duration_since(since)))
-            }
+            Some(since) => frozen_ns.saturating_add(saturating_ns(system_now().duration_since(since))),
             None => frozen_ns,
         }
     }
@@ -74,8 +68,7 @@ impl Clock {
     /// Moves a frozen clock forward.
     pub fn advance(&self, by: Duration) {
         assert!(self.is_paused(), "only a frozen clock can be moved");
-        self.frozen_ns
-            .set(self.frozen_ns.get().saturating_add(saturating_ns(by)));
+        self.frozen_ns.set(self.frozen_ns.get().saturating_add(saturating_ns(by)));
     }
 
     /// Moves a frozen clock forward to `ns`; never back.
@@ -136,10 +129,7 @@ mod tests {
     #[test]
     fn instants_out_of_range_saturate() {
         let clock = Clock::new(false);
-        let past = clock
-            .base
-            .checked_sub(Duration::from_nanos(1))
-            .unwrap_or(clock.base);
+        let past = clock.base.checked_sub(Duration::from_nanos(1)).unwrap_or(clock.base);
         assert_eq!(clock.ns_of(past), 0);
         let far = clock.base + Duration::from_secs(600 * 365 * 86_400);
         assert_eq!(clock.ns_of(far), u64::MAX);

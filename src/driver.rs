@@ -7,7 +7,6 @@ use std::io;
 use std::os::fd::RawFd;
 use std::task::Waker;
 
-
 use crate::mail::Closing;
 use crate::registry::{self, Results};
 use crate::ring::{self, Arena, Config, Cqe, Entered, Ring, SKIP_SUCCESS, Sqe, Wait};
@@ -234,7 +233,11 @@ impl Driver {
     }
 
     /// Handles mail about a future that was dropped elsewhere. Gives the orphan back with its result if it had that.
-    pub(crate) fn adopt_from_elsewhere(&mut self, key: Key, orphan: Box<dyn Orphan>) -> Option<(Box<dyn Orphan>, Earlier, Cqe)> {
+    pub(crate) fn adopt_from_elsewhere(
+        &mut self,
+        key: Key,
+        orphan: Box<dyn Orphan>,
+    ) -> Option<(Box<dyn Orphan>, Earlier, Cqe)> {
         match self.drop_future(key) {
             Dropped::Done(earlier, cqe) => Some((orphan, earlier, cqe)),
             Dropped::Voided(waker) => {
@@ -306,7 +309,8 @@ impl Driver {
     /// Ends the writing direction of a socket, behind everything that was submitted; `false` if nothing is any more.
     pub(crate) fn shutdown_write(&mut self, fd: RawFd) -> bool {
         if !self.ending {
-            let shutdown = Sqe::new(io_uring::opcode::Shutdown::CODE).fd(fd).len(libc::SHUT_WR as u32).flags(SKIP_SUCCESS);
+            let shutdown =
+                Sqe::new(io_uring::opcode::Shutdown::CODE).fd(fd).len(libc::SHUT_WR as u32).flags(SKIP_SUCCESS);
             self.push_internal(shutdown, Addressee::Nobody);
         }
         !self.ending
@@ -356,7 +360,8 @@ impl Driver {
         }
         self.wakeup_armed = true;
         // Multishot: IORING_POLL_ADD_MULTI in `len`.
-        let poll = Sqe::new(io_uring::opcode::PollAdd::CODE).fd(self.wakeup_fd).len(1).op_flags(poll_mask(libc::POLLIN));
+        let poll =
+            Sqe::new(io_uring::opcode::PollAdd::CODE).fd(self.wakeup_fd).len(1).op_flags(poll_mask(libc::POLLIN));
         self.push_internal(poll, Addressee::Wakeup);
     }
 

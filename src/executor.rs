@@ -23,9 +23,7 @@ impl Executor {
     /// An executor without tasks, for the loop that `inbox` belongs to. To be made on the loop's
     /// thread.
     pub(crate) fn new(inbox: Arc<Inbox>) -> Executor {
-        Executor {
-            owner: Owner::new(inbox),
-        }
+        Executor { owner: Owner::new(inbox) }
     }
 
     /// What other threads spawn through.

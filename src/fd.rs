@@ -5,11 +5,11 @@
 //! operation, and every release of the descriptor goes behind the home's submissions: dropped at home it is closed
 //! through the ring; dropped elsewhere it is mailed home; one that several loops have used visits them all.
 
+use std::io;
 use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::io;
 
 use crate::context::{self, Core};
 use crate::mail::{Closing, Mail};

@@ -113,12 +113,7 @@ impl<M> Inbox<M> {
             }
             // A loop rather than an add that is taken back when it came too late: late senders
             // must not be able to keep `close` waiting.
-            match self.gate.compare_exchange_weak(
-                gate,
-                gate + SENDER,
-                Ordering::Acquire,
-                Ordering::Relaxed,
-            ) {
+            match self.gate.compare_exchange_weak(gate, gate + SENDER, Ordering::Acquire, Ordering::Relaxed) {
                 Ok(_) => return Some(Posting { inbox: self }),
                 Err(now) => gate = now,
             }

@@ -75,6 +75,9 @@ mod convert;
 mod driver;
 mod event_loop;
 mod executor;
+#[cfg(test)]
+#[allow(unsafe_code, reason = "a buffer that counts")]
+mod fault_tests;
 mod fd;
 pub mod fs;
 mod inbox;

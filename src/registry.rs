@@ -22,7 +22,10 @@ pub(crate) type Results = HashMap<Key, (Earlier, Cqe)>;
 enum Entry {
     Live(Arc<Inbox>),
     /// Its inbox is closed, it is reaping. What concerns its operations waits here until it is done.
-    Ending { dropped: Vec<(Key, Handed)>, waiting: Vec<Waker> },
+    Ending {
+        dropped: Vec<(Key, Handed)>,
+        waiting: Vec<Waker>,
+    },
     /// Reaped; the results that nobody has taken yet.
     Ended(Results),
     /// Given up with operations in flight.
@@ -163,10 +166,4 @@ pub(crate) fn lose(cell: &Elsewhere) {
     drop(state);
     orphan.into_iter().for_each(|handed| handed.into_inner().lose());
     waker.into_iter().for_each(Waker::wake);
-}
-
-/// How many loops are known, ended ones with an estate included.
-#[cfg(test)]
-pub(crate) fn known() -> usize {
-    loops().len()
 }

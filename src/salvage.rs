@@ -35,7 +35,10 @@ pub enum Lane {
     Receive,
     Accept,
     Send,
-    WriteAt { start: u64, end: u64 },
+    WriteAt {
+        start: u64,
+        end: u64,
+    },
     Settle,
     PositionRead,
     PositionWrite,
@@ -120,7 +123,11 @@ pub(crate) struct Ticket {
 
 impl Inner {
     fn must_look(&self) -> bool {
-        !self.items.is_empty() || !self.orphans.is_empty() || self.descriptors.len() > 1 || self.lost || self.position_busy
+        !self.items.is_empty()
+            || !self.orphans.is_empty()
+            || self.descriptors.len() > 1
+            || self.lost
+            || self.position_busy
     }
 
     fn writes_out(&self) -> bool {
@@ -137,7 +144,8 @@ impl Inner {
             return lane;
         }
         let descriptors = &self.descriptors;
-        let positioned = *self.positioned.get_or_insert_with(|| descriptors.first().is_none_or(|&fd| sys::has_position(fd)));
+        let positioned =
+            *self.positioned.get_or_insert_with(|| descriptors.first().is_none_or(|&fd| sys::has_position(fd)));
         match lane {
             Lane::PositionRead if !positioned => Lane::Receive,
             Lane::PositionWrite if !positioned => Lane::Send,

@@ -51,11 +51,7 @@ struct Slot {
     min_ns: u64,
 }
 
-const EMPTY: Slot = Slot {
-    head: NIL,
-    tail: NIL,
-    min_ns: u64::MAX,
-};
+const EMPTY: Slot = Slot { head: NIL, tail: NIL, min_ns: u64::MAX };
 
 /// The timers of one loop.
 pub(crate) struct Timers {
@@ -96,6 +92,7 @@ impl Timers {
     }
 
     /// How many timers are pending.
+    #[cfg(test)]
     pub fn len(&self) -> usize {
         self.len
     }
@@ -189,13 +186,7 @@ impl Timers {
         }
         let index = u32::try_from(self.entries.len()).unwrap_or(NIL);
         assert!(index != NIL, "more than 2^32 - 1 timers on one loop");
-        self.entries.push(Entry {
-            deadline_ns: 0,
-            waker: None,
-            generation: 0,
-            prev: NIL,
-            next: NIL,
-        });
+        self.entries.push(Entry { deadline_ns: 0, waker: None, generation: 0, prev: NIL, next: NIL });
         index
     }
 
@@ -252,12 +243,7 @@ impl Timers {
     }
 
     fn unlink(&mut self, index: u32) {
-        let Entry {
-            deadline_ns,
-            prev,
-            next,
-            ..
-        } = self.entries[index as usize];
+        let Entry { deadline_ns, prev, next, .. } = self.entries[index as usize];
         let (level, slot) = place(self.elapsed, deadline_ns);
         if prev == NIL && next == NIL {
             return self.clear(level, slot);
@@ -275,10 +261,7 @@ impl Timers {
 
 /// The level and slot of a deadline that is not before `elapsed`.
 fn place(elapsed: u64, deadline_ns: u64) -> (usize, usize) {
-    debug_assert!(
-        elapsed <= deadline_ns,
-        "the wheel passed a pending deadline"
-    );
+    debug_assert!(elapsed <= deadline_ns, "the wheel passed a pending deadline");
     // `| 1`: equal values belong to level 0, as those do that differ in the lowest digit.
     let level = ((elapsed ^ deadline_ns) | 1).ilog2() / DIGIT_BITS;
     let slot = (deadline_ns >> (level * DIGIT_BITS)) as usize % SLOTS;

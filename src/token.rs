@@ -41,15 +41,8 @@ struct Links {
 
 impl Node {
     fn new(cancelled: bool, parent: Option<Parent>) -> Node {
-        let links = Mutex::new(Links {
-            closed: cancelled,
-            ..Links::default()
-        });
-        Node {
-            cancelled: AtomicBool::new(cancelled),
-            parent,
-            links,
-        }
+        let links = Mutex::new(Links { closed: cancelled, ..Links::default() });
+        Node { cancelled: AtomicBool::new(cancelled), parent, links }
     }
 
     /// One lock is held at a time, and no user code runs under it.
@@ -71,12 +64,7 @@ impl Node {
         while let Some(node) = nodes.get(next).cloned() {
             let mut links = node.lock();
             links.closed = true;
-            nodes.extend(
-                links
-                    .children
-                    .iter()
-                    .filter_map(|(_, child)| child.upgrade()),
-            );
+            nodes.extend(links.children.iter().filter_map(|(_, child)| child.upgrade()));
             next += 1;
         }
         for node in nodes.iter().rev() {
@@ -86,11 +74,7 @@ impl Node {
         for node in &nodes {
             let mut links = node.lock();
             links.children = Slab::new();
-            wakers.extend(
-                mem::take(&mut links.wakers)
-                    .into_iter()
-                    .map(|(_, waker)| waker),
-            );
+            wakers.extend(mem::take(&mut links.wakers).into_iter().map(|(_, waker)| waker));
         }
         for waker in wakers {
             waker.wake();
@@ -141,9 +125,7 @@ impl CancellationToken {
     /// A token that is not cancelled and has no parent.
     #[must_use]
     pub fn new() -> Self {
-        Self {
-            node: Arc::new(Node::new(false, None)),
-        }
+        Self { node: Arc::new(Node::new(false, None)) }
     }
 
     /// A token that is cancelled with this one, but does not cancel this one.
@@ -168,15 +150,10 @@ impl CancellationToken {
         let mut links = self.node.lock();
         if links.closed {
             // Not linked, as nothing needs to be told.
-            return Self {
-                node: Arc::new(Node::new(true, None)),
-            };
+            return Self { node: Arc::new(Node::new(true, None)) };
         }
         let entry = links.children.vacant_entry();
-        let parent = Parent {
-            node: self.node.clone(),
-            key: entry.key(),
-        };
+        let parent = Parent { node: self.node.clone(), key: entry.key() };
         let node = Arc::new(Node::new(false, Some(parent)));
         entry.insert(Arc::downgrade(&node));
         Self { node }
@@ -200,10 +177,7 @@ impl CancellationToken {
     ///
     /// The future may be dropped at any moment. It leaves nothing behind in the token.
     pub fn cancelled(&self) -> WaitForCancellation<'_> {
-        WaitForCancellation {
-            token: self,
-            key: None,
-        }
+        WaitForCancellation { token: self, key: None }
     }
 
     /// Waits as [`cancelled`](Self::cancelled) does, in a future that owns its token.
@@ -219,10 +193,7 @@ impl CancellationToken {
     /// ringtoss::block_on(stopped);
     /// ```
     pub fn cancelled_owned(self) -> WaitForCancellationOwned {
-        WaitForCancellationOwned {
-            token: self,
-            key: None,
-        }
+        WaitForCancellationOwned { token: self, key: None }
     }
 
     /// A guard that cancels the token when it is dropped, unless it is [disarmed](DropGuard::disarm).
@@ -278,12 +249,7 @@ impl CancellationToken {
             return Poll::Ready(());
         }
         if let Some(key) = *key
-            && self
-                .node
-                .lock()
-                .wakers
-                .get(key)
-                .is_some_and(|w| w.will_wake(cx.waker()))
+            && self.node.lock().wakers.get(key).is_some_and(|w| w.will_wake(cx.waker()))
         {
             return Poll::Pending;
         }
@@ -324,9 +290,7 @@ impl Default for CancellationToken {
 
 impl fmt::Debug for CancellationToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CancellationToken")
-            .field("is_cancelled", &self.is_cancelled())
-            .finish()
+        f.debug_struct("CancellationToken").field("is_cancelled", &self.is_cancelled()).finish()
     }
 }
 

@@ -39,9 +39,8 @@ const LAYERS: &[(&str, u32)] = &[
 ];
 
 /// Where unsafe code may be.
-const UNSAFE: &[&str] = &[
-    "buf", "context.rs", "inbox", "inbox.rs", "op", "ring", "slot/elsewhere.rs", "sys", "task", "time/timeout.rs",
-];
+const UNSAFE: &[&str] =
+    &["buf", "context.rs", "inbox", "inbox.rs", "op", "ring", "slot/elsewhere.rs", "sys", "task", "time/timeout.rs"];
 
 /// A file of more lines usually holds two ideas.
 const LINES_AT_MOST: usize = 640;
@@ -99,7 +98,9 @@ fn arrows_point_down() {
             let used: String = after.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
             match layers.get(used.as_str()) {
                 Some(&other) if other < layer || used == here => {}
-                Some(_) => wrong.push(format!("{}: {here} uses {used}, which lies higher or beside it", path.display())),
+                Some(_) => {
+                    wrong.push(format!("{}: {here} uses {used}, which lies higher or beside it", path.display()))
+                }
                 // A name of the crate's root is one that a user sees; the crate itself does not go through it.
                 None => wrong.push(format!("{}: {here} uses crate::{used}", path.display())),
             }
@@ -127,7 +128,8 @@ fn unsafe_code_stays_where_it_may_be() {
     for (path, text) in sources().iter().filter(|(path, _)| !is_test(path)) {
         let allowed = UNSAFE.iter().any(|place| path.starts_with(place));
         let has = code(text).lines().any(|line| {
-            line.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word == "unsafe") || line.contains("allow(unsafe_code)")
+            line.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word == "unsafe")
+                || line.contains("allow(unsafe_code)")
         });
         assert!(allowed || !has, "{} has unsafe code", path.display());
     }

@@ -33,6 +33,7 @@ pub trait BufResultExt {
     ///
     /// # Errors
     /// The operation's.
+    #[expect(clippy::type_complexity, reason = "two pairs; a name for either would have to be looked up")]
     fn transpose(self) -> Result<(Self::Ok, Self::Buf), (io::Error, Self::Buf)>;
 
     /// The result alone.

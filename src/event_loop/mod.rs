@@ -165,10 +165,11 @@ impl EventLoop {
         self.main.woken.store(true, Ordering::Relaxed);
         loop {
             // The swap reads the last wake, so what was written before it is seen by the poll.
-            if self.main.woken.load(Ordering::Relaxed) && self.main.woken.swap(false, Ordering::AcqRel) {
-                if let Poll::Ready(output) = future.as_mut().poll(&mut cx) {
-                    return output;
-                }
+            if self.main.woken.load(Ordering::Relaxed)
+                && self.main.woken.swap(false, Ordering::AcqRel)
+                && let Poll::Ready(output) = future.as_mut().poll(&mut cx)
+            {
+                return output;
             }
             self.turn();
         }

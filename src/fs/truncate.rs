@@ -1,7 +1,6 @@
 //! `set_len`, also on kernels whose rings cannot truncate.
 
 use std::io;
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -38,7 +37,7 @@ pub(super) async fn set_len(fd: &Fd, len: u64) -> io::Result<()> {
 async fn on_the_pool(fd: &Fd, len: u64) -> io::Result<()> {
     let salvage: Arc<Salvage> = fd.salvage().clone();
     salvage.writes_settled().await;
-    let file = std::fs::File::from(OwnedFd::from(sys::duplicate(fd.raw())?));
+    let file = std::fs::File::from(sys::duplicate(fd.raw())?);
     let stake = Stake::new(salvage);
     blocking::run(move || {
         let result = file.set_len(len);
@@ -55,10 +54,14 @@ mod tests {
     #[test]
     fn the_pool_truncates_and_keeps_its_place_when_it_is_dropped() {
         crate::block_on(async {
-            let file = std::fs::File::create(std::env::temp_dir().join(format!("ringtoss-truncate-{}", std::process::id())));
+            let file =
+                std::fs::File::create(std::env::temp_dir().join(format!("ringtoss-truncate-{}", std::process::id())));
             let fd = Fd::new(file.unwrap().into());
             on_the_pool(&fd, 1 << 33).await.unwrap();
-            assert_eq!(std::fs::File::from(fd.borrow().try_clone_to_owned().unwrap()).metadata().unwrap().len(), 1 << 33);
+            assert_eq!(
+                std::fs::File::from(fd.borrow().try_clone_to_owned().unwrap()).metadata().unwrap().len(),
+                1 << 33
+            );
             for len in 0..100 {
                 let mut call = Box::pin(on_the_pool(&fd, len));
                 let polled = std::future::poll_fn(|cx| std::task::Poll::Ready(call.as_mut().poll(cx))).await;

@@ -9,20 +9,16 @@ pub(crate) use model::Event;
 #[cfg(not(all(test, loom)))]
 mod real {
     use std::io;
-    use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+    use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+
+    use crate::sys;
 
     /// An [eventfd](https://man7.org/linux/man-pages/man2/eventfd.2.html), non-blocking.
     pub(crate) struct Event(OwnedFd);
 
     impl Event {
         pub(crate) fn new() -> io::Result<Event> {
-            // SAFETY: eventfd takes two integers and touches no memory of ours.
-            let fd = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
-            if fd < 0 {
-                return Err(io::Error::last_os_error());
-            }
-            // SAFETY: the kernel has just given us this descriptor, and nobody else knows of it.
-            Ok(Event(unsafe { OwnedFd::from_raw_fd(fd) }))
+            sys::eventfd().map(Event)
         }
 
         pub(crate) fn fd(&self) -> RawFd {
@@ -30,14 +26,8 @@ mod real {
         }
 
         /// Adds one to the counter, which wakes whoever polls the descriptor.
-        ///
-        /// The result is ignored on purpose. The only failure there is (`EAGAIN`) means that the
-        /// counter is full, so that the descriptor is readable already.
         pub(crate) fn signal(&self) {
-            let one = 1u64.to_ne_bytes();
-            // SAFETY: the buffer is eight readable bytes that live until the call returns, and the
-            // descriptor is open because `self` owns it.
-            unsafe { libc::write(self.fd(), one.as_ptr().cast(), one.len()) };
+            sys::eventfd_signal(&self.0);
         }
     }
 }
@@ -56,10 +46,7 @@ mod model {
 
     impl Event {
         pub(crate) fn new() -> io::Result<Event> {
-            Ok(Event {
-                signals: Mutex::new(0),
-                raised: Condvar::new(),
-            })
+            Ok(Event { signals: Mutex::new(0), raised: Condvar::new() })
         }
 
         pub(crate) fn fd(&self) -> RawFd {

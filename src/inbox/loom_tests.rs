@@ -28,12 +28,7 @@ fn no_push_is_slept_through() {
                 inbox.kick();
             })
         });
-        let pushed = || {
-            queues
-                .iter()
-                .filter(|queue| queue.load(Ordering::Relaxed) == 1)
-                .count()
-        };
+        let pushed = || queues.iter().filter(|queue| queue.load(Ordering::Relaxed) == 1).count();
         let mut sleeps = 0;
         let mut seen = 0;
         while seen < 2 {
@@ -120,10 +115,7 @@ fn closing_loses_nothing_and_lets_nothing_in() {
         while let Some(mail) = inbox.pop() {
             drained += mail;
         }
-        let accepted: i32 = pushers
-            .into_iter()
-            .map(|pusher| pusher.join().unwrap())
-            .sum();
+        let accepted: i32 = pushers.into_iter().map(|pusher| pusher.join().unwrap()).sum();
         assert_eq!(drained, accepted);
         assert!(inbox.is_empty());
         assert_eq!(inbox.post(9), Err(9));

@@ -90,9 +90,6 @@ fn closing_waits_for_those_inside_and_loses_nothing() {
         for thread in threads {
             thread.join().unwrap();
         }
-        assert_eq!(
-            (taken, inbox.pop()),
-            (accepted.load(Ordering::Relaxed), None)
-        );
+        assert_eq!((taken, inbox.pop()), (accepted.load(Ordering::Relaxed), None));
     }
 }

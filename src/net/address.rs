@@ -123,8 +123,10 @@ pub(super) async fn resolve<A: ToSocketAddrs>(host: &A) -> io::Result<Vec<Socket
         Name::Known(addresses) => Ok(addresses),
         Name::Malformed(reason) => Err(io::Error::new(io::ErrorKind::InvalidInput, reason)),
         Name::Lookup(host, port) => {
-            blocking::run(move || std::net::ToSocketAddrs::to_socket_addrs(&(host.as_str(), port)).map(Iterator::collect))
-                .await
+            blocking::run(move || {
+                std::net::ToSocketAddrs::to_socket_addrs(&(host.as_str(), port)).map(Iterator::collect)
+            })
+            .await
         }
     }
 }

@@ -29,8 +29,8 @@ mod listener;
 mod split;
 mod stream;
 
-pub use address::{ToSocketAddrs, lookup_host};
 pub use crate::convert::ConvertError;
+pub use address::{ToSocketAddrs, lookup_host};
 pub use listener::TcpListener;
 pub use split::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, ReuniteError, WriteHalf};
 pub use stream::TcpStream;

@@ -110,7 +110,7 @@ impl Sealed for Seek {}
 unsafe impl Op for Seek {
     type Output = io::Result<u64>;
 
-    fn prepare(&mut self, sqe: &mut Sqe, _arena: &mut Arena) -> Result<(), i32> {
+    fn prepare(&mut self, _sqe: &mut Sqe, _arena: &mut Arena) -> Result<(), i32> {
         let (offset, whence) = match self.to {
             // As std: what does not fit is negative and refused.
             SeekFrom::Start(offset) => (offset as i64, libc::SEEK_SET),

@@ -6,13 +6,14 @@ use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use super::Op;
+use super::orphan::{Orphaned, leave};
 use crate::context::{self, NO_LOOP};
 use crate::driver::{Dropped, Polled};
 use crate::fd::Fd;
 use crate::mail::Mail;
 use crate::registry::{self, Claim};
 use crate::ring::Cqe;
-use crate::salvage::{Gate, Item, Lane, Salvage, Ticket};
+use crate::salvage::{Gate, Lane, Salvage, Ticket};
 use crate::slot::{Earlier, Elsewhere, Handed, Key, Orphan};
 
 /// What an operation says to a completion.
@@ -23,17 +24,6 @@ pub enum Next {
     More,
     /// There is more to do: prepare again.
     Again,
-}
-
-/// What an orphan leaves to its object.
-pub enum Left {
-    Nothing,
-    /// Something received, and what came after it.
-    Received(Option<Item>, Option<Item>),
-    /// A write: bytes taken in all, or an `errno`.
-    Fate(Result<usize, i32>),
-    /// A read at the file's position: how far it moved, what it read, and what came after.
-    Position { consumed: usize, bytes: Option<Item>, then: Option<Item> },
 }
 
 /// Where an operation is. `key` and `loop_id` mean something in the two phases in the middle.
@@ -589,54 +579,5 @@ impl<O: Op> Drop for Operation<'_, O> {
         if self.phase != Phase::Finished || self.special {
             self.drop_unfinished();
         }
-    }
-}
-
-/// An operation's value without its future.
-struct Orphaned<O: Op> {
-    op: O,
-    salvage: Option<Arc<Salvage>>,
-    lane: Lane,
-    loop_id: u64,
-    key: Key,
-}
-
-impl<O: Op> Orphan for Orphaned<O> {
-    fn finish(mut self: Box<Self>, earlier: Earlier, last: Cqe) {
-        for cqe in earlier.into_iter().flat_map(|earlier| *earlier) {
-            let _ = self.op.step(cqe);
-        }
-        let cqe = match self.op.step(last) {
-            Next::Done(cqe) => cqe,
-            // A short transfer that would have gone on: the step has counted it in.
-            Next::More | Next::Again => Cqe::of(-libc::ECANCELED),
-        };
-        let Orphaned { mut op, salvage, loop_id, key, .. } = *self;
-        match salvage {
-            // First the object, then the value, whose drop is the user's code.
-            Some(salvage) => leave(&mut op, &salvage, cqe, loop_id, key),
-            None => drop(op.complete(cqe)),
-        }
-    }
-
-    fn lose(self: Box<Self>) {
-        let Orphaned { op, salvage, .. } = *self;
-        std::mem::forget(op);
-        if let Some(salvage) = salvage {
-            salvage.lose();
-        }
-    }
-
-    fn wants_cancel(&self) -> bool {
-        !(self.lane.receives() && self.salvage.as_ref().is_some_and(|salvage| salvage.is_adopted()))
-    }
-}
-
-fn leave<O: Op>(op: &mut O, salvage: &Salvage, cqe: Cqe, loop_id: u64, key: Key) {
-    match op.leave(cqe) {
-        Left::Nothing => salvage.settle(loop_id, key, [None, None]),
-        Left::Received(item, then) => salvage.settle(loop_id, key, [item, then]),
-        Left::Fate(fate) => salvage.settle_write(loop_id, key, fate),
-        Left::Position { consumed, bytes, then } => salvage.settle_position(loop_id, key, consumed, [bytes, then]),
     }
 }

@@ -31,7 +31,8 @@ impl<B: IoBufMut> Fill<B> {
     #[inline]
     pub(super) fn some(buf: B) -> Fill<B> {
         let end = buf.buf_capacity();
-        let refused = (end == 0).then_some("a read into a buffer without capacity: reserve some, or it could not tell the end");
+        let refused =
+            (end == 0).then_some("a read into a buffer without capacity: reserve some, or it could not tell the end");
         Fill { buf, start: 0, end, done: 0, exact: false, refused }
     }
 
@@ -163,9 +164,7 @@ impl FirstWriter {
     /// What to submit instead of the read.
     #[inline]
     pub(super) fn entry(&self, fd: RawFd) -> Option<Sqe> {
-        self.awaited.then(|| {
-            Sqe::new(io_uring::opcode::PollAdd::CODE).fd(fd).op_flags(poll_mask(libc::POLLIN))
-        })
+        self.awaited.then(|| Sqe::new(io_uring::opcode::PollAdd::CODE).fd(fd).op_flags(poll_mask(libc::POLLIN)))
     }
 
     /// Looks at a completion before the read does.

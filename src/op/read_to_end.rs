@@ -54,7 +54,11 @@ unsafe impl Op for ReadToEnd {
         self.reserve()?;
         let room = self.buf.spare_capacity_mut();
         let len = room.len().min(MAX_TRANSFER) as u32;
-        *sqe = Sqe::new(io_uring::opcode::Read::CODE).fd(self.fd).addr(room.as_mut_ptr() as u64).len(len).offset(AT_POSITION);
+        *sqe = Sqe::new(io_uring::opcode::Read::CODE)
+            .fd(self.fd)
+            .addr(room.as_mut_ptr() as u64)
+            .len(len)
+            .offset(AT_POSITION);
         Ok(())
     }
 

@@ -22,7 +22,6 @@ pub(crate) enum Place {
     Stream,
 }
 
-
 /// `IORING_OP_READV`: `preadv(2)`, `readv(2)`.
 #[doc(alias = "IORING_OP_READV")]
 #[derive(Debug)]
@@ -185,8 +184,9 @@ unsafe impl<V: IoVecBuf> Op for Writev<V> {
         match self.place {
             Place::File(offset) if offset != AT_POSITION && offset > i64::MAX as u64 => Err(libc::EINVAL),
             Place::File(offset) => {
-                *sqe = Sqe::new(io_uring::opcode::Writev::CODE).fd(self.fd).addr(address).len(count as u32).offset(offset);
-        Ok(())
+                *sqe =
+                    Sqe::new(io_uring::opcode::Writev::CODE).fd(self.fd).addr(address).len(count as u32).offset(offset);
+                Ok(())
             }
             Place::Stream => {
                 // SAFETY: a message header is plain numbers and pointers, for which zero is valid.
@@ -199,7 +199,7 @@ unsafe impl<V: IoVecBuf> Op for Writev<V> {
                     .addr(address)
                     .len(1)
                     .op_flags(libc::MSG_NOSIGNAL as u32);
-        Ok(())
+                Ok(())
             }
         }
     }

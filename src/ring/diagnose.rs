@@ -155,7 +155,9 @@ mod tests {
 
     #[test]
     fn releases_are_compared_as_numbers() {
-        for (release, old) in [("6.1.0", false), ("6.0.19", true), ("10.0", false), ("6.18.44-fc", false), ("odd", false)] {
+        for (release, old) in
+            [("6.1.0", false), ("6.0.19", true), ("10.0", false), ("6.18.44-fc", false), ("odd", false)]
+        {
             assert_eq!(Facts { release: release.into(), ..modern() }.older_than_floor(), old, "{release}");
         }
     }

@@ -212,10 +212,6 @@ impl Uring {
         }
         count as usize
     }
-
-    pub(crate) fn fd(&self) -> RawFd {
-        self.fd.as_raw_fd()
-    }
 }
 
 impl Drop for Uring {

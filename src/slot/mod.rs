@@ -279,7 +279,14 @@ impl Slots {
         let index = self.slots.len() as u32;
         assert!(index < FIRST_INTERNAL - 1, "more operations in flight than there are names");
         let cqe = Cqe::of(0);
-        self.slots.push(Slot { generation: 0, position: index + 1, status: Status::Free, cqe, waker: None, rare: None });
+        self.slots.push(Slot {
+            generation: 0,
+            position: index + 1,
+            status: Status::Free,
+            cqe,
+            waker: None,
+            rare: None,
+        });
     }
 
     /// The slot that a key names, if it is still in use by that.

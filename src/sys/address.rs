@@ -57,7 +57,10 @@ pub(crate) fn address_from(storage: &libc::sockaddr_storage) -> io::Result<Socke
             let port = u16::from_be(inner.sin6_port);
             Ok(SocketAddr::V6(SocketAddrV6::new(ip, port, inner.sin6_flowinfo, inner.sin6_scope_id)))
         }
-        family => Err(io::Error::new(io::ErrorKind::InvalidInput, format!("address family {family} is neither IPv4 nor IPv6"))),
+        family => Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            format!("address family {family} is neither IPv4 nor IPv6"),
+        )),
     }
 }
 
@@ -95,7 +98,9 @@ mod tests {
 
     #[test]
     fn addresses_survive_the_way_to_the_kernel_and_back() {
-        for text in ["127.0.0.1:80", "0.0.0.0:0", "255.255.255.255:65535", "[::1]:443", "[fe80::1%7]:1", "[::ffff:1.2.3.4]:9"] {
+        for text in
+            ["127.0.0.1:80", "0.0.0.0:0", "255.255.255.255:65535", "[::1]:443", "[fe80::1%7]:1", "[::ffff:1.2.3.4]:9"]
+        {
             let address: SocketAddr = text.parse().unwrap();
             assert_eq!(address_from(&encode_address(&address).0).unwrap(), address);
         }

@@ -53,13 +53,20 @@ pub(crate) fn check(result: libc::c_int) -> io::Result<libc::c_int> {
 
 /// `io_uring_enter(2)`: submits `to_submit` entries, waits for `min_complete` completions, at most
 /// `timeout_ns` if given. `fd` is the registered index if `flags` says so.
-pub(crate) fn enter(fd: RawFd, to_submit: u32, min_complete: u32, flags: u32, timeout_ns: Option<u64>) -> io::Result<u32> {
+pub(crate) fn enter(
+    fd: RawFd,
+    to_submit: u32,
+    min_complete: u32,
+    flags: u32,
+    timeout_ns: Option<u64>,
+) -> io::Result<u32> {
     let timespec;
     let argument;
     let (pointer, size, flags) = match timeout_ns {
         None => (std::ptr::null(), 0, flags),
         Some(ns) => {
-            timespec = KernelTimespec { seconds: (ns / 1_000_000_000) as i64, nanoseconds: (ns % 1_000_000_000) as i64 };
+            timespec =
+                KernelTimespec { seconds: (ns / 1_000_000_000) as i64, nanoseconds: (ns % 1_000_000_000) as i64 };
             argument = GeteventsArg { timespec: &raw const timespec as u64, ..Default::default() };
             (&raw const argument, mem::size_of::<GeteventsArg>(), flags | ENTER_EXT_ARG)
         }
@@ -86,7 +93,13 @@ pub(crate) fn register_ring_fd(ring: RawFd) -> io::Result<RawFd> {
     let mut update = RsrcUpdate { offset: u32::MAX, resv: 0, data: ring as u64 };
     // SAFETY: one update structure is passed, it lives over the call, and the kernel writes its offset back.
     let result = unsafe {
-        libc::syscall(libc::SYS_io_uring_register, ring as libc::c_long, REGISTER_RING_FDS as libc::c_long, &raw mut update, 1)
+        libc::syscall(
+            libc::SYS_io_uring_register,
+            ring as libc::c_long,
+            REGISTER_RING_FDS as libc::c_long,
+            &raw mut update,
+            1,
+        )
     };
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(update.offset as RawFd) }
 }
@@ -97,7 +110,13 @@ pub(crate) fn unregister_ring_fd(ring: RawFd, index: RawFd) {
     // SAFETY: one update structure is passed that lives over the call. A failure leaves the registration, which
     // costs an index and nothing else.
     unsafe {
-        libc::syscall(libc::SYS_io_uring_register, ring as libc::c_long, UNREGISTER_RING_FDS as libc::c_long, &raw const update, 1);
+        libc::syscall(
+            libc::SYS_io_uring_register,
+            ring as libc::c_long,
+            UNREGISTER_RING_FDS as libc::c_long,
+            &raw const update,
+            1,
+        );
     }
 }
 

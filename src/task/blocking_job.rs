@@ -18,9 +18,7 @@ where
     T: Send + 'static,
 {
     let (job, handle) = TaskRef::unscheduled(CallOnce(Some(f)));
-    let job = BlockingJob {
-        task: ManuallyDrop::new(job),
-    };
+    let job = BlockingJob { task: ManuallyDrop::new(job) };
     (job, handle)
 }
 

@@ -69,11 +69,7 @@ impl<F: Future> Cell<F> {
         free: free::<F>,
     };
 
-    fn allocate(
-        state: State,
-        scheduler: Option<Arc<Scheduler>>,
-        stage: Stage<F>,
-    ) -> NonNull<Header> {
+    fn allocate(state: State, scheduler: Option<Arc<Scheduler>>, stage: Stage<F>) -> NonNull<Header> {
         let cell = Box::new(Cell {
             header: Header {
                 state,
@@ -91,11 +87,7 @@ impl<F: Future> Cell<F> {
     }
 
     /// A task that is to run, with `references` references, one of them a join handle's.
-    pub(super) fn queued(
-        future: F,
-        scheduler: Option<Arc<Scheduler>>,
-        references: usize,
-    ) -> NonNull<Header> {
+    pub(super) fn queued(future: F, scheduler: Option<Arc<Scheduler>>, references: usize) -> NonNull<Header> {
         Self::allocate(State::queued(references), scheduler, Stage::Future(future))
     }
 
@@ -285,10 +277,7 @@ unsafe fn free<F: Future>(header: NonNull<Header>) {
     {
         // SAFETY: the cell is ours.
         let empty = |stage: *const Stage<F>| matches!(unsafe { &*stage }, Stage::Empty);
-        assert!(
-            cell.stage.with(empty),
-            "freed a task that still has a future or output"
-        );
+        assert!(cell.stage.with(empty), "freed a task that still has a future or output");
         // SAFETY: the cell is ours.
         let no_waker = |waker: *const Option<Waker>| unsafe { &*waker }.is_none();
         assert!(cell.header.join_waker.with(no_waker), "freed a join waker");

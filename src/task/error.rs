@@ -28,15 +28,11 @@ impl std::panic::RefUnwindSafe for JoinError {}
 
 impl JoinError {
     pub(crate) fn cancelled() -> JoinError {
-        JoinError {
-            cause: Cause::Cancelled,
-        }
+        JoinError { cause: Cause::Cancelled }
     }
 
     pub(crate) fn panic(payload: Box<dyn Any + Send + 'static>) -> JoinError {
-        JoinError {
-            cause: Cause::Panic(payload),
-        }
+        JoinError { cause: Cause::Panic(payload) }
     }
 
     /// Whether the task was cancelled: aborted, dropped when its loop ended, or spawned on a loop
@@ -58,8 +54,7 @@ impl JoinError {
     /// If the task did not panic. [`try_into_panic`](JoinError::try_into_panic) does not.
     #[track_caller]
     pub fn into_panic(self) -> Box<dyn Any + Send + 'static> {
-        self.try_into_panic()
-            .expect("`JoinError` reason is not a panic.")
+        self.try_into_panic().expect("`JoinError` reason is not a panic.")
     }
 
     /// The value that the task panicked with, or the error itself if the task did not panic.

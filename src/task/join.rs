@@ -59,10 +59,7 @@ impl<T> JoinHandle<T> {
     /// The reference is the join handle's, of which there is one per task, and `T` is the output of
     /// the task's future.
     pub(super) unsafe fn new(task: TaskRef) -> JoinHandle<T> {
-        JoinHandle {
-            task: ManuallyDrop::new(task),
-            output: PhantomData,
-        }
+        JoinHandle { task: ManuallyDrop::new(task), output: PhantomData }
     }
 
     /// Asks for the task to be cancelled: its future is dropped, on its loop's thread, at the loop's
@@ -78,9 +75,7 @@ impl<T> JoinHandle<T> {
 
     /// A handle that can abort the task, but not wait for it.
     pub fn abort_handle(&self) -> AbortHandle {
-        AbortHandle {
-            task: TaskRef::clone(&self.task),
-        }
+        AbortHandle { task: TaskRef::clone(&self.task) }
     }
 
     /// Whether the task has ended, in any way. After an [`abort`](JoinHandle::abort) it has not
@@ -107,9 +102,7 @@ impl<T> JoinHandle<T> {
             old => (waker.clone(), old),
         };
         // SAFETY: as above.
-        header
-            .join_waker
-            .with_mut(|slot| unsafe { *slot = Some(next) });
+        header.join_waker.with_mut(|slot| unsafe { *slot = Some(next) });
         let offered = header.state.offer_join_waker();
         let refused = if offered {
             None
@@ -177,9 +170,7 @@ const _: () = {
 
 impl<T> fmt::Debug for JoinHandle<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("JoinHandle")
-            .field("state", &self.task.header().state)
-            .finish()
+        f.debug_struct("JoinHandle").field("state", &self.task.header().state).finish()
     }
 }
 
@@ -205,8 +196,6 @@ impl AbortHandle {
 
 impl fmt::Debug for AbortHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AbortHandle")
-            .field("state", &self.task.header().state)
-            .finish()
+        f.debug_struct("AbortHandle").field("state", &self.task.header().state).finish()
     }
 }

@@ -32,10 +32,7 @@ impl ModelLoop {
     fn new() -> ModelLoop {
         let inbox = Inbox::new(1).unwrap();
         PRETENDED_ID.with(|id| id.set(1));
-        ModelLoop {
-            owner: Owner::new(Arc::clone(&inbox)),
-            inbox,
-        }
+        ModelLoop { owner: Owner::new(Arc::clone(&inbox)), inbox }
     }
 
     fn scheduler(&self) -> Arc<Scheduler> {
@@ -104,10 +101,7 @@ struct Drops(Arc<std::sync::atomic::AtomicUsize>);
 
 impl Drops {
     fn guard(&self, on_loop: bool) -> Guard {
-        Guard {
-            drops: Arc::clone(&self.0),
-            on_loop,
-        }
+        Guard { drops: Arc::clone(&self.0), on_loop }
     }
 
     fn count(&self) -> usize {
@@ -319,10 +313,7 @@ fn spawn_from_another_thread() {
         while seen.load(Ordering::Relaxed) == 0 {
             model.turn();
             model.inbox.announce_sleep();
-            if model.owner.remote_is_empty()
-                && !model.owner.has_ready()
-                && seen.load(Ordering::Relaxed) == 0
-            {
+            if model.owner.remote_is_empty() && !model.owner.has_ready() && seen.load(Ordering::Relaxed) == 0 {
                 model.inbox.wait();
             }
             model.inbox.announce_awake();

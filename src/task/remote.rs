@@ -23,9 +23,7 @@ pub(super) struct RemoteStack {
 
 impl RemoteStack {
     pub(super) fn new() -> RemoteStack {
-        RemoteStack {
-            head: AtomicPtr::new(ptr::null_mut()),
-        }
+        RemoteStack { head: AtomicPtr::new(ptr::null_mut()) }
     }
 
     /// Pushes a task, for whoever has just set its `SCHEDULED`. Gives it back if the stack is
@@ -39,12 +37,7 @@ impl RemoteStack {
             // SAFETY: the link belongs to whoever has set SCHEDULED until the push succeeds.
             task.header().next.with_mut(|next| unsafe { *next = head });
             // Release: the link, and for a new task all of the cell, happen before the take.
-            match self.head.compare_exchange_weak(
-                head,
-                task.pointer().as_ptr(),
-                Ordering::Release,
-                Ordering::Relaxed,
-            ) {
+            match self.head.compare_exchange_weak(head, task.pointer().as_ptr(), Ordering::Release, Ordering::Relaxed) {
                 Ok(_) => {
                     std::mem::forget(task);
                     return Ok(());
@@ -93,11 +86,7 @@ impl Chain {
         while let Some(task) = NonNull::new(newest) {
             // SAFETY: the stack had a reference to each task, so they live. Taking the stack apart
             // made the links ours.
-            newest = unsafe {
-                task.as_ref()
-                    .next
-                    .with_mut(|next| std::mem::replace(&mut *next, chain))
-            };
+            newest = unsafe { task.as_ref().next.with_mut(|next| std::mem::replace(&mut *next, chain)) };
             chain = task.as_ptr();
         }
         Chain(chain)

@@ -316,13 +316,7 @@ impl Owner {
     /// Polls what is ready now, `budget` tasks at most. Returns how many.
     pub(crate) fn run_ready(&self, budget: usize) -> usize {
         // What a task wakes, itself included, goes behind these.
-        let count = self.local(|local| {
-            if local.closed {
-                0
-            } else {
-                local.waiting().min(budget)
-            }
-        });
+        let count = self.local(|local| if local.closed { 0 } else { local.waiting().min(budget) });
         for ran in 0..count {
             // Shutting down in the middle of a poll empties the queue.
             let Some(task) = self.local(Local::pop) else {

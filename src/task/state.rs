@@ -81,9 +81,7 @@ pub(super) struct State(AtomicUsize);
 impl State {
     /// A task that is queued and has a join handle, with `references` in all.
     pub(super) fn queued(references: usize) -> State {
-        State(AtomicUsize::new(
-            SCHEDULED | HANDLE | (references * REFERENCE),
-        ))
+        State(AtomicUsize::new(SCHEDULED | HANDLE | (references * REFERENCE)))
     }
 
     /// A task that has ended before it began. The join handle has the only reference.
@@ -107,10 +105,7 @@ impl State {
             let Some(next) = step(word) else {
                 return Err(word);
             };
-            match self
-                .0
-                .compare_exchange_weak(word, next, Ordering::AcqRel, Ordering::Acquire)
-            {
+            match self.0.compare_exchange_weak(word, next, Ordering::AcqRel, Ordering::Acquire) {
                 Ok(_) => return Ok(word),
                 Err(now) => word = now,
             }
@@ -143,13 +138,7 @@ impl State {
     /// [`Wake::Nothing`] the caller still has the reference, and releases it.
     #[inline]
     pub(super) fn wake_by_value(&self) -> Wake {
-        let replaced = self.update(|word| {
-            if word & COMPLETE != 0 {
-                None
-            } else {
-                Some(word | SCHEDULED)
-            }
-        });
+        let replaced = self.update(|word| if word & COMPLETE != 0 { None } else { Some(word | SCHEDULED) });
         match replaced {
             Ok(word) if word & (SCHEDULED | RUNNING) == 0 => Wake::Queue,
             _ => Wake::Nothing,
@@ -187,11 +176,7 @@ impl State {
         // changes either now. So one addition moves the one bit to the other.
         let word = self.0.fetch_add(RUNNING - SCHEDULED, Ordering::AcqRel);
         debug_assert_eq!(word & (SCHEDULED | RUNNING | COMPLETE), SCHEDULED);
-        Some(if word & ABORT != 0 {
-            Start::Aborted
-        } else {
-            Start::Poll
-        })
+        Some(if word & ABORT != 0 { Start::Aborted } else { Start::Poll })
     }
 
     /// The runner takes a task from the set of live tasks, wherever it is, to drop its future.
@@ -200,11 +185,7 @@ impl State {
     pub(super) fn start_cancel(&self) -> bool {
         let replaced = self.update(|word| {
             debug_assert_eq!(word & COMPLETE, 0, "a complete task in the live set");
-            if word & RUNNING != 0 {
-                Some(word | ABORT | SCHEDULED)
-            } else {
-                Some(word | RUNNING)
-            }
+            if word & RUNNING != 0 { Some(word | ABORT | SCHEDULED) } else { Some(word | RUNNING) }
         });
         matches!(replaced, Ok(word) if word & RUNNING == 0)
     }
@@ -248,15 +229,13 @@ impl State {
 
     /// The join handle takes back the field with its waker. False if the task is complete.
     pub(super) fn reclaim_join_waker(&self) -> bool {
-        self.update(|word| (word & COMPLETE == 0).then_some(word & !JOIN_WAKER))
-            .is_ok()
+        self.update(|word| (word & COMPLETE == 0).then_some(word & !JOIN_WAKER)).is_ok()
     }
 
     /// The join handle hands the field with its waker over. False if the task is complete; then the
     /// field is still the handle's.
     pub(super) fn offer_join_waker(&self) -> bool {
-        self.update(|word| (word & COMPLETE == 0).then_some(word | JOIN_WAKER))
-            .is_ok()
+        self.update(|word| (word & COMPLETE == 0).then_some(word | JOIN_WAKER)).is_ok()
     }
 
     /// Whether the join handle has handed over a waker. Only the handle may ask: nobody else

@@ -39,10 +39,7 @@ pub(super) enum Ran {
 
 impl TaskRef {
     /// A new task: the references of the queue and of the set of live tasks, and the join handle.
-    pub(super) fn queued<F: Future>(
-        future: F,
-        scheduler: Arc<Scheduler>,
-    ) -> (TaskRef, TaskRef, JoinHandle<F::Output>) {
+    pub(super) fn queued<F: Future>(future: F, scheduler: Arc<Scheduler>) -> (TaskRef, TaskRef, JoinHandle<F::Output>) {
         let header = Cell::queued(future, Some(scheduler), 3);
         // SAFETY: the handle is the one there is, and of this task's type.
         let handle = unsafe { JoinHandle::new(TaskRef(header)) };
@@ -183,10 +180,7 @@ impl TaskRef {
             Finished::Awaited => {
                 // SAFETY: JOIN_WAKER was set when the task became complete, so the field is ours
                 // from there on.
-                let waker = self
-                    .header()
-                    .join_waker
-                    .with_mut(|waker| unsafe { (*waker).take() });
+                let waker = self.header().join_waker.with_mut(|waker| unsafe { (*waker).take() });
                 if let Some(waker) = waker {
                     quietly(|| waker.wake());
                 }
@@ -228,8 +222,7 @@ impl Drop for TaskRef {
 
 /// The waker of a task: its data is a counted reference. It may be used on any thread and for as
 /// long as anybody likes; after the end of the task, and of its loop, waking does nothing.
-static WAKER: RawWakerVTable =
-    RawWakerVTable::new(clone_waker, wake_by_value, wake_by_ref, drop_waker);
+static WAKER: RawWakerVTable = RawWakerVTable::new(clone_waker, wake_by_value, wake_by_ref, drop_waker);
 
 /// # Safety
 ///
@@ -237,9 +230,7 @@ static WAKER: RawWakerVTable =
 unsafe fn loan(data: *const ()) -> ManuallyDrop<TaskRef> {
     // SAFETY: the data of a waker is never null, and it is a header with a reference of its own,
     // which is lent here and not dropped.
-    ManuallyDrop::new(TaskRef(unsafe {
-        NonNull::new_unchecked(data.cast_mut().cast())
-    }))
+    ManuallyDrop::new(TaskRef(unsafe { NonNull::new_unchecked(data.cast_mut().cast()) }))
 }
 
 unsafe fn clone_waker(data: *const ()) -> RawWaker {

@@ -43,9 +43,7 @@ impl Instant {
     #[must_use]
     pub fn now() -> Self {
         let on_loop = context::with(|core| core.clock.instant(core.clock.now_ns()));
-        Self {
-            std: on_loop.unwrap_or_else(clock::system_now),
-        }
+        Self { std: on_loop.unwrap_or_else(clock::system_now) }
     }
 
     /// About 30 years from now, which stands for "never": what overflows ends here.
@@ -55,9 +53,7 @@ impl Instant {
 
     /// Now plus `duration`, or the far future if there is no such time.
     pub(crate) fn after(duration: Duration) -> Self {
-        Self::now()
-            .checked_add(duration)
-            .unwrap_or_else(Self::far_future)
+        Self::now().checked_add(duration).unwrap_or_else(Self::far_future)
     }
 
     /// The same point in time, from std's type.

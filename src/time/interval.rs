@@ -50,11 +50,7 @@ pub fn interval(period: Duration) -> Interval {
 #[track_caller]
 pub fn interval_at(start: Instant, period: Duration) -> Interval {
     assert!(!period.is_zero(), "`period` must be non-zero.");
-    Interval {
-        delay: sleep_until(start),
-        period,
-        missed_tick_behavior: MissedTickBehavior::default(),
-    }
+    Interval { delay: sleep_until(start), period, missed_tick_behavior: MissedTickBehavior::default() }
 }
 
 /// What an [`Interval`] does when a tick was taken more than 5 ms late.

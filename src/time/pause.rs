@@ -108,11 +108,7 @@ pub async fn advance(duration: Duration) {
     assert!(was_paused, "time is not frozen");
     // Fired here and not left to the loop, so that who is due is in the queue before this task is again.
     let mut due = Vec::new();
-    context::with(|core| {
-        core.timers
-            .borrow_mut()
-            .expire(core.clock.now_ns(), &mut due)
-    });
+    context::with(|core| core.timers.borrow_mut().expire(core.clock.now_ns(), &mut due));
     for waker in due {
         waker.wake();
     }

@@ -53,10 +53,7 @@ pub fn sleep(duration: Duration) -> Sleep {
 /// ```
 #[doc(alias = "delay_until")]
 pub fn sleep_until(deadline: Instant) -> Sleep {
-    Sleep {
-        deadline,
-        state: State::Idle,
-    }
+    Sleep { deadline, state: State::Idle }
 }
 
 /// The future of [`sleep`] and [`sleep_until`].
@@ -200,10 +197,7 @@ impl Sleep {
         let registered = context::with(|core| {
             let deadline_ns = core.clock.ns_of(self.deadline);
             let key = core.timers.borrow_mut().insert(deadline_ns, waker);
-            State::Registered {
-                loop_id: core.id,
-                key,
-            }
+            State::Registered { loop_id: core.id, key }
         });
         let Some(registered) = registered else {
             panic!("{}", context::NO_LOOP);
@@ -221,9 +215,7 @@ impl Future for Sleep {
         let this = self.get_mut();
         match this.state {
             State::Elapsed => Poll::Ready(()),
-            State::Registered { loop_id, key } if loop_id == context::current_id() => {
-                this.poll_registered(key, cx)
-            }
+            State::Registered { loop_id, key } if loop_id == context::current_id() => this.poll_registered(key, cx),
             State::Idle | State::Registered { .. } => this.poll_elsewhere(cx),
         }
     }

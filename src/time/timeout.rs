@@ -36,10 +36,7 @@ use super::{Duration, Instant, Sleep, sleep, sleep_until};
 /// });
 /// ```
 pub fn timeout<F: IntoFuture>(duration: Duration, future: F) -> Timeout<F::IntoFuture> {
-    Timeout {
-        future: future.into_future(),
-        delay: sleep(duration),
-    }
+    Timeout { future: future.into_future(), delay: sleep(duration) }
 }
 
 /// Waits for `future`, but not beyond `deadline`. In all else it is [`timeout`].
@@ -63,10 +60,7 @@ pub fn timeout<F: IntoFuture>(duration: Duration, future: F) -> Timeout<F::IntoF
 /// });
 /// ```
 pub fn timeout_at<F: IntoFuture>(deadline: Instant, future: F) -> Timeout<F::IntoFuture> {
-    Timeout {
-        future: future.into_future(),
-        delay: sleep_until(deadline),
-    }
+    Timeout { future: future.into_future(), delay: sleep_until(deadline) }
 }
 
 /// The future of [`timeout`] and [`timeout_at`].
@@ -107,9 +101,7 @@ impl<F: Future> Future for Timeout<F> {
         // Future first; the timer is not even registered for one that is ready at once.
         match future.poll(cx) {
             Poll::Ready(output) => Poll::Ready(Ok(output)),
-            Poll::Pending => Pin::new(&mut this.delay)
-                .poll(cx)
-                .map(|()| Err(Elapsed::new())),
+            Poll::Pending => Pin::new(&mut this.delay).poll(cx).map(|()| Err(Elapsed::new())),
         }
     }
 }

@@ -25,10 +25,7 @@ impl Ids {
     }
 
     fn waker(&self, id: usize) -> Waker {
-        Waker::from(Arc::new(Note {
-            id,
-            last: self.0.clone(),
-        }))
+        Waker::from(Arc::new(Note { id, last: self.0.clone() }))
     }
 
     fn of(&self, due: Vec<Waker>) -> Vec<usize> {
@@ -48,18 +45,7 @@ fn expire(timers: &mut Timers, ids: &Ids, now_ns: u64) -> Vec<usize> {
 
 #[test]
 fn fires_at_its_deadline_and_not_a_nanosecond_before() {
-    for deadline in [
-        0,
-        1,
-        63,
-        64,
-        4095,
-        4096,
-        1 << 60,
-        (1 << 60) - 1,
-        u64::MAX - 1,
-        u64::MAX,
-    ] {
+    for deadline in [0, 1, 63, 64, 4095, 4096, 1 << 60, (1 << 60) - 1, u64::MAX - 1, u64::MAX] {
         let (mut timers, ids) = (Timers::new(), Ids::new());
         let key = timers.insert(deadline, ids.waker(1));
         assert_eq!(timers.next_deadline(), Some(deadline));
@@ -105,21 +91,14 @@ fn a_key_is_never_reused() {
     assert!(timers.remove(first).is_none());
     assert!(timers.wakes(first, Waker::noop()).is_none());
     assert!(timers.update_waker(first, ids.waker(9)).is_err());
-    assert_eq!(
-        ids.of(vec![timers.update_waker(second, ids.waker(3)).unwrap()]),
-        [2]
-    );
+    assert_eq!(ids.of(vec![timers.update_waker(second, ids.waker(3)).unwrap()]), [2]);
 
     timers.remove(second);
     timers.entries[0].generation = u32::MAX;
     let last = timers.insert(10, ids.waker(4));
     assert_eq!((last.index, last.generation), (0, u32::MAX));
     timers.remove(last);
-    assert_eq!(
-        timers.insert(10, ids.waker(5)).index,
-        1,
-        "a used-up entry must be retired"
-    );
+    assert_eq!(timers.insert(10, ids.waker(5)).index, 1, "a used-up entry must be retired");
     assert!(timers.remove(last).is_none());
 }
 
@@ -165,11 +144,7 @@ fn a_million_timers_cost_a_bounded_number_of_moves_each() {
     for key in keys.iter().step_by(2) {
         assert!(timers.remove(*key).is_some());
     }
-    assert_eq!(
-        (timers.len(), timers.links),
-        (COUNT / 2, COUNT as u64),
-        "removal moves no other entry"
-    );
+    assert_eq!((timers.len(), timers.links), (COUNT / 2, COUNT as u64), "removal moves no other entry");
 
     let mut due = Vec::new();
     let (mut fired, mut now) = (0, 0);
@@ -230,15 +205,10 @@ impl Pair {
         match *step {
             Step::Insert(after) => {
                 // Relative to the clock, and now and then in the past.
-                let deadline = if after % 7 == 0 {
-                    after
-                } else {
-                    self.now.saturating_add(after)
-                };
+                let deadline = if after % 7 == 0 { after } else { self.now.saturating_add(after) };
                 let id = self.id();
                 let key = self.timers.insert(deadline, self.ids.waker(id));
-                self.model
-                    .insert((deadline.max(self.timers.elapsed), id), (id, key));
+                self.model.insert((deadline.max(self.timers.elapsed), id), (id, key));
             }
             Step::Remove(pick) => {
                 if let Some(at) = self.pick(pick) {
@@ -261,14 +231,8 @@ impl Pair {
                 if let Some(at) = self.pick(pick) {
                     let id = self.id();
                     let entry = self.model.get_mut(&at).unwrap();
-                    let old = self
-                        .timers
-                        .update_waker(entry.1, self.ids.waker(id))
-                        .unwrap();
-                    assert_eq!(
-                        self.ids.of(vec![old]),
-                        [std::mem::replace(&mut entry.0, id)]
-                    );
+                    let old = self.timers.update_waker(entry.1, self.ids.waker(id)).unwrap();
+                    assert_eq!(self.ids.of(vec![old]), [std::mem::replace(&mut entry.0, id)]);
                 }
             }
         }

@@ -42,9 +42,7 @@ fn tasks_wait_for_each_other() {
             String::from("first")
         }
     });
-    let second = mini
-        .owner
-        .spawn(async move { first.await.unwrap() + ", second" });
+    let second = mini.owner.spawn(async move { first.await.unwrap() + ", second" });
     mini.settle();
     assert!(!second.is_finished());
     latch.open();
@@ -140,16 +138,9 @@ fn a_handle_with_a_waker_may_be_dropped_before_the_end() {
     let mini = MiniLoop::new();
     let latch = Latch::default();
     let mut handle = mini.owner.spawn(latch.clone());
-    let waiter = Arc::new(RootWaker {
-        woken: AtomicBool::new(false),
-        inbox: Arc::clone(&mini.inbox),
-    });
+    let waiter = Arc::new(RootWaker { woken: AtomicBool::new(false), inbox: Arc::clone(&mini.inbox) });
     let waker = Waker::from(Arc::clone(&waiter));
-    assert!(
-        Pin::new(&mut handle)
-            .poll(&mut Context::from_waker(&waker))
-            .is_pending()
-    );
+    assert!(Pin::new(&mut handle).poll(&mut Context::from_waker(&waker)).is_pending());
     assert_eq!(Arc::strong_count(&waiter), 3);
     drop(handle);
     assert_eq!(Arc::strong_count(&waiter), 2);
@@ -165,21 +156,11 @@ fn only_the_last_waker_of_a_handle_is_woken_and_none_is_kept() {
     let mini = MiniLoop::new();
     let latch = Latch::default();
     let mut handle = mini.owner.spawn(latch.clone());
-    let waiters: Vec<_> = (0..2)
-        .map(|_| {
-            Arc::new(RootWaker {
-                woken: AtomicBool::new(false),
-                inbox: Arc::clone(&mini.inbox),
-            })
-        })
-        .collect();
+    let waiters: Vec<_> =
+        (0..2).map(|_| Arc::new(RootWaker { woken: AtomicBool::new(false), inbox: Arc::clone(&mini.inbox) })).collect();
     for waiter in [&waiters[0], &waiters[0], &waiters[1]] {
         let waker = Waker::from(Arc::clone(waiter));
-        assert!(
-            Pin::new(&mut handle)
-                .poll(&mut Context::from_waker(&waker))
-                .is_pending()
-        );
+        assert!(Pin::new(&mut handle).poll(&mut Context::from_waker(&waker)).is_pending());
     }
     assert_eq!(Arc::strong_count(&waiters[0]), 1);
     mini.settle();
@@ -261,11 +242,7 @@ fn remote_arrivals_keep_their_order() {
     mini.outside(|| {
         for number in 0..5 {
             let order = Arc::clone(&order);
-            drop(
-                mini.owner
-                    .scheduler()
-                    .spawn_send(async move { order.lock().unwrap().push(number) }),
-            );
+            drop(mini.owner.scheduler().spawn_send(async move { order.lock().unwrap().push(number) }));
         }
     });
     mini.settle();

@@ -1,8 +1,5 @@
 //! The task's promises, tested on a loop that has no ring.
-#![allow(
-    clippy::waker_clone_wake,
-    reason = "cloning a waker and consuming the clone are among the things tested"
-)]
+#![allow(clippy::waker_clone_wake, reason = "cloning a waker and consuming the clone are among the things tested")]
 
 mod abort;
 mod life;
@@ -33,10 +30,7 @@ impl MiniLoop {
         static NEXT_ID: AtomicU64 = AtomicU64::new(1 << 40);
         let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
         let inbox = Inbox::new(id).unwrap();
-        let mini = MiniLoop {
-            owner: Owner::new(Arc::clone(&inbox)),
-            inbox,
-        };
+        let mini = MiniLoop { owner: Owner::new(Arc::clone(&inbox)), inbox };
         assert_eq!(PRETENDED_ID.replace(id), 0, "one loop a thread");
         mini
     }
@@ -62,10 +56,7 @@ impl MiniLoop {
 
     /// Turns, and sleeps on the eventfd, until `future` is ready.
     fn block_on<F: Future>(&self, future: F) -> F::Output {
-        let woken = Arc::new(RootWaker {
-            woken: AtomicBool::new(true),
-            inbox: Arc::clone(&self.inbox),
-        });
+        let woken = Arc::new(RootWaker { woken: AtomicBool::new(true), inbox: Arc::clone(&self.inbox) });
         let waker = Waker::from(Arc::clone(&woken));
         let mut cx = Context::from_waker(&waker);
         let mut future = pin!(future);
@@ -77,10 +68,7 @@ impl MiniLoop {
             }
             self.turn();
             self.inbox.announce_sleep();
-            if !woken.woken.load(Ordering::Acquire)
-                && !self.owner.has_ready()
-                && self.owner.remote_is_empty()
-            {
+            if !woken.woken.load(Ordering::Acquire) && !self.owner.has_ready() && self.owner.remote_is_empty() {
                 sleep_on(&self.inbox);
             }
             self.inbox.announce_awake();
@@ -110,11 +98,7 @@ impl Wake for RootWaker {
 /// Waits for a kick; fails if none comes, because then a wake-up was lost.
 #[cfg(not(miri))]
 fn sleep_on(inbox: &Inbox) {
-    let mut poll = libc::pollfd {
-        fd: inbox.eventfd(),
-        events: libc::POLLIN,
-        revents: 0,
-    };
+    let mut poll = libc::pollfd { fd: inbox.eventfd(), events: libc::POLLIN, revents: 0 };
     // SAFETY: one valid pollfd, and eight writable bytes.
     unsafe {
         assert_eq!(libc::poll(&mut poll, 1, 10_000), 1, "a wake-up was lost");
@@ -212,10 +196,6 @@ impl Future for Latch {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         self.0.polls.fetch_add(1, Ordering::Relaxed);
         *self.0.waker.lock().unwrap() = Some(cx.waker().clone());
-        if self.0.open.load(Ordering::Relaxed) {
-            Poll::Ready(())
-        } else {
-            Poll::Pending
-        }
+        if self.0.open.load(Ordering::Relaxed) { Poll::Ready(()) } else { Poll::Pending }
     }
 }

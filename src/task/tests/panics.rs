@@ -89,14 +89,10 @@ fn in_the_drop_of_an_output() {
 fn in_the_drop_of_what_a_panic_carries() {
     let mini = MiniLoop::new();
     for _ in 0..2 {
-        let handle = mini
-            .owner
-            .spawn(async { std::panic::panic_any(Bomb("payload")) });
+        let handle = mini.owner.spawn(async { std::panic::panic_any(Bomb("payload")) });
         drop(handle);
     }
-    let kept = mini
-        .owner
-        .spawn(async { std::panic::panic_any(Bomb("payload")) });
+    let kept = mini.owner.spawn(async { std::panic::panic_any(Bomb("payload")) });
     mini.settle();
     drop(kept);
     assert_eq!(mini.owner.live_tasks(), 0);
@@ -124,11 +120,7 @@ fn in_the_waker_of_a_handle() {
     let mini = MiniLoop::new();
     let mut handle = mini.owner.spawn(async { 2 });
     let waker = Waker::from(Arc::new(PanicWaker));
-    assert!(
-        Pin::new(&mut handle)
-            .poll(&mut Context::from_waker(&waker))
-            .is_pending()
-    );
+    assert!(Pin::new(&mut handle).poll(&mut Context::from_waker(&waker)).is_pending());
     mini.settle();
     assert_eq!(output(handle).unwrap(), 2);
 }

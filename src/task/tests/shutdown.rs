@@ -29,11 +29,7 @@ fn drops_every_future_wherever_its_task_is() {
     mini.outside(|| {
         for _ in 0..2 {
             let guard = drops.guard();
-            handles.push(
-                mini.owner
-                    .scheduler()
-                    .spawn_send(async move { drop(guard) }),
-            );
+            handles.push(mini.owner.scheduler().spawn_send(async move { drop(guard) }));
         }
     });
     let kept = waiting.take_waker().unwrap();
@@ -143,9 +139,7 @@ fn called_from_a_poll_it_spares_the_task_until_the_poll_returns() {
             unreachable!("it is dropped when it yields");
         }
     });
-    let never = mini
-        .owner
-        .spawn(async { unreachable!("it is behind the caller") });
+    let never = mini.owner.spawn(async { unreachable!("it is behind the caller") });
     mini.turn();
     assert_eq!((drops.count(), mini.owner.live_tasks()), (2, 0));
     assert!(output(other).unwrap_err().is_cancelled());

@@ -22,9 +22,7 @@ fn a_million_wakes_from_four_threads_and_none_is_lost() {
         let (counts, latch) = (Arc::clone(&counts), latch.clone());
         poll_fn(move |cx| {
             *latch.0.waker.lock().unwrap() = Some(cx.waker().clone());
-            let done = counts
-                .iter()
-                .all(|count| count.load(Ordering::Relaxed) == WAKES);
+            let done = counts.iter().all(|count| count.load(Ordering::Relaxed) == WAKES);
             if done { Poll::Ready(()) } else { Poll::Pending }
         })
     });
@@ -117,10 +115,7 @@ fn spawn_send_from_many_threads() {
         sum
     });
     let rounds = ROUNDS / 4;
-    assert_eq!(
-        mini.block_on(joiner).unwrap(),
-        4 * rounds * (rounds - 1) / 2
-    );
+    assert_eq!(mini.block_on(joiner).unwrap(), 4 * rounds * (rounds - 1) / 2);
     assert_eq!(mini.owner.live_tasks(), 0);
 }
 
@@ -176,9 +171,7 @@ fn a_handle_is_awaited_on_another_loop() {
     });
     let mini = MiniLoop::new();
     for _ in 0..ROUNDS / 10 {
-        sender
-            .send(mini.owner.spawn(async { String::from("output") }))
-            .unwrap();
+        sender.send(mini.owner.spawn(async { String::from("output") })).unwrap();
         mini.settle();
     }
     drop(sender);

@@ -1,0 +1,222 @@
+//! The whole loop on a ring that misbehaves as the kernel may: late and reordered completions, short transfers, refused
+//! entries, waits that end for no reason, generations that wrap. Every byte must come out right and in order, every buffer
+//! be freed once, nothing be left in flight.
+
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Poll;
+use std::time::Duration;
+
+use crate::buf::{IoBuf, IoBufMut};
+use crate::driver::Driver;
+use crate::event_loop::{EventLoop, Settings};
+use crate::fs::File;
+use crate::inbox::Inbox;
+use crate::net::{TcpListener, TcpStream};
+use crate::registry;
+use crate::ring::fault::{Faults, Faulty};
+use crate::ring::{Config, Ring};
+use crate::{op, time};
+
+/// A buffer that counts how many of its kind are alive.
+struct Counted {
+    bytes: Vec<u8>,
+    alive: Arc<AtomicUsize>,
+}
+
+impl Counted {
+    fn new(bytes: Vec<u8>, alive: &Arc<AtomicUsize>) -> Counted {
+        alive.fetch_add(1, Ordering::Relaxed);
+        Counted { bytes, alive: alive.clone() }
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.alive.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+// SAFETY: everything is the vector's.
+unsafe impl IoBuf for Counted {
+    fn buf_ptr(&self) -> *const u8 {
+        self.bytes.buf_ptr()
+    }
+    fn buf_len(&self) -> usize {
+        self.bytes.buf_len()
+    }
+}
+
+// SAFETY: everything is the vector's.
+unsafe impl IoBufMut for Counted {
+    fn buf_mut_ptr(&mut self) -> *mut u8 {
+        self.bytes.buf_mut_ptr()
+    }
+    fn buf_capacity(&self) -> usize {
+        self.bytes.buf_capacity()
+    }
+    unsafe fn set_buf_len(&mut self, len: usize) {
+        // SAFETY: passed on.
+        unsafe { self.bytes.set_buf_len(len) };
+    }
+}
+
+fn faulty_loop(seed: u64, faults: Faults) -> EventLoop {
+    let inbox = Inbox::new(registry::new_id()).unwrap();
+    let config = Config { sq_entries: 8, cq_entries: 16 };
+    let ring = Ring::Faulty(Box::new(Faulty::new(config, seed, faults).unwrap()));
+    let mut driver = Driver::on(ring, inbox.eventfd());
+    driver.start_generations_at(u32::MAX - (seed as u32 % 64));
+    EventLoop::on(driver, inbox, &Settings::default())
+}
+
+fn pattern(position: usize) -> u8 {
+    (position.wrapping_mul(31) >> 3) as u8
+}
+
+/// Polls a future so often, then drops it, unless it was done.
+async fn poll_times<F: Future>(future: F, times: usize) -> Option<F::Output> {
+    let mut future = pin!(future);
+    let mut polls = 0;
+    poll_fn(|cx| match future.as_mut().poll(cx) {
+        Poll::Ready(output) => Poll::Ready(Some(output)),
+        Poll::Pending if polls >= times => Poll::Ready(None),
+        Poll::Pending => {
+            polls += 1;
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        }
+    })
+    .await
+}
+
+async fn stream(seed: usize, alive: Arc<AtomicUsize>) {
+    const TOTAL: usize = 20_000;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let sent = alive.clone();
+    let writer = crate::spawn(async move {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let mut at = 0;
+        while at < TOTAL {
+            let end = (at + 1 + (at * 7 + seed) % 900).min(TOTAL);
+            let bytes = (at..end).map(pattern).collect();
+            stream.write_all(Counted::new(bytes, &sent)).await.0.unwrap();
+            at = end;
+        }
+    });
+    // Accepts are dropped until one is done.
+    let mut stream = loop {
+        if let Some(accepted) = poll_times(listener.accept(), 1).await {
+            break accepted.unwrap().0;
+        }
+    };
+    let mut at = 0;
+    let mut round = seed;
+    while at < TOTAL {
+        round += 1;
+        let buf = Counted::new(Vec::with_capacity(1 + round * 13 % 700), &alive);
+        let Some((result, buf)) = poll_times(stream.read(buf), round % 4).await else { continue };
+        assert_ne!(result.unwrap(), 0, "the end came early, at {at}");
+        for &byte in &buf.bytes {
+            assert_eq!(byte, pattern(at), "at {at}");
+            at += 1;
+        }
+    }
+    writer.await.unwrap();
+    let (result, _) = stream.read(Counted::new(Vec::with_capacity(8), &alive)).await;
+    assert_eq!(result.unwrap(), 0);
+}
+
+async fn file(seed: usize, alive: Arc<AtomicUsize>) {
+    const LEN: usize = 60_000;
+    let file = File::from(tempfile::tempfile().unwrap());
+    let bytes = (0..LEN).map(pattern).collect();
+    // Dropped in flight, and tried again: the retry waits and lands last.
+    let zeros = Counted::new(vec![0; LEN], &alive);
+    let _ = poll_times(file.write_all_at(zeros, 0), seed % 3).await;
+    file.write_all_at(Counted::new(bytes, &alive), 0).await.0.unwrap();
+    file.sync_all().await.unwrap();
+    let file = Arc::new(file);
+    let readers: Vec<_> = (0..8)
+        .map(|reader| {
+            let (file, alive) = (file.clone(), alive.clone());
+            crate::spawn(async move {
+                for round in 0..12 {
+                    let start = (reader * 7919 + round * 104_729 + seed * 31) % (LEN - 512);
+                    let buf = Counted::new(Vec::with_capacity(512), &alive);
+                    let Some((result, buf)) = poll_times(file.read_exact_at(buf, 512, start as u64), round % 5).await else {
+                        continue;
+                    };
+                    result.unwrap();
+                    assert!(buf.bytes.iter().enumerate().all(|(index, &byte)| byte == pattern(start + index)));
+                }
+            })
+        })
+        .collect();
+    for reader in readers {
+        reader.await.unwrap();
+    }
+}
+
+fn program(seed: u64, faults: Faults) {
+    let alive = Arc::new(AtomicUsize::new(0));
+    let event_loop = faulty_loop(seed, faults);
+    event_loop.block_on(async {
+        let seed = seed as usize;
+        let work = crate::spawn(stream(seed, alive.clone()));
+        let files = crate::spawn(file(seed, alive.clone()));
+        let nops = crate::spawn(async move {
+            for round in 0..200 {
+                poll_times(op::nop(), round % 3).await;
+            }
+        });
+        let far = crate::spawn(time::sleep(Duration::from_secs(3600)));
+        let all = async {
+            work.await.unwrap();
+            files.await.unwrap();
+            nops.await.unwrap();
+        };
+        time::timeout(Duration::from_secs(60), all).await.expect("stuck");
+        far.abort();
+        // Forgotten operations are finished by the turns to come.
+        for _ in 0..64 {
+            op::nop().await.unwrap();
+        }
+        time::timeout(Duration::from_secs(60), async {
+            while crate::metrics().in_flight > 0 {
+                crate::yield_now().await;
+            }
+        })
+        .await
+        .expect("something is left in flight");
+        assert_eq!(crate::metrics().stale_completions, 0);
+    });
+    drop(event_loop);
+    assert_eq!(alive.load(Ordering::Relaxed), 0, "seed {seed}: buffers are freed exactly once");
+}
+
+#[test]
+fn programs_come_out_right_on_a_ring_that_misbehaves() {
+    let seeds = std::env::var("RINGTOSS_SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(40);
+    for seed in 1..=seeds {
+        program(seed, Faults::ALL);
+    }
+}
+
+#[test]
+fn each_fault_alone_is_absorbed() {
+    let none = Faults { late: 0, short: 0, refused: 0, spurious: 0 };
+    let alone = [
+        none,
+        Faults { late: 200, ..none },
+        Faults { short: 200, ..none },
+        Faults { refused: 128, ..none },
+        Faults { spurious: 200, ..none },
+    ];
+    for (seed, faults) in alone.into_iter().enumerate() {
+        program(seed as u64 + 1000, faults);
+    }
+}

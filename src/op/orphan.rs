@@ -1,0 +1,74 @@
+//! An operation's value without its future: it waits for the kernel to let go, leaves to its object what it brought, and
+//! is freed.
+
+use std::sync::Arc;
+
+use super::{Next, Op};
+use crate::ring::Cqe;
+use crate::salvage::{Item, Lane, Salvage};
+use crate::slot::{Earlier, Key, Orphan};
+
+/// What an orphan leaves to its object.
+pub enum Left {
+    Nothing,
+    /// Something received, and what came after it.
+    Received(Option<Item>, Option<Item>),
+    /// A write: bytes taken in all, or an `errno`.
+    Fate(Result<usize, i32>),
+    /// A read at the file's position: how far it moved, what it read, and what came after.
+    Position {
+        consumed: usize,
+        bytes: Option<Item>,
+        then: Option<Item>,
+    },
+}
+
+/// An operation's value without its future.
+pub(super) struct Orphaned<O: Op> {
+    pub op: O,
+    pub salvage: Option<Arc<Salvage>>,
+    pub lane: Lane,
+    pub loop_id: u64,
+    pub key: Key,
+}
+
+impl<O: Op> Orphan for Orphaned<O> {
+    fn finish(mut self: Box<Self>, earlier: Earlier, last: Cqe) {
+        for cqe in earlier.into_iter().flat_map(|earlier| *earlier) {
+            let _ = self.op.step(cqe);
+        }
+        let cqe = match self.op.step(last) {
+            Next::Done(cqe) => cqe,
+            // A short transfer that would have gone on: the step has counted it in.
+            Next::More | Next::Again => Cqe::of(-libc::ECANCELED),
+        };
+        let Orphaned { mut op, salvage, loop_id, key, .. } = *self;
+        match salvage {
+            // First the object, then the value, whose drop is the user's code.
+            Some(salvage) => leave(&mut op, &salvage, cqe, loop_id, key),
+            None => drop(op.complete(cqe)),
+        }
+    }
+
+    fn lose(self: Box<Self>) {
+        let Orphaned { op, salvage, .. } = *self;
+        std::mem::forget(op);
+        if let Some(salvage) = salvage {
+            salvage.lose();
+        }
+    }
+
+    fn wants_cancel(&self) -> bool {
+        !(self.lane.receives() && self.salvage.as_ref().is_some_and(|salvage| salvage.is_adopted()))
+    }
+}
+
+/// Hands over what a dropped operation brought.
+pub(super) fn leave<O: Op>(op: &mut O, salvage: &Salvage, cqe: Cqe, loop_id: u64, key: Key) {
+    match op.leave(cqe) {
+        Left::Nothing => salvage.settle(loop_id, key, [None, None]),
+        Left::Received(item, then) => salvage.settle(loop_id, key, [item, then]),
+        Left::Fate(fate) => salvage.settle_write(loop_id, key, fate),
+        Left::Position { consumed, bytes, then } => salvage.settle_position(loop_id, key, consumed, [bytes, then]),
+    }
+}

@@ -396,7 +396,7 @@ impl Driver {
     }
 
     /// Hands every completion that is there to its slot.
-    #[inline]
+    #[inline(never)]
     pub(crate) fn reap(&mut self) -> usize {
         let Driver { ring, slots, harvest, metrics, .. } = self;
         let mut internal: [u32; 2] = [0; 2];

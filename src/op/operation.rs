@@ -401,6 +401,7 @@ impl<'a, O: Op> Operation<'a, O> {
     // ---- dropping ---------------------------------------------------------------------------------------------
 
     #[cold]
+    #[inline(never)]
     fn drop_unfinished(&mut self) {
         if let Some(op) = self.op.take() {
             let lane = op.lane();

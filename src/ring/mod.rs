@@ -129,7 +129,7 @@ impl Ring {
     }
 
     /// Hands each completion that is there, with its `user_data`, to `each`, and frees their places.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn harvest(&mut self, each: impl FnMut(u64, Cqe)) -> usize {
         either!(self, ring => ring.harvest(each))
     }

@@ -195,7 +195,7 @@ impl Uring {
         Ok(if self.tail == self.head && self.backlog.is_empty() { Entered::All } else { Entered::Pressed })
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn harvest(&mut self, mut each: impl FnMut(u64, Cqe)) -> usize {
         let head = Self::load(&self.shared.cq_head, Ordering::Relaxed);
         let tail = Self::load(&self.shared.cq_tail, Ordering::Acquire);

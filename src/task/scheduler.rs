@@ -30,11 +30,10 @@ pub(crate) struct Scheduler {
 struct Local {
     /// Tasks to run, after those of `batch`. Its capacity is never less than the number of live
     /// tasks, so that a wake, which queues a task that is in no queue, does not allocate.
-    ready: Vec<Option<TaskRef>>,
-    /// The tasks that are being run, up to `next` already taken. When it is empty it changes places
-    /// with `ready`: two vectors cost fewer instructions than a ring.
-    batch: Vec<Option<TaskRef>>,
-    next: usize,
+    ready: Vec<TaskRef>,
+    /// The tasks that a turn runs: it changes places with `ready`, because two vectors cost fewer
+    /// instructions than a ring. Between turns it holds what the last one had no budget for.
+    batch: Vec<TaskRef>,
     /// Every task that is not complete, but for those still on the remote stack.
     live: Slab<TaskRef>,
     /// Set by shutdown: nothing is spawned or run any more.
@@ -77,7 +76,7 @@ impl Scheduler {
     #[inline]
     pub(super) unsafe fn push_local(&self, task: TaskRef) {
         // SAFETY: passed on; pushing runs no user code.
-        unsafe { self.local(|local| local.ready.push(Some(task))) };
+        unsafe { self.local(|local| local.ready.push(task)) };
     }
 
     /// Queues a task that has been marked as scheduled, from any thread, and wakes the loop if it
@@ -109,7 +108,7 @@ impl Scheduler {
         unsafe {
             self.local(|local| {
                 local.insert(live);
-                local.ready.push(Some(queue));
+                local.ready.push(queue);
             });
         }
         handle
@@ -176,31 +175,37 @@ impl Local {
         // belongs.
         task.header().slot.with_mut(|slot| unsafe { *slot = key });
         entry.insert(task);
-        let live = self.live.len();
-        for queue in [&mut self.ready, &mut self.batch] {
-            if queue.capacity() < live {
-                queue.reserve(live - queue.len());
-            }
+        if self.ready.capacity() < self.live.len() {
+            self.ready.reserve(self.live.len() - self.ready.len());
         }
+    }
+
+    /// Takes back what `take_batch` gave, with what was not run.
+    #[inline]
+    fn give_back(&mut self, mut batch: Vec<TaskRef>) {
+        debug_assert!(self.batch.is_empty());
+        // It is the next one to be filled, and filling it is not to allocate.
+        if batch.capacity() < self.live.len() {
+            batch.reserve(self.live.len() - batch.len());
+        }
+        self.batch = batch;
     }
 
     /// How many tasks are to be run.
     #[inline]
     fn waiting(&self) -> usize {
-        self.batch.len() - self.next + self.ready.len()
+        self.batch.len() + self.ready.len()
     }
 
-    /// Takes the next task to run.
+    /// Everything that is to be run. The vector is to be given back.
     #[inline]
-    fn pop(&mut self) -> Option<TaskRef> {
-        if self.next == self.batch.len() {
-            self.batch.clear();
-            self.next = 0;
+    fn take_batch(&mut self) -> Vec<TaskRef> {
+        if self.batch.is_empty() {
             std::mem::swap(&mut self.batch, &mut self.ready);
+        } else {
+            self.batch.append(&mut self.ready);
         }
-        let task = self.batch.get_mut(self.next)?.take();
-        self.next += 1;
-        task
+        std::mem::take(&mut self.batch)
     }
 
     /// Takes a completed task out of the set of live ones.
@@ -245,7 +250,6 @@ impl Owner {
                 local: UnsafeCell::new(Local {
                     ready: Vec::new(),
                     batch: Vec::new(),
-                    next: 0,
                     live: Slab::new(),
                     closed: false,
                 }),
@@ -295,7 +299,7 @@ impl Owner {
                     // `spawn_anywhere` has forgotten for this.
                     local.insert(unsafe { TaskRef::from_raw(task.pointer()) });
                 }
-                local.ready.push(Some(task));
+                local.ready.push(task);
             }
         });
     }
@@ -315,23 +319,24 @@ impl Owner {
 
     /// Polls what is ready now, `budget` tasks at most. Returns how many.
     pub(crate) fn run_ready(&self, budget: usize) -> usize {
-        // What a task wakes, itself included, goes behind these.
-        let count = self.local(|local| if local.closed { 0 } else { local.waiting().min(budget) });
-        for ran in 0..count {
-            // Shutting down in the middle of a poll empties the queue.
-            let Some(task) = self.local(Local::pop) else {
-                return ran;
-            };
+        // What a task wakes, itself included, goes to `ready`, for the next call.
+        let Some(mut batch) = self.local(|local| (!local.closed).then(|| local.take_batch())) else {
+            return 0;
+        };
+        let count = batch.len().min(budget);
+        for task in batch.drain(..count) {
+            // Shutting down in the middle of a poll completes the others, which then are not run.
             // SAFETY: we are the owner, and the reference was in the queue.
             match unsafe { task.run() } {
                 Ran::Waiting => {}
-                Ran::Again(task) => self.local(|local| local.ready.push(Some(task))),
+                Ran::Again(task) => self.local(|local| local.ready.push(task)),
                 Ran::Complete(task) => {
                     let live = self.local(|local| local.remove(&task));
                     TaskRef::drop_both(task, live);
                 }
             }
         }
+        self.local(|local| local.give_back(batch));
         count
     }
 
@@ -365,10 +370,7 @@ impl Owner {
             }
         }
         // All that is left here is complete.
-        drop(self.local(|local| {
-            local.next = 0;
-            (std::mem::take(&mut local.ready), std::mem::take(&mut local.batch))
-        }));
+        drop(self.local(|local| (std::mem::take(&mut local.ready), std::mem::take(&mut local.batch))));
     }
 }
 

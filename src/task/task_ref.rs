@@ -88,22 +88,31 @@ impl TaskRef {
     fn schedule(self) {
         // A blocking job is born scheduled and does not wait, and a refused task is complete, so
         // neither is ever scheduled by a wake.
-        let Some(scheduler) = &self.header().scheduler else {
-            debug_assert!(false, "woke a task that has no queue");
-            return;
-        };
-        if scheduler.is_here() {
+        if let Some(scheduler) = &self.header().scheduler
+            && scheduler.is_here()
+        {
             let scheduler: *const Scheduler = Arc::as_ptr(scheduler);
             // SAFETY: the task keeps the scheduler, and the reference that moves into the queue
             // keeps the task: nobody but this thread takes it out again. And we are on the thread
             // of the loop, as `push_local` wants it.
             unsafe { (*scheduler).push_local(self) };
         } else {
-            // The loop may take the task as soon as it is pushed, end it and let go of all of it
-            // before we have kicked, so the scheduler needs a reference of its own.
-            let scheduler = Arc::clone(scheduler);
-            scheduler.push_remote(self);
+            self.schedule_remote();
         }
+    }
+
+    /// The same from elsewhere.
+    #[cold]
+    #[inline(never)]
+    fn schedule_remote(self) {
+        let Some(scheduler) = &self.header().scheduler else {
+            debug_assert!(false, "woke a task that has no queue");
+            return;
+        };
+        // The loop may take the task as soon as it is pushed, end it and let go of all of it
+        // before we have kicked, so the scheduler needs a reference of its own.
+        let scheduler = Arc::clone(scheduler);
+        scheduler.push_remote(self);
     }
 
     /// Asks for the task to be cancelled.

@@ -31,7 +31,7 @@ struct Facts {
     release: String,
     /// `/proc/sys/kernel/io_uring_disabled`, where it can be read.
     disabled: Option<u32>,
-    /// Whether a seccomp filter is on this process.
+    /// Whether a seccomp filter is on this thread.
     seccomp: Option<bool>,
     memlock: u64,
     nofile: u64,
@@ -40,7 +40,7 @@ struct Facts {
 impl Facts {
     fn gather() -> Facts {
         let read = |path: &str| std::fs::read_to_string(path).ok();
-        let seccomp = read("/proc/self/status").and_then(|status| {
+        let seccomp = read("/proc/thread-self/status").and_then(|status| {
             let line = status.lines().find_map(|line| line.strip_prefix("Seccomp:"))?;
             Some(line.trim() == "2")
         });

@@ -1,0 +1,153 @@
+//! Where no ring can be had the error names the cause and the fix: each cause is provoked for real, in a child process.
+#![allow(unsafe_code, reason = "limits and filters are set by system calls")]
+
+use std::process::{Command, Output};
+
+const ROLE: &str = "RINGTOSS_DENIED_AS";
+
+/// What the child does to itself before it builds a loop.
+fn restrict(how: &str) {
+    match how {
+        "seccomp-eperm" => deny_setup(libc::EPERM),
+        "seccomp-enosys" => deny_setup(libc::ENOSYS),
+        "memlock" => {
+            limit(libc::RLIMIT_MEMLOCK, 4096);
+            become_nobody();
+        }
+        "nofile" => limit(libc::RLIMIT_NOFILE, 3),
+        "nofile-4" => limit(libc::RLIMIT_NOFILE, 4),
+        "nobody" => become_nobody(),
+        "nothing" => {}
+        other => panic!("no such restriction: {other}"),
+    }
+}
+
+fn limit(resource: libc::__rlimit_resource_t, value: libc::rlim_t) {
+    let limit = libc::rlimit { rlim_cur: value, rlim_max: value };
+    // SAFETY: the structure lives over the call.
+    assert_eq!(unsafe { libc::setrlimit(resource, &raw const limit) }, 0);
+}
+
+fn become_nobody() {
+    // SAFETY: no memory is passed but an empty list.
+    unsafe {
+        assert_eq!(libc::setgroups(0, std::ptr::null()), 0);
+        assert_eq!(libc::setresgid(65534, 65534, 65534), 0);
+        assert_eq!(libc::setresuid(65534, 65534, 65534), 0);
+    }
+}
+
+/// A seccomp filter as Docker's default profile has one: io_uring_setup gives this error.
+fn deny_setup(errno: i32) {
+    let load = libc::sock_filter { code: 0x20, jt: 0, jf: 0, k: 0 };
+    let is_setup = libc::sock_filter { code: 0x15, jt: 0, jf: 1, k: libc::SYS_io_uring_setup as u32 };
+    let deny = libc::sock_filter { code: 0x06, jt: 0, jf: 0, k: libc::SECCOMP_RET_ERRNO | errno as u32 };
+    let allow = libc::sock_filter { code: 0x06, jt: 0, jf: 0, k: libc::SECCOMP_RET_ALLOW };
+    let mut program = [load, is_setup, deny, allow];
+    let program = libc::sock_fprog { len: program.len() as u16, filter: program.as_mut_ptr() };
+    // SAFETY: the program lives over the call, which copies it.
+    unsafe {
+        assert_eq!(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+        assert_eq!(libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program), 0);
+    }
+}
+
+/// Not a test of its own: what the child runs.
+#[test]
+fn child() {
+    let Ok(how) = std::env::var(ROLE) else { return };
+    restrict(&how);
+    match ringtoss::EventLoop::new() {
+        Ok(event_loop) => {
+            event_loop.block_on(async { ringtoss::op::nop().await.unwrap() });
+            println!("BUILT");
+        }
+        Err(error) => println!("ERROR {:?} {error}", error.kind()),
+    }
+}
+
+fn run(how: &str) -> String {
+    let this = std::env::current_exe().unwrap();
+    let mut child = Command::new(this);
+    child.args(["--exact", "child", "--nocapture", "--test-threads=1"]).env(ROLE, how).env("RUST_BACKTRACE", "0");
+    let Output { stdout, stderr, status } = child.output().unwrap();
+    let text = String::from_utf8_lossy(&stdout).into_owned();
+    assert!(status.success(), "{how}: {text}\n{}", String::from_utf8_lossy(&stderr));
+    let line = text.lines().find_map(|line| line.find("ERROR ").or(line.find("BUILT")).map(|at| line[at..].to_string()));
+    line.unwrap_or_else(|| panic!("{how}: {text}"))
+}
+
+fn is_root() -> bool {
+    // SAFETY: no memory is passed.
+    unsafe { libc::geteuid() == 0 }
+}
+
+#[track_caller]
+fn assert_says(how: &str, parts: &[&str]) {
+    let line = run(how);
+    for part in parts {
+        assert!(line.contains(part), "{how}: {line:?} does not say {part:?}");
+    }
+}
+
+#[test]
+fn nothing_denied_builds() {
+    assert_eq!(run("nothing"), "BUILT");
+}
+
+#[test]
+fn a_seccomp_filter_is_named() {
+    assert_says("seccomp-eperm", &["PermissionDenied", "seccomp filter denies io_uring", "Fix: ", "io_uring_setup"]);
+    assert_says("seccomp-enosys", &["Unsupported", "seccomp filter denies io_uring", "Fix: "]);
+}
+
+#[test]
+fn the_memlock_limit_is_named() {
+    if !is_root() {
+        return eprintln!("left out: only root can become somebody whom the limit concerns and still be sure of it");
+    }
+    assert_says("memlock", &["OutOfMemory", "RLIMIT_MEMLOCK (4096", "ulimit -l", "Fix: "]);
+}
+
+#[test]
+fn the_limit_of_open_files_is_named() {
+    // None left for the eventfd; one left, and none for the ring.
+    for how in ["nofile", "nofile-4"] {
+        assert_says(how, &["RLIMIT_NOFILE", "ulimit -n", "Fix: "]);
+    }
+}
+
+/// Sets the sysctl back, whatever happens.
+struct Sysctl(String);
+
+impl Sysctl {
+    const PATH: &str = "/proc/sys/kernel/io_uring_disabled";
+
+    fn set(value: &str) -> Option<Sysctl> {
+        let before = std::fs::read_to_string(Self::PATH).ok()?;
+        std::fs::write(Self::PATH, value).ok()?;
+        Some(Sysctl(before))
+    }
+}
+
+impl Drop for Sysctl {
+    fn drop(&mut self) {
+        std::fs::write(Self::PATH, &self.0).expect("the sysctl must be set back");
+    }
+}
+
+#[test]
+fn the_sysctl_is_named() {
+    // It concerns the whole machine. 1 leaves root's processes alone; 2 does not, so it is asked for.
+    let Some(sysctl) = is_root().then(|| Sysctl::set("1")).flatten() else {
+        return eprintln!("left out: the sysctl cannot be set here");
+    };
+    assert_says("nobody", &["PermissionDenied", "io_uring_disabled=1", "io_uring_group", "Fix: "]);
+    drop(sysctl);
+    if std::env::var_os("RINGTOSS_TEST_SYSCTL").is_some() {
+        let sysctl = Sysctl::set("2").unwrap();
+        let line = run("nothing");
+        drop(sysctl);
+        assert!(line.contains("io_uring_disabled=2") && line.contains("Fix: "), "{line}");
+    }
+}

@@ -2,8 +2,16 @@
 #![allow(unsafe_code, reason = "limits and filters are set by system calls")]
 
 use std::process::{Command, Output};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 const ROLE: &str = "RINGTOSS_DENIED_AS";
+
+/// One child at a time: a sysctl concerns them all.
+static ONE: Mutex<()> = Mutex::new(());
+
+fn alone() -> MutexGuard<'static, ()> {
+    ONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// What the child does to itself before it builds a loop.
 fn restrict(how: &str) {
@@ -11,21 +19,27 @@ fn restrict(how: &str) {
         "seccomp-eperm" => deny_setup(libc::EPERM),
         "seccomp-enosys" => deny_setup(libc::ENOSYS),
         "memlock" => {
-            limit(libc::RLIMIT_MEMLOCK, 4096);
+            let limit = rlimit(4096);
+            // SAFETY: the structure lives over the call.
+            assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_MEMLOCK, &raw const limit) }, 0);
             become_nobody();
         }
-        "nofile" => limit(libc::RLIMIT_NOFILE, 3),
-        "nofile-4" => limit(libc::RLIMIT_NOFILE, 4),
+        "nofile" => limit_files(3),
+        "nofile-4" => limit_files(4),
         "nobody" => become_nobody(),
         "nothing" => {}
         other => panic!("no such restriction: {other}"),
     }
 }
 
-fn limit(resource: libc::__rlimit_resource_t, value: libc::rlim_t) {
-    let limit = libc::rlimit { rlim_cur: value, rlim_max: value };
+fn rlimit(value: libc::rlim_t) -> libc::rlimit {
+    libc::rlimit { rlim_cur: value, rlim_max: value }
+}
+
+fn limit_files(files: libc::rlim_t) {
+    let limit = rlimit(files);
     // SAFETY: the structure lives over the call.
-    assert_eq!(unsafe { libc::setrlimit(resource, &raw const limit) }, 0);
+    assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) }, 0);
 }
 
 fn become_nobody() {
@@ -92,17 +106,20 @@ fn assert_says(how: &str, parts: &[&str]) {
 
 #[test]
 fn nothing_denied_builds() {
+    let _alone = alone();
     assert_eq!(run("nothing"), "BUILT");
 }
 
 #[test]
 fn a_seccomp_filter_is_named() {
+    let _alone = alone();
     assert_says("seccomp-eperm", &["PermissionDenied", "seccomp filter denies io_uring", "Fix: ", "io_uring_setup"]);
     assert_says("seccomp-enosys", &["Unsupported", "seccomp filter denies io_uring", "Fix: "]);
 }
 
 #[test]
 fn the_memlock_limit_is_named() {
+    let _alone = alone();
     if !is_root() {
         return eprintln!("left out: only root can become somebody whom the limit concerns and still be sure of it");
     }
@@ -111,6 +128,7 @@ fn the_memlock_limit_is_named() {
 
 #[test]
 fn the_limit_of_open_files_is_named() {
+    let _alone = alone();
     // None left for the eventfd; one left, and none for the ring.
     for how in ["nofile", "nofile-4"] {
         assert_says(how, &["RLIMIT_NOFILE", "ulimit -n", "Fix: "]);
@@ -138,6 +156,7 @@ impl Drop for Sysctl {
 
 #[test]
 fn the_sysctl_is_named() {
+    let _alone = alone();
     // It concerns the whole machine. 1 leaves root's processes alone; 2 does not, so it is asked for.
     let Some(sysctl) = is_root().then(|| Sysctl::set("1")).flatten() else {
         return eprintln!("left out: the sysctl cannot be set here");

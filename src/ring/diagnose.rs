@@ -44,12 +44,13 @@ impl Facts {
             let line = status.lines().find_map(|line| line.strip_prefix("Seccomp:"))?;
             Some(line.trim() == "2")
         });
+        let (memlock, nofile) = sys::memlock_and_nofile();
         Facts {
             release: sys::kernel_release(),
             disabled: read("/proc/sys/kernel/io_uring_disabled").and_then(|text| text.trim().parse().ok()),
             seccomp,
-            memlock: sys::limit(libc::RLIMIT_MEMLOCK),
-            nofile: sys::limit(libc::RLIMIT_NOFILE),
+            memlock,
+            nofile,
         }
     }
 

@@ -186,12 +186,15 @@ pub(crate) fn never_had_writer(fd: RawFd) -> bool {
     flags >= 0 && flags & libc::O_NONBLOCK == 0
 }
 
-/// The soft limit of a resource, `getrlimit(2)`.
-pub(crate) fn limit(resource: libc::__rlimit_resource_t) -> u64 {
-    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: the structure lives over the call and has the size that the call writes.
-    unsafe { libc::getrlimit(resource, &raw mut limit) };
-    limit.rlim_cur
+/// Soft limits of this process in bytes of locked memory and in open files, `getrlimit(2)`.
+pub(crate) fn memlock_and_nofile() -> (u64, u64) {
+    let mut limits = [libc::rlimit { rlim_cur: 0, rlim_max: 0 }; 2];
+    // SAFETY: each structure lives over its call and has the size that the call writes.
+    unsafe {
+        libc::getrlimit(libc::RLIMIT_MEMLOCK, &raw mut limits[0]);
+        libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limits[1]);
+    }
+    (limits[0].rlim_cur, limits[1].rlim_cur)
 }
 
 /// The running kernel's release, as in `uname -r`.

@@ -43,3 +43,20 @@ fn poll_and_cancel() {
         ringtoss::op::poll_readable(&reader).await.unwrap();
     });
 }
+
+#[test]
+fn a_listener_dropped_between_two_runs_leaves_its_port_free() {
+    use ringtoss::net::{TcpListener, TcpStream};
+    let event_loop = ringtoss::EventLoop::new().unwrap();
+    let mut listener = event_loop.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
+    let address = listener.local_addr().unwrap();
+    for _ in 0..100 {
+        event_loop.block_on(async {
+            let client = TcpStream::connect(address).await.unwrap();
+            let (server, _) = listener.accept().await.unwrap();
+            drop((client, server));
+        });
+        drop(listener);
+        listener = event_loop.block_on(TcpListener::bind(address)).unwrap();
+    }
+}

@@ -159,6 +159,7 @@ impl EventLoop {
     /// If this thread is in a loop already, and with the future's own panic.
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
         let _entered = context::enter(self.core.clone());
+        self.catch_up();
         let waker = Waker::from(self.main.clone());
         let mut cx = Context::from_waker(&waker);
         let mut future = pin!(future);
@@ -181,10 +182,21 @@ impl EventLoop {
     /// If this thread is in a loop already.
     pub fn run(&self) {
         let _entered = context::enter(self.core.clone());
-        self.executor.take_remote();
+        self.catch_up();
         while self.executor.live_tasks() > 0 || !self.executor.remote_is_empty() {
             self.turn();
         }
+    }
+
+    /// Does what was asked of the loop while it did not run, so that a listener that was dropped meanwhile is closed before
+    /// anything else happens.
+    fn catch_up(&self) {
+        if self.core.inbox.is_empty() {
+            return self.executor.take_remote();
+        }
+        self.take_in_mail();
+        self.core.driver.borrow_mut().submit_all();
+        self.core.settle_harvest();
     }
 
     /// What this loop has done so far.

@@ -1,0 +1,114 @@
+//! Whole files.
+
+use std::io::ErrorKind;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use ringtoss::fs;
+
+use crate::util::{pattern, run, same_error};
+
+#[test]
+fn whole_files_of_all_sizes() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("file");
+    run(async {
+        for len in [0, 1, 4095, 4096, 4097, 8192, 3_000_000] {
+            fs::write(&path, pattern(len)).await.unwrap();
+            assert!(std::fs::read(&path).unwrap() == pattern(len), "{len}");
+            let bytes = fs::read(&path).await.unwrap();
+            assert!(bytes == pattern(len), "{len}");
+        }
+        // A shorter one replaces a longer one; any kind of buffer will do.
+        fs::write(&path, "text").await.unwrap();
+        assert_eq!(fs::read_to_string(&path).await.unwrap(), "text");
+        let shared: Arc<[u8]> = Arc::from(&b"shared"[..]);
+        fs::write(&path, shared.clone()).await.unwrap();
+        assert_eq!(fs::read(&path).await.unwrap(), &shared[..]);
+    });
+}
+
+#[test]
+fn files_of_proc_have_a_length_of_0() {
+    run(async {
+        assert_eq!(fs::metadata("/proc/self/status").await.unwrap().len(), 0);
+        let status = fs::read_to_string("/proc/self/status").await.unwrap();
+        assert!(status.starts_with("Name:") && status.contains("\nnonvoluntary_ctxt_switches:"));
+        // More than one page of it.
+        let symbols = fs::read("/proc/kallsyms").await.unwrap();
+        assert_eq!(symbols.len(), std::fs::read("/proc/kallsyms").unwrap().len());
+        // Files of sysfs say 4096 and hold less.
+        assert_eq!(fs::metadata("/sys/kernel/fscaps").await.map_or(4096, |metadata| metadata.len()), 4096);
+        let online = fs::read_to_string("/sys/devices/system/cpu/online").await.unwrap();
+        assert_eq!(online, std::fs::read_to_string("/sys/devices/system/cpu/online").unwrap());
+    });
+}
+
+/// The length is only a hint: another thread changes it all the time.
+#[test]
+fn files_that_grow_and_shrink_meanwhile() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("file");
+    std::fs::write(&path, vec![1; 100_000]).unwrap();
+    let stop = Arc::new(AtomicBool::new(false));
+    let changer = std::thread::spawn({
+        let (stop, file) = (stop.clone(), std::fs::OpenOptions::new().write(true).open(&path).unwrap());
+        move || {
+            use std::os::unix::fs::FileExt;
+            let mut round = 0u64;
+            while !stop.load(Ordering::Relaxed) {
+                round += 1;
+                file.set_len(round % 7 * 1000).unwrap();
+                file.write_all_at(&vec![1; 1000], round % 13 * 90_000).unwrap();
+            }
+        }
+    });
+    run(async {
+        for _ in 0..300 {
+            let bytes = fs::read(&path).await.unwrap();
+            assert!(bytes.len() <= 12 * 90_000 + 1000, "{}", bytes.len());
+            assert!(bytes.iter().all(|&byte| byte <= 1));
+        }
+    });
+    stop.store(true, Ordering::Relaxed);
+    changer.join().unwrap();
+}
+
+#[test]
+fn errors_are_std_s() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name);
+    std::fs::write(path("bytes"), b"ab\xffcd").unwrap();
+    run(async {
+        same_error(fs::read_to_string(path("bytes")).await.map_err(kind), std::fs::read_to_string(path("bytes")).map_err(kind));
+        assert_eq!(fs::read_to_string(path("bytes")).await.unwrap_err().kind(), ErrorKind::InvalidData);
+        for name in ["missing", "nul\0", "bytes/deeper", ""] {
+            same_error(fs::read(path(name)).await, std::fs::read(path(name)));
+            same_error(fs::read_to_string(path(name)).await, std::fs::read_to_string(path(name)));
+        }
+        for name in ["missing/deeper", "nul\0", "bytes/deeper", ""] {
+            same_error(fs::write(path(name), "x").await, std::fs::write(path(name), "x"));
+        }
+        same_error(fs::write("/dev/full", "x").await, std::fs::write("/dev/full", "x"));
+    });
+}
+
+fn kind(error: std::io::Error) -> std::io::Error {
+    error.kind().into()
+}
+
+/// A program that was written can be run at once: nobody has it open for writing any more.
+#[test]
+fn what_was_written_is_at_nobody_s_hand() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("script");
+    run(async {
+        std::fs::write(&path, "").unwrap();
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).unwrap();
+        for _ in 0..20 {
+            fs::write(&path, "#!/bin/sh\nexit 7\n").await.unwrap();
+            assert_eq!(std::process::Command::new(&path).status().unwrap().code(), Some(7));
+        }
+    });
+}

@@ -1,0 +1,110 @@
+//! Descriptors of files: none is lost, and none is closed too often. A process of its own, because it counts them.
+
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::task::Poll;
+
+use ringtoss::fs::{self, File, OpenOptions};
+
+fn descriptors() -> usize {
+    std::fs::read_dir("/proc/self/fd").unwrap().count()
+}
+
+async fn poll_once<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {
+    poll_fn(|cx| Poll::Ready(Pin::new(&mut *future).poll(cx))).await
+}
+
+async fn turn() {
+    ringtoss::op::nop().await.unwrap();
+}
+
+/// Waits until there are as many as before.
+async fn back_to(before: usize, what: &str) {
+    for _ in 0..5000 {
+        if descriptors() <= before {
+            break;
+        }
+        ringtoss::time::sleep(std::time::Duration::from_millis(1)).await;
+    }
+    assert_eq!(descriptors(), before, "after {what}");
+}
+
+#[test]
+fn descriptors_are_not_lost() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("file");
+    std::fs::write(&path, "content").unwrap();
+    let outside = descriptors();
+    ringtoss::block_on(async {
+        // What the loop and its timers need is there now.
+        ringtoss::time::sleep(std::time::Duration::from_millis(1)).await;
+        let before = descriptors();
+
+        for round in 0..3000 {
+            let mut opening = File::open(&path);
+            let _ = poll_once(&mut opening).await;
+            for _ in 0..round % 4 {
+                turn().await;
+            }
+            drop(opening);
+            let mut creating = OpenOptions::new().write(true).create(true).open(dir.path().join("created"));
+            let _ = poll_once(&mut creating).await;
+            for _ in 0..round % 3 {
+                turn().await;
+            }
+            drop(creating);
+        }
+        back_to(before, "opens that were dropped").await;
+
+        for round in 0..1000 {
+            let file = File::open(&path).await.unwrap();
+            let clone = file.try_clone().unwrap();
+            match round % 4 {
+                0 => drop(file),
+                1 => file.close().await.unwrap(),
+                2 => drop(file.into_std().unwrap()),
+                _ => {
+                    let mut closing = Box::pin(file.close());
+                    let _ = poll_once(&mut closing).await;
+                    if round % 8 < 4 {
+                        turn().await;
+                    }
+                }
+            }
+            assert_eq!(clone.read_at(Vec::with_capacity(9), 0).await.1, b"content");
+        }
+        back_to(before, "closes").await;
+
+        for _ in 0..300 {
+            fs::write(&path, "content").await.unwrap();
+            fs::read(&path).await.unwrap();
+            let mut reading = Box::pin(fs::read(&path));
+            let _ = poll_once(&mut reading).await;
+            turn().await;
+            let _ = poll_once(&mut reading).await;
+        }
+        back_to(before, "whole files").await;
+
+        // Files that are sent away and dropped there come home to be closed.
+        for _ in 0..100 {
+            let file = File::open(&path).await.unwrap();
+            file.read_at(Vec::with_capacity(9), 0).await.0.unwrap();
+            std::thread::spawn(move || drop(file)).join().unwrap();
+        }
+        back_to(before, "files that were dropped elsewhere").await;
+
+        // The kernel has the read, the file goes.
+        for _ in 0..300 {
+            let (reader, writer) = std::io::pipe().unwrap();
+            let mut reader = File::from(std::os::fd::OwnedFd::from(reader));
+            let mut read = reader.read(Vec::with_capacity(9));
+            let _ = poll_once(&mut read).await;
+            turn().await;
+            drop(read);
+            drop(reader);
+            drop(writer);
+        }
+        back_to(before, "pipes with a read in flight").await;
+    });
+    assert_eq!(descriptors(), outside, "after the loop");
+}

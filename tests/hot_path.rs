@@ -1,0 +1,92 @@
+//! What the common ways cost, counted: allocations by an allocator that counts, kernel entries by the loop. One test, so
+//! that nothing else allocates meanwhile.
+#![allow(unsafe_code, reason = "an allocator that counts")]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use ringtoss::op::nop;
+use ringtoss::{metrics, spawn, yield_now};
+
+struct Counting;
+
+static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
+
+// SAFETY: everything is passed on to the system's allocator.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: passed on.
+        unsafe { System.alloc(layout) }
+    }
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: passed on.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: passed on.
+        unsafe { System.realloc(pointer, layout, size) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+fn allocations() -> u64 {
+    ALLOCATIONS.load(Ordering::Relaxed)
+}
+
+/// Tasks that do so many Nops each; gives the allocations and kernel entries that they took, spawning left out.
+async fn nops(tasks: usize, each: usize) -> (u64, u64) {
+    let handles: Vec<_> = (0..tasks)
+        .map(|_| {
+            spawn(async move {
+                for _ in 0..each {
+                    nop().await.unwrap();
+                }
+            })
+        })
+        .collect();
+    let before = (allocations(), metrics().enters);
+    for handle in handles {
+        handle.await.unwrap();
+    }
+    (allocations() - before.0, metrics().enters - before.1)
+}
+
+#[test]
+fn the_common_ways_cost_what_they_are_said_to() {
+    ringtoss::block_on(async {
+        nops(128, 100).await;
+        let (allocated, entered) = nops(128, 1000).await;
+        assert_eq!(allocated, 0, "allocations for 128,000 Nops, 128 in flight");
+        assert!(entered <= 1000 + 8, "{entered} kernel entries for 1,000 turns of 128 Nops each");
+
+        // Two vectors of ready tasks, the set of live ones: warm from above.
+        let before = allocations();
+        for _ in 0..1000 {
+            spawn(async {}).await.unwrap();
+        }
+        assert_eq!(allocations() - before, 1000, "one allocation a task");
+
+        let before = allocations();
+        for _ in 0..1000 {
+            yield_now().await;
+        }
+        let task = spawn(async {
+            for _ in 0..1000 {
+                yield_now().await;
+            }
+        });
+        task.await.unwrap();
+        assert_eq!(allocations() - before, 1, "none a wake, one for the task");
+
+        let turns = (metrics().turns, metrics().enters);
+        for _ in 0..1000 {
+            yield_now().await;
+        }
+        assert!(metrics().turns - turns.0 >= 1000);
+        assert_eq!(metrics().enters - turns.1, 0, "a turn with nothing to submit and nothing to reap enters no kernel");
+    });
+}

@@ -131,26 +131,27 @@ impl Driver {
         prepare: impl FnOnce(&mut Sqe, &mut Arena) -> Result<(), i32>,
     ) -> Result<Key, i32> {
         debug_assert!(!self.ending, "nothing is submitted on a loop that ends");
+        // Not when it gets full: an entry that was just staged can still be made void, by whoever drops its future.
+        if self.ring.is_full() {
+            self.flush();
+        }
         let key = self.slots.next_key();
         let sqe = self.ring.stage();
         prepare(sqe, &mut self.arena)?;
         sqe.user_data = Addressee::Slot(key).user_data();
         let position = self.ring.commit();
         self.slots.insert(position, waker);
-        if self.ring.is_full() {
-            self.flush();
-        }
         Ok(key)
     }
 
     /// Stages an entry of the loop's own.
     fn push_internal(&mut self, mut sqe: Sqe, to: Addressee) {
-        sqe.user_data = to.user_data();
-        *self.ring.stage() = sqe;
-        self.ring.commit();
         if self.ring.is_full() {
             self.flush();
         }
+        sqe.user_data = to.user_data();
+        *self.ring.stage() = sqe;
+        self.ring.commit();
     }
 
     /// Hands everything staged to the kernel in the middle of a turn. What it refuses stays staged, in order, and goes

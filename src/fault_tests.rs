@@ -147,7 +147,8 @@ async fn file(seed: usize, alive: Arc<AtomicUsize>) {
                 for round in 0..12 {
                     let start = (reader * 7919 + round * 104_729 + seed * 31) % (LEN - 512);
                     let buf = Counted::new(Vec::with_capacity(512), &alive);
-                    let Some((result, buf)) = poll_times(file.read_exact_at(buf, 512, start as u64), round % 5).await else {
+                    let Some((result, buf)) = poll_times(file.read_exact_at(buf, 512, start as u64), round % 5).await
+                    else {
                         continue;
                     };
                     result.unwrap();

@@ -8,7 +8,7 @@
 use std::io;
 use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use crate::context::{self, Core};
@@ -24,6 +24,11 @@ const NOWHERE: u64 = 0;
 /// Several loops have; the list is in the salvage cell.
 const SHARED: u64 = u64::MAX;
 
+// What `Fd::offsets` says.
+const UNKNOWN: u8 = 0;
+const TAKEN: u8 = 1;
+const REFUSED: u8 = 2;
+
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Fd {
@@ -31,6 +36,8 @@ pub(crate) struct Fd {
     number: ManuallyDrop<OwnedFd>,
     home: AtomicU64,
     lingers: AtomicBool,
+    /// What is known of offsets: see [`Fd::takes_offsets`].
+    offsets: AtomicU8,
     salvage: OnceLock<Arc<Salvage>>,
 }
 
@@ -40,6 +47,7 @@ impl Fd {
             number: ManuallyDrop::new(fd),
             home: AtomicU64::new(NOWHERE),
             lingers: AtomicBool::new(false),
+            offsets: AtomicU8::new(UNKNOWN),
             salvage: OnceLock::new(),
         }
     }
@@ -65,6 +73,22 @@ impl Fd {
 
     pub(crate) fn lingers(&self) -> bool {
         self.lingers.load(Ordering::Relaxed)
+    }
+
+    /// Whether it can be read and written at an offset; pipes, sockets and terminals cannot. Found out when first asked.
+    #[inline]
+    pub(crate) fn takes_offsets(&self) -> bool {
+        match self.offsets.load(Ordering::Relaxed) {
+            UNKNOWN => self.look_for_offsets(),
+            known => known == TAKEN,
+        }
+    }
+
+    #[cold]
+    fn look_for_offsets(&self) -> bool {
+        let refused = sys::seek(self.raw(), 0, libc::SEEK_CUR).is_err_and(|e| e.raw_os_error() == Some(libc::ESPIPE));
+        self.offsets.store(if refused { REFUSED } else { TAKEN }, Ordering::Relaxed);
+        !refused
     }
 
     /// The cell, if one of its operations has been dropped early.

@@ -70,6 +70,16 @@ pub(crate) enum Gate {
     Lost,
 }
 
+/// How a read at the position of a file is undone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Undo {
+    Nothing,
+    /// The position has moved by so much: back.
+    Back(u64),
+    /// The position was here, wherever it is now.
+    To(u64),
+}
+
 /// What an orphan brought.
 #[derive(Debug)]
 pub enum Item {
@@ -298,25 +308,31 @@ impl Salvage {
         self.release_and_wake(inner);
     }
 
-    /// An orphaned write has ended.
-    pub(crate) fn settle_write(&self, loop_id: u64, key: Key, fate: Result<usize, i32>) {
+    /// An orphaned write has ended. `last_step` says where its last step began and how far it went, if it goes by the
+    /// position and that may not have moved.
+    pub(crate) fn settle_write(&self, loop_id: u64, key: Key, fate: Result<usize, i32>, last_step: Option<(u64, u64)>) {
         let mut inner = self.lock();
         inner.fate = Some(fate);
+        if let (Some((before, moved)), Some(&fd)) = (last_step, inner.descriptors.first()) {
+            sys::move_along(fd, before, moved, true);
+        }
         drop(inner);
         self.settle(loop_id, key, [None, None]);
     }
 
-    /// An orphaned read at the position of a file has ended: moves the position back by what it consumed. Where that
+    /// An orphaned read at the position of a file has ended: puts the position back. Where that
     /// cannot be done (a pipe, a terminal), the bytes stay here.
-    pub(crate) fn settle_position(&self, loop_id: u64, key: Key, consumed: usize, items: [Option<Item>; 2]) {
+    pub(crate) fn settle_position(&self, loop_id: u64, key: Key, undo: Undo, items: [Option<Item>; 2]) {
         let mut inner = self.lock();
         // Under the lock, so that the descriptor is open: `remove_descriptor` comes before its close.
         let descriptor = inner.descriptors.first().copied();
-        let seekable = match consumed {
+        let seekable = descriptor.is_some_and(|fd| match undo {
             // At the end of a file the next read meets the end again; a terminal's end comes once.
-            0 => descriptor.is_some_and(sys::has_position),
-            _ => descriptor.is_some_and(|fd| sys::seek_back(fd, consumed as u64)),
-        };
+            Undo::Nothing => sys::has_position(fd),
+            Undo::Back(distance) => sys::seek_back(fd, distance),
+            // Some descriptors take the call and have no position.
+            Undo::To(position) => sys::has_position(fd) && sys::seek(fd, position as i64, libc::SEEK_SET).is_ok(),
+        });
         inner.strike_off(loop_id, key);
         if !seekable {
             inner.items.extend(items.into_iter().flatten());
@@ -533,7 +549,7 @@ mod tests {
         assert_eq!(ask(&cell, Lane::WriteAt { start: 199, end: 300 }), Gate::Wait);
         assert_eq!(ask(&cell, Lane::Settle), Gate::Wait);
         assert_eq!(ask(&cell, Lane::Receive), Gate::Go);
-        cell.settle_write(1, key(0), Ok(7));
+        cell.settle_write(1, key(0), Ok(7), None);
         assert_eq!(ask(&cell, Lane::Settle), Gate::Go);
         assert_eq!(cell.take_fate(), Some(Ok(7)));
         assert_eq!(cell.take_fate(), None);

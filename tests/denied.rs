@@ -87,7 +87,8 @@ fn run(how: &str) -> String {
     let Output { stdout, stderr, status } = child.output().unwrap();
     let text = String::from_utf8_lossy(&stdout).into_owned();
     assert!(status.success(), "{how}: {text}\n{}", String::from_utf8_lossy(&stderr));
-    let line = text.lines().find_map(|line| line.find("ERROR ").or(line.find("BUILT")).map(|at| line[at..].to_string()));
+    let line =
+        text.lines().find_map(|line| line.find("ERROR ").or(line.find("BUILT")).map(|at| line[at..].to_string()));
     line.unwrap_or_else(|| panic!("{how}: {text}"))
 }
 

@@ -2,7 +2,7 @@
 
 use super::File;
 use crate::buf::{IoBuf, IoBufMut, IoVecBuf, IoVecBufMut};
-use crate::op::{AT_POSITION, All, Operation, Place, Read, ReadToEnd, Readv, Write, Writev};
+use crate::op::{AT_POSITION, All, NO_OFFSET, Operation, Place, Read, ReadToEnd, Readv, Write, Writev};
 
 /// # Reading and writing at an offset
 ///
@@ -16,7 +16,7 @@ impl File {
     /// # Errors
     /// Those of std; `InvalidInput` for a buffer without capacity. The buffer comes back.
     pub fn read_at<B: IoBufMut>(&self, buf: B, offset: u64) -> Operation<'_, Read<B>> {
-        Operation::on(&self.fd, Read::at(self.fd.raw(), buf, offset))
+        Operation::on(&self.fd, Read::at(self.fd.raw(), buf, self.offset(offset)))
     }
 
     /// Reads exactly `len` bytes from an offset into the buffer's start: `IORING_OP_READ`, `pread(2)`, as often as needed.
@@ -26,7 +26,7 @@ impl File {
     /// `UnexpectedEof` if the file ends before that; `InvalidInput` if the capacity is less; those of std. The buffer comes
     /// back with what was read.
     pub fn read_exact_at<B: IoBufMut>(&self, buf: B, len: usize, offset: u64) -> Operation<'_, Read<B>> {
-        Operation::on(&self.fd, Read::exact_at(self.fd.raw(), buf, len, offset))
+        Operation::on(&self.fd, Read::exact_at(self.fd.raw(), buf, len, self.offset(offset)))
     }
 
     /// Reads from an offset into several buffers, each filled before the next: `IORING_OP_READV`, `preadv(2)`. At most
@@ -35,7 +35,7 @@ impl File {
     /// # Errors
     /// As [`read_at`](File::read_at).
     pub fn read_vectored_at<V: IoVecBufMut>(&self, bufs: V, offset: u64) -> Operation<'_, Readv<V>> {
-        Operation::on(&self.fd, Readv::new(self.fd.raw(), bufs, at(offset)))
+        Operation::on(&self.fd, Readv::new(self.fd.raw(), bufs, Place::File(self.offset(offset))))
     }
 
     /// Writes the buffer at an offset and gives the number of bytes taken: `IORING_OP_WRITE`, `pwrite(2)`. To a file opened
@@ -47,7 +47,7 @@ impl File {
     /// # Errors
     /// Those of std: `StorageFull`, `FileTooLarge`, …. The buffer comes back.
     pub fn write_at<B: IoBuf>(&self, buf: B, offset: u64) -> Operation<'_, Write<B>> {
-        Operation::on(&self.fd, Write::at(self.fd.raw(), buf, offset))
+        Operation::on(&self.fd, Write::at(self.fd.raw(), buf, self.offset(offset)))
     }
 
     /// Writes all of the buffer at an offset: `IORING_OP_WRITE`, `pwrite(2)`, as often as needed. Dropped early it is as
@@ -57,7 +57,7 @@ impl File {
     /// `WriteZero` if the file takes no more; those of std. The buffer comes back; how much was written is told only of an
     /// operation that was cut short (see [`transferred`](crate::op::transferred)).
     pub fn write_all_at<B: IoBuf>(&self, buf: B, offset: u64) -> Operation<'_, All<Write<B>>> {
-        Operation::on(&self.fd, Write::all_at(self.fd.raw(), buf, offset))
+        Operation::on(&self.fd, Write::all_at(self.fd.raw(), buf, self.offset(offset)))
     }
 
     /// Writes several buffers, one after the other, at an offset, and gives the number of bytes taken: `IORING_OP_WRITEV`,
@@ -66,13 +66,14 @@ impl File {
     /// # Errors
     /// Those of std. The buffers come back.
     pub fn write_vectored_at<V: IoVecBuf>(&self, bufs: V, offset: u64) -> Operation<'_, Writev<V>> {
-        Operation::on(&self.fd, Writev::new(self.fd.raw(), bufs, at(offset)))
+        Operation::on(&self.fd, Writev::new(self.fd.raw(), bufs, Place::File(self.offset(offset))))
     }
-}
 
-/// The one offset that means something else to the kernel is as invalid as its neighbours.
-fn at(offset: u64) -> Place {
-    Place::File(offset.min(AT_POSITION - 1))
+    /// An offset as operations take it. The ones that mean something else to them are as invalid as their neighbours.
+    #[inline]
+    fn offset(&self, offset: u64) -> u64 {
+        if self.fd.takes_offsets() { offset.min(NO_OFFSET - 1) } else { NO_OFFSET }
+    }
 }
 
 /// # Reading and writing at the position

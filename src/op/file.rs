@@ -37,7 +37,7 @@ unsafe impl Op for Fsync {
     }
 
     fn step(&mut self, cqe: Cqe) -> Next {
-        if cqe.result == -libc::EINTR { Next::Again } else { Next::Done(cqe) }
+        if cqe.interrupted() { Next::Again } else { Next::Done(cqe) }
     }
 
     fn complete(self, cqe: Cqe) -> io::Result<()> {
@@ -75,7 +75,7 @@ unsafe impl Op for Ftruncate {
     }
 
     fn step(&mut self, cqe: Cqe) -> Next {
-        if cqe.result == -libc::EINTR { Next::Again } else { Next::Done(cqe) }
+        if cqe.interrupted() { Next::Again } else { Next::Done(cqe) }
     }
 
     fn complete(self, cqe: Cqe) -> io::Result<()> {

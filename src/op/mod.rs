@@ -34,6 +34,7 @@ mod net;
 mod operation;
 mod orphan;
 mod path;
+mod position;
 mod raw;
 mod read;
 mod read_to_end;
@@ -49,8 +50,8 @@ pub use operation::Operation;
 use orphan::Left;
 pub use path::{Close, OpenAt, Opened, Statx};
 pub(crate) use path::{FromStatx, close, kernel_path};
+pub(crate) use position::{AT_POSITION, NO_OFFSET};
 pub use raw::{Completion, Nop, Raw, nop, submit};
-pub(crate) use read::AT_POSITION;
 pub use read::Read;
 pub use read_to_end::ReadToEnd;
 pub(crate) use vectored::Place;
@@ -103,6 +104,10 @@ pub unsafe trait Op: Sized + 'static + Sealed {
     fn leave(&mut self, _cqe: Cqe) -> Left {
         Left::Nothing
     }
+
+    /// Its future is gone, and the descriptor may go before the completion comes: from here on its number must not be used.
+    #[doc(hidden)]
+    fn abandon(&mut self) {}
 
     /// Bytes that earlier completions of the same operation have moved.
     #[doc(hidden)]

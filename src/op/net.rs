@@ -137,7 +137,7 @@ unsafe impl<T: Accepted> Op for Accept<T> {
 
     fn step(&mut self, cqe: Cqe) -> Next {
         match -cqe.result {
-            libc::EINTR => Next::Again,
+            _ if cqe.interrupted() => Next::Again,
             // Descriptors that are queued to be closed are by the time of the second try.
             libc::EMFILE | libc::ENFILE if !self.retried => {
                 self.retried = true;
@@ -312,7 +312,7 @@ unsafe impl<B: IoBuf> Op for Send<B> {
     }
 
     fn leave(&mut self, cqe: Cqe) -> Left {
-        self.drain.leave(cqe)
+        Left::Written { fate: self.drain.fate(cqe), last_step: None }
     }
 
     fn progress(&self) -> usize {

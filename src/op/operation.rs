@@ -477,12 +477,13 @@ impl<'a, O: Op> Operation<'a, O> {
         }
     }
 
-    fn orphan(&self, op: O, lane: Lane) -> Box<dyn Orphan> {
+    fn orphan(&self, mut op: O, lane: Lane) -> Box<dyn Orphan> {
         let (loop_id, key) = (self.loop_id, self.key);
         let salvage = self.fd.filter(|_| lane.leaves_traces()).map(|fd| fd.salvage().clone());
         if let Some(salvage) = &salvage {
             salvage.orphaned(loop_id, key, lane);
         }
+        op.abandon();
         Box::new(Orphaned { op, salvage, lane, loop_id, key })
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::{Next, Op};
 use crate::ring::Cqe;
-use crate::salvage::{Item, Lane, Salvage};
+use crate::salvage::{Item, Lane, Salvage, Undo};
 use crate::slot::{Earlier, Key, Orphan};
 
 /// What an orphan leaves to its object.
@@ -13,11 +13,15 @@ pub enum Left {
     Nothing,
     /// Something received, and what came after it.
     Received(Option<Item>, Option<Item>),
-    /// A write: bytes taken in all, or an `errno`.
-    Fate(Result<usize, i32>),
-    /// A read at the file's position: how far it moved, what it read, and what came after.
+    /// A write: bytes taken in all, or an `errno`; if it went by the file's position, where its last step began and how far
+    /// that went.
+    Written {
+        fate: Result<usize, i32>,
+        last_step: Option<(u64, u64)>,
+    },
+    /// A read at the file's position: how that is put back, what it read, and what came after.
     Position {
-        consumed: usize,
+        undo: Undo,
         bytes: Option<Item>,
         then: Option<Item>,
     },
@@ -59,7 +63,9 @@ impl<O: Op> Orphan for Orphaned<O> {
     }
 
     fn wants_cancel(&self) -> bool {
-        !(self.lane.receives() && self.salvage.as_ref().is_some_and(|salvage| salvage.is_adopted()))
+        // One that has received something must not keep it from whoever waits: nothing more may ever come.
+        let waits = self.lane.receives() && self.op.progress() == 0;
+        !(waits && self.salvage.as_ref().is_some_and(|salvage| salvage.is_adopted()))
     }
 }
 
@@ -68,7 +74,7 @@ pub(super) fn leave<O: Op>(op: &mut O, salvage: &Salvage, cqe: Cqe, loop_id: u64
     match op.leave(cqe) {
         Left::Nothing => salvage.settle(loop_id, key, [None, None]),
         Left::Received(item, then) => salvage.settle(loop_id, key, [item, then]),
-        Left::Fate(fate) => salvage.settle_write(loop_id, key, fate),
-        Left::Position { consumed, bytes, then } => salvage.settle_position(loop_id, key, consumed, [bytes, then]),
+        Left::Written { fate, last_step } => salvage.settle_write(loop_id, key, fate, last_step),
+        Left::Position { undo, bytes, then } => salvage.settle_position(loop_id, key, undo, [bytes, then]),
     }
 }

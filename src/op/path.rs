@@ -85,7 +85,7 @@ unsafe impl<F: Opened> Op for OpenAt<F> {
     }
 
     fn step(&mut self, cqe: Cqe) -> Next {
-        if cqe.result == -libc::EINTR {
+        if cqe.interrupted() {
             return Next::Again;
         }
         if self.found_no_reader(cqe) {
@@ -168,7 +168,7 @@ unsafe impl<M: FromStatx> Op for Statx<M> {
     }
 
     fn step(&mut self, cqe: Cqe) -> Next {
-        if cqe.result == -libc::EINTR { Next::Again } else { Next::Done(cqe) }
+        if cqe.interrupted() { Next::Again } else { Next::Done(cqe) }
     }
 
     fn complete(self, cqe: Cqe) -> io::Result<M> {

@@ -3,17 +3,13 @@
 use std::io;
 use std::os::fd::RawFd;
 
+use super::position::{AT_POSITION, NO_OFFSET, Position};
 use super::{Arena, Cqe, CutShort, Left, Next, Op, Sealed, Sqe};
 use crate::buf::{BufResult, IoBufMut};
-use crate::driver::poll_mask;
 use crate::salvage::{Item, Lane, Salvage};
-use crate::sys;
 
 /// What one call moves at most: `MAX_RW_COUNT` of the kernel.
 pub(super) const MAX_TRANSFER: usize = 0x7fff_f000;
-
-/// The offset that means "at the file's position".
-pub(crate) const AT_POSITION: u64 = u64::MAX;
 
 /// A buffer that is being filled between `start` and `end`; `done` bytes are there.
 #[derive(Debug)]
@@ -67,7 +63,7 @@ impl<B: IoBufMut> Fill<B> {
 
     #[inline]
     pub(super) fn step(&mut self, cqe: Cqe) -> Next {
-        if cqe.result == -libc::EINTR {
+        if cqe.interrupted() {
             return Next::Again;
         }
         if cqe.result > 0 {
@@ -153,37 +149,6 @@ impl<B: IoBufMut> Fill<B> {
     }
 }
 
-/// Waits for the first writer of a FIFO. A plain `open(2)` for reading does that, the ring's does not, and a read would take
-/// a FIFO that nobody has opened yet for one that everybody has left: a false end.
-#[derive(Debug, Default)]
-pub(super) struct FirstWriter {
-    awaited: bool,
-}
-
-impl FirstWriter {
-    /// What to submit instead of the read.
-    #[inline]
-    pub(super) fn entry(&self, fd: RawFd) -> Option<Sqe> {
-        self.awaited.then(|| Sqe::new(io_uring::opcode::PollAdd::CODE).fd(fd).op_flags(poll_mask(libc::POLLIN)))
-    }
-
-    /// Looks at a completion before the read does.
-    #[inline]
-    pub(super) fn step(&mut self, fd: RawFd, cqe: Cqe) -> Option<Next> {
-        if cqe.result == 0 || self.awaited { self.look(fd, cqe) } else { None }
-    }
-
-    #[cold]
-    fn look(&mut self, fd: RawFd, cqe: Cqe) -> Option<Next> {
-        if std::mem::take(&mut self.awaited) {
-            let failed = cqe.result < 0 && cqe.result != -libc::EINTR;
-            return Some(if failed { Next::Done(cqe) } else { Next::Again });
-        }
-        self.awaited = sys::never_had_writer(fd);
-        self.awaited.then_some(Next::Again)
-    }
-}
-
 /// `IORING_OP_READ`: `pread(2)`, or `read(2)` at the file's position.
 #[doc(alias = "IORING_OP_READ")]
 #[derive(Debug)]
@@ -191,7 +156,7 @@ pub struct Read<B> {
     fd: RawFd,
     offset: u64,
     fill: Fill<B>,
-    writer: FirstWriter,
+    position: Position,
 }
 
 impl<B: IoBufMut> Read<B> {
@@ -216,14 +181,14 @@ impl<B: IoBufMut> Read<B> {
     }
 
     fn at_position(fd: RawFd, fill: Fill<B>) -> Read<B> {
-        Read { fd, offset: AT_POSITION, fill, writer: FirstWriter::default() }
+        Read { fd, offset: AT_POSITION, fill, position: Position::new() }
     }
 
     fn made(fd: RawFd, mut fill: Fill<B>, offset: u64) -> Read<B> {
-        if offset > i64::MAX as u64 {
+        if offset > i64::MAX as u64 && offset != NO_OFFSET {
             fill.refuse("an offset beyond 2^63 - 1, the largest that a file can have");
         }
-        Read { fd, offset, fill, writer: FirstWriter::default() }
+        Read { fd, offset, fill, position: Position::new() }
     }
 }
 
@@ -236,11 +201,15 @@ unsafe impl<B: IoBufMut> Op for Read<B> {
     #[inline]
     fn prepare(&mut self, sqe: &mut Sqe, _arena: &mut Arena) -> Result<(), i32> {
         let (address, len) = self.fill.window()?;
-        if let Some(poll) = self.writer.entry(self.fd) {
-            *sqe = poll;
+        let mut offset = AT_POSITION;
+        if self.offset == NO_OFFSET {
+            return Err(libc::ESPIPE);
+        } else if self.offset != AT_POSITION {
+            offset = self.offset + self.fill.done as u64;
+        } else if let Some(instead) = self.position.begin(self.fd) {
+            *sqe = instead;
             return Ok(());
         }
-        let offset = if self.offset == AT_POSITION { AT_POSITION } else { self.offset + self.fill.done as u64 };
         *sqe = Sqe::new(io_uring::opcode::Read::CODE).fd(self.fd).addr(address).len(len).offset(offset);
         Ok(())
     }
@@ -249,7 +218,7 @@ unsafe impl<B: IoBufMut> Op for Read<B> {
     fn step(&mut self, cqe: Cqe) -> Next {
         if self.offset == AT_POSITION
             && self.fill.wants_more()
-            && let Some(next) = self.writer.step(self.fd, cqe)
+            && let Some(next) = self.position.read(self.fd, cqe)
         {
             return next;
         }
@@ -268,7 +237,11 @@ unsafe impl<B: IoBufMut> Op for Read<B> {
 
     fn leave(&mut self, cqe: Cqe) -> Left {
         let (bytes, then) = self.fill.leave(cqe);
-        Left::Position { consumed: self.fill.done(), bytes, then }
+        Left::Position { undo: self.position.undo(self.fill.done()), bytes, then }
+    }
+
+    fn abandon(&mut self) {
+        self.position.abandon();
     }
 
     fn progress(&self) -> usize {

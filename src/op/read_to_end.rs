@@ -2,7 +2,8 @@
 
 use std::os::fd::RawFd;
 
-use super::read::{AT_POSITION, FirstWriter, MAX_TRANSFER};
+use super::position::{AT_POSITION, Position};
+use super::read::MAX_TRANSFER;
 use super::{Arena, Cqe, CutShort, Left, Next, Op, Sealed, Sqe};
 use crate::buf::BufResult;
 use crate::salvage::{Item, Lane, Salvage};
@@ -18,12 +19,12 @@ pub struct ReadToEnd {
     buf: Vec<u8>,
     /// What the vector held before.
     start: usize,
-    writer: FirstWriter,
+    position: Position,
 }
 
 impl ReadToEnd {
     pub(crate) fn new(fd: RawFd, buf: Vec<u8>) -> ReadToEnd {
-        ReadToEnd { fd, start: buf.len(), buf, writer: FirstWriter::default() }
+        ReadToEnd { fd, start: buf.len(), buf, position: Position::new() }
     }
 
     fn done(&self) -> usize {
@@ -47,11 +48,11 @@ unsafe impl Op for ReadToEnd {
     type Output = BufResult<usize, Vec<u8>>;
 
     fn prepare(&mut self, sqe: &mut Sqe, _arena: &mut Arena) -> Result<(), i32> {
-        if let Some(poll) = self.writer.entry(self.fd) {
-            *sqe = poll;
+        self.reserve()?;
+        if let Some(instead) = self.position.begin(self.fd) {
+            *sqe = instead;
             return Ok(());
         }
-        self.reserve()?;
         let room = self.buf.spare_capacity_mut();
         let len = room.len().min(MAX_TRANSFER) as u32;
         *sqe = Sqe::new(io_uring::opcode::Read::CODE)
@@ -63,10 +64,10 @@ unsafe impl Op for ReadToEnd {
     }
 
     fn step(&mut self, cqe: Cqe) -> Next {
-        if let Some(next) = self.writer.step(self.fd, cqe) {
+        if let Some(next) = self.position.read(self.fd, cqe) {
             return next;
         }
-        if cqe.result == -libc::EINTR {
+        if cqe.interrupted() {
             return Next::Again;
         }
         if cqe.result > 0 {
@@ -96,14 +97,18 @@ unsafe impl Op for ReadToEnd {
     }
 
     fn leave(&mut self, cqe: Cqe) -> Left {
-        let consumed = self.done();
-        let bytes = (consumed > 0).then(|| Item::Bytes(self.buf.split_off(self.start)));
+        let undo = self.position.undo(self.done());
+        let bytes = (self.done() > 0).then(|| Item::Bytes(self.buf.split_off(self.start)));
         let then = match cqe.result {
             0 => Some(Item::End),
             result if result < 0 && !cqe.cancelled() => Some(Item::Error(-result)),
             _ => None,
         };
-        Left::Position { consumed, bytes, then }
+        Left::Position { undo, bytes, then }
+    }
+
+    fn abandon(&mut self) {
+        self.position.abandon();
     }
 
     fn progress(&self) -> usize {

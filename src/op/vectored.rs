@@ -5,7 +5,8 @@
 use std::io;
 use std::os::fd::RawFd;
 
-use super::read::{AT_POSITION, FirstWriter};
+use super::position::{AT_POSITION, NO_OFFSET, Position};
+use super::read::MAX_TRANSFER;
 use super::{Arena, Cqe, Left, Next, Op, Sealed, Sqe};
 use crate::buf::{BufResult, IoVecBuf, IoVecBufMut};
 use crate::salvage::{Item, Lane, Salvage};
@@ -30,12 +31,12 @@ pub struct Readv<V> {
     place: Place,
     bufs: V,
     done: usize,
-    writer: FirstWriter,
+    position: Position,
 }
 
 impl<V: IoVecBufMut> Readv<V> {
     pub(crate) fn new(fd: RawFd, bufs: V, place: Place) -> Readv<V> {
-        Readv { fd, place, bufs, done: 0, writer: FirstWriter::default() }
+        Readv { fd, place, bufs, done: 0, position: Position::new() }
     }
 }
 
@@ -57,11 +58,14 @@ unsafe impl<V: IoVecBufMut> Op for Readv<V> {
         if total == 0 {
             return Err(libc::EINVAL);
         }
-        if let Some(poll) = self.writer.entry(self.fd) {
-            *sqe = poll;
+        if self.place == Place::File(AT_POSITION)
+            && let Some(instead) = self.position.begin(self.fd)
+        {
+            *sqe = instead;
             return Ok(());
         }
         let offset = match self.place {
+            Place::File(NO_OFFSET) => return Err(libc::ESPIPE),
             Place::File(offset) if offset != AT_POSITION && offset > i64::MAX as u64 => return Err(libc::EINVAL),
             Place::File(offset) => offset,
             Place::Stream => AT_POSITION,
@@ -72,11 +76,11 @@ unsafe impl<V: IoVecBufMut> Op for Readv<V> {
 
     fn step(&mut self, cqe: Cqe) -> Next {
         if self.place == Place::File(AT_POSITION)
-            && let Some(next) = self.writer.step(self.fd, cqe)
+            && let Some(next) = self.position.read(self.fd, cqe)
         {
             return next;
         }
-        if cqe.result == -libc::EINTR {
+        if cqe.interrupted() {
             return Next::Again;
         }
         self.done = cqe.result.max(0) as usize;
@@ -119,12 +123,15 @@ unsafe impl<V: IoVecBufMut> Op for Readv<V> {
             result if result < 0 && !cqe.cancelled() => Some(Item::Error(-result)),
             _ => None,
         };
-        let consumed = bytes.len();
-        let bytes = (consumed > 0).then_some(Item::Bytes(bytes));
+        let bytes = (!bytes.is_empty()).then_some(Item::Bytes(bytes));
         match self.place {
             Place::Stream => Left::Received(bytes, then),
-            Place::File(_) => Left::Position { consumed, bytes, then },
+            Place::File(_) => Left::Position { undo: self.position.undo(self.done), bytes, then },
         }
+    }
+
+    fn abandon(&mut self) {
+        self.position.abandon();
     }
 
     fn take_salvaged(&mut self, salvage: &Salvage) -> Option<Cqe> {
@@ -134,6 +141,7 @@ unsafe impl<V: IoVecBufMut> Op for Readv<V> {
             if len == 0 {
                 continue;
             }
+            let len = len.min(MAX_TRANSFER - total as usize);
             let cqe = salvage.take_bytes(len, false, &mut |bytes| {
                 // SAFETY: the window is ours to write, and `bytes` is at most as long and lies elsewhere.
                 unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), base, bytes.len()) };
@@ -143,7 +151,8 @@ unsafe impl<V: IoVecBufMut> Op for Readv<V> {
                 Some(cqe) => total += cqe.result,
                 None => break,
             }
-            if !salvage.has_bytes() {
+            // The next buffer is filled only when this one is full.
+            if (cqe.map_or(0, |cqe| cqe.result) as usize) < len || !salvage.has_bytes() {
                 break;
             }
         }
@@ -160,11 +169,12 @@ pub struct Writev<V> {
     place: Place,
     bufs: V,
     done: usize,
+    position: Position,
 }
 
 impl<V: IoVecBuf> Writev<V> {
     pub(crate) fn new(fd: RawFd, bufs: V, place: Place) -> Writev<V> {
-        Writev { fd, place, bufs, done: 0 }
+        Writev { fd, place, bufs, done: 0, position: Position::new() }
     }
 }
 
@@ -176,12 +186,19 @@ unsafe impl<V: IoVecBuf> Op for Writev<V> {
     type Output = BufResult<usize, V>;
 
     fn prepare(&mut self, sqe: &mut Sqe, arena: &mut Arena) -> Result<(), i32> {
+        if self.place == Place::File(AT_POSITION)
+            && let Some(instead) = self.position.begin(self.fd)
+        {
+            *sqe = instead;
+            return Ok(());
+        }
         let count = self.bufs.buf_count().min(MAX_IOVECS);
         let address = arena.array(count, |index| {
             let (base, len) = self.bufs.window(index);
             libc::iovec { iov_base: base.cast_mut().cast(), iov_len: len }
         });
         match self.place {
+            Place::File(NO_OFFSET) => Err(libc::ESPIPE),
             Place::File(offset) if offset != AT_POSITION && offset > i64::MAX as u64 => Err(libc::EINVAL),
             Place::File(offset) => {
                 *sqe =
@@ -205,7 +222,10 @@ unsafe impl<V: IoVecBuf> Op for Writev<V> {
     }
 
     fn step(&mut self, cqe: Cqe) -> Next {
-        if cqe.result == -libc::EINTR {
+        if self.place == Place::File(AT_POSITION) {
+            self.position.wrote(self.fd, cqe);
+        }
+        if cqe.interrupted() {
             return Next::Again;
         }
         self.done = cqe.result.max(0) as usize;
@@ -228,6 +248,11 @@ unsafe impl<V: IoVecBuf> Op for Writev<V> {
     }
 
     fn leave(&mut self, cqe: Cqe) -> Left {
-        if cqe.result < 0 && !cqe.cancelled() { Left::Fate(Err(-cqe.result)) } else { Left::Fate(Ok(self.done)) }
+        let fate = if cqe.result < 0 && !cqe.cancelled() { Err(-cqe.result) } else { Ok(self.done) };
+        Left::Written { fate, last_step: self.position.last_step() }
+    }
+
+    fn abandon(&mut self) {
+        self.position.abandon();
     }
 }

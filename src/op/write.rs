@@ -3,7 +3,8 @@
 use std::io;
 use std::os::fd::RawFd;
 
-use super::read::{AT_POSITION, MAX_TRANSFER};
+use super::position::{AT_POSITION, NO_OFFSET, Position};
+use super::read::MAX_TRANSFER;
 use super::{Arena, Cqe, CutShort, Left, Next, Op, Sealed, Sqe};
 use crate::buf::{BufResult, IoBuf};
 use crate::salvage::Lane;
@@ -47,7 +48,7 @@ impl<B: IoBuf> Drain<B> {
 
     #[inline]
     pub(super) fn step(&mut self, cqe: Cqe) -> Next {
-        if cqe.result == -libc::EINTR {
+        if cqe.interrupted() {
             return Next::Again;
         }
         if cqe.result > 0 {
@@ -90,8 +91,8 @@ impl<B: IoBuf> Drain<B> {
     }
 
     /// What became of a write that was dropped.
-    pub(super) fn leave(&mut self, cqe: Cqe) -> Left {
-        if cqe.result < 0 && !cqe.cancelled() { Left::Fate(Err(-cqe.result)) } else { Left::Fate(Ok(self.done)) }
+    pub(super) fn fate(&self, cqe: Cqe) -> Result<usize, i32> {
+        if cqe.result < 0 && !cqe.cancelled() { Err(-cqe.result) } else { Ok(self.done) }
     }
 }
 
@@ -102,6 +103,7 @@ pub struct Write<B> {
     fd: RawFd,
     offset: u64,
     drain: Drain<B>,
+    position: Position,
 }
 
 impl<B: IoBuf> Write<B> {
@@ -114,18 +116,18 @@ impl<B: IoBuf> Write<B> {
     }
 
     pub(crate) fn some(fd: RawFd, buf: B) -> Write<B> {
-        Write { fd, offset: AT_POSITION, drain: Drain::some(buf) }
+        Write { fd, offset: AT_POSITION, drain: Drain::some(buf), position: Position::new() }
     }
 
     pub(crate) fn all(fd: RawFd, buf: B) -> All<Write<B>> {
-        All(Write { fd, offset: AT_POSITION, drain: Drain::all(buf) })
+        All(Write { fd, offset: AT_POSITION, drain: Drain::all(buf), position: Position::new() })
     }
 
     fn made(fd: RawFd, mut drain: Drain<B>, offset: u64) -> Write<B> {
-        if offset > i64::MAX as u64 {
+        if offset > i64::MAX as u64 && offset != NO_OFFSET {
             drain.refused = Some("an offset beyond 2^63 - 1, the largest that a file can have");
         }
-        Write { fd, offset, drain }
+        Write { fd, offset, drain, position: Position::new() }
     }
 }
 
@@ -138,13 +140,24 @@ unsafe impl<B: IoBuf> Op for Write<B> {
     #[inline]
     fn prepare(&mut self, sqe: &mut Sqe, _arena: &mut Arena) -> Result<(), i32> {
         let (address, len) = self.drain.window()?;
-        let offset = if self.offset == AT_POSITION { AT_POSITION } else { self.offset + self.drain.done as u64 };
+        let mut offset = AT_POSITION;
+        if self.offset == NO_OFFSET {
+            return Err(libc::ESPIPE);
+        } else if self.offset != AT_POSITION {
+            offset = self.offset + self.drain.done as u64;
+        } else if let Some(instead) = self.position.begin(self.fd) {
+            *sqe = instead;
+            return Ok(());
+        }
         *sqe = Sqe::new(io_uring::opcode::Write::CODE).fd(self.fd).addr(address).len(len).offset(offset);
         Ok(())
     }
 
     #[inline]
     fn step(&mut self, cqe: Cqe) -> Next {
+        if self.offset == AT_POSITION {
+            self.position.wrote(self.fd, cqe);
+        }
         self.drain.step(cqe)
     }
 
@@ -163,7 +176,11 @@ unsafe impl<B: IoBuf> Op for Write<B> {
     }
 
     fn leave(&mut self, cqe: Cqe) -> Left {
-        self.drain.leave(cqe)
+        Left::Written { fate: self.drain.fate(cqe), last_step: self.position.last_step() }
+    }
+
+    fn abandon(&mut self) {
+        self.position.abandon();
     }
 
     fn progress(&self) -> usize {
@@ -204,6 +221,10 @@ unsafe impl<B, O: Op<Output = BufResult<usize, B>>> Op for All<O> {
 
     fn leave(&mut self, cqe: Cqe) -> Left {
         self.0.leave(cqe)
+    }
+
+    fn abandon(&mut self) {
+        self.0.abandon();
     }
 
     fn progress(&self) -> usize {

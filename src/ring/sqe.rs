@@ -196,9 +196,16 @@ impl Cqe {
         if self.result >= 0 { Ok(self.result as u32) } else { Err(std::io::Error::from_raw_os_error(-self.result)) }
     }
 
-    /// Whether it tells that a cancellation took effect. `EINTR` is what an operation gives that was interrupted
-    /// in a worker thread of the kernel.
+    /// Whether it tells that a signal interrupted it before it had done anything. Some operations give what the kernel
+    /// otherwise keeps to itself (`ERESTARTSYS` and its kin: opening a FIFO, network file systems).
+    #[inline]
+    pub(crate) fn interrupted(&self) -> bool {
+        self.result == -libc::EINTR || (-516..=-512).contains(&self.result)
+    }
+
+    /// Whether it tells that a cancellation took effect. Interrupted is what an operation was that was cancelled in a
+    /// worker thread of the kernel.
     pub(crate) fn cancelled(&self) -> bool {
-        self.result == -libc::ECANCELED || self.result == -libc::EINTR
+        self.result == -libc::ECANCELED || self.interrupted()
     }
 }

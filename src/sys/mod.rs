@@ -156,6 +156,19 @@ pub(crate) fn seek_back(fd: RawFd, distance: u64) -> bool {
     }
 }
 
+/// Moves the position of a file on by `moved` from where it was before, if the kernel has left it there. A write to a file
+/// that is open for appending has ended at the file's end.
+pub(crate) fn move_along(fd: RawFd, before: u64, moved: u64, writes: bool) {
+    if !seek(fd, 0, libc::SEEK_CUR).is_ok_and(|now| now == before) {
+        return;
+    }
+    // SAFETY: no memory is passed.
+    let appends = writes && unsafe { libc::fcntl(fd, libc::F_GETFL) } & libc::O_APPEND != 0;
+    let (offset, whence) = if appends { (0, libc::SEEK_END) } else { ((before + moved) as i64, libc::SEEK_SET) };
+    // What takes no seek has no position to move.
+    let _ = seek(fd, offset, whence);
+}
+
 /// What kind of file a descriptor is of (`S_IFMT`), without asking a server. 0 if it cannot be told.
 fn file_format(fd: RawFd) -> u32 {
     // SAFETY: the structure is plain numbers, for which zero is valid.

@@ -51,7 +51,10 @@ fn every_way_to_read_waits_for_the_first_writer_and_can_be_bounded() {
         assert_eq!(reader.read(vec![0; 9]).timeout(limit).await.0.unwrap_err().kind(), ErrorKind::TimedOut);
         assert_eq!(reader.read_exact(vec![0; 9], 9).timeout(limit).await.0.unwrap_err().kind(), ErrorKind::TimedOut);
         assert_eq!(reader.read_exact(vec![0; 9], 0).timeout(limit).await.0.unwrap(), 0);
-        assert_eq!(reader.read_vectored((vec![0; 9], vec![0; 9])).timeout(limit).await.0.unwrap_err().kind(), ErrorKind::TimedOut);
+        assert_eq!(
+            reader.read_vectored((vec![0; 9], vec![0; 9])).timeout(limit).await.0.unwrap_err().kind(),
+            ErrorKind::TimedOut
+        );
         assert_eq!(reader.read_to_end(vec![]).timeout(limit).await.0.unwrap_err().kind(), ErrorKind::TimedOut);
         let _ = ringtoss::time::timeout(limit, reader.read(vec![0; 9])).await.unwrap_err();
         let mut writer = OpenOptions::new().write(true).open(&path).await.unwrap();

@@ -24,7 +24,8 @@ fn every_combination_of_options_is_std_s() {
     run(async {
         for set in 0..64 {
             for exists in [false, true] {
-                let paths = [dir.path().join(format!("ours-{set}-{exists}")), dir.path().join(format!("std-{set}-{exists}"))];
+                let paths =
+                    [dir.path().join(format!("ours-{set}-{exists}")), dir.path().join(format!("std-{set}-{exists}"))];
                 if exists {
                     paths.iter().for_each(|path| std::fs::write(path, "content").unwrap());
                 }

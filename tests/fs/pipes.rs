@@ -53,7 +53,10 @@ fn a_time_limit_tells_how_far_it_got() {
         writer.write_all("some").await.0.unwrap();
         let (result, buf) = reader.read_exact(Vec::with_capacity(9), 9).timeout(Duration::from_millis(20)).await;
         let error = result.unwrap_err();
-        assert_eq!((error.kind(), ringtoss::op::transferred(&error), &buf[..]), (ErrorKind::TimedOut, Some(4), &b"some"[..]));
+        assert_eq!(
+            (error.kind(), ringtoss::op::transferred(&error), &buf[..]),
+            (ErrorKind::TimedOut, Some(4), &b"some"[..])
+        );
         let (result, _) = writer.write_all(vec![7; 1 << 20]).timeout(Duration::from_millis(20)).await;
         let error = result.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::TimedOut);
@@ -76,7 +79,9 @@ mod util {
     pub fn unlock_terminal(master: i32) -> String {
         let (unlock, mut number) = (0i32, 0i32);
         // SAFETY: both calls get the address of a live number.
-        let results = unsafe { (libc::ioctl(master, libc::TIOCSPTLCK, &unlock), libc::ioctl(master, libc::TIOCGPTN, &mut number)) };
+        let results = unsafe {
+            (libc::ioctl(master, libc::TIOCSPTLCK, &unlock), libc::ioctl(master, libc::TIOCGPTN, &mut number))
+        };
         assert_eq!(results, (0, 0));
         format!("/dev/pts/{number}")
     }

@@ -114,7 +114,10 @@ fn several_buffers_are_filled_and_written_in_order() {
         let bufs = (Vec::with_capacity(5), vec![9u8; 0], Box::new([1u8; 2]), vec![7u8; 10]);
         let (result, bufs) = file.read_vectored_at(bufs, 0).await;
         assert_eq!(result.unwrap(), 10);
-        assert_eq!((&bufs.0[..], &bufs.1[..], &bufs.2[..], &bufs.3[..]), (&b"\0\0\0\0o"[..], &[][..], &b"ne"[..], &b"two"[..]));
+        assert_eq!(
+            (&bufs.0[..], &bufs.1[..], &bufs.2[..], &bufs.3[..]),
+            (&b"\0\0\0\0o"[..], &[][..], &b"ne"[..], &b"two"[..])
+        );
         // More than one call takes: the rest is for the next.
         let (result, bufs) = file.write_vectored_at(vec![vec![3u8; 2]; 1500], 0).await;
         assert_eq!((result.unwrap(), bufs.len()), (2048, 1500));
@@ -242,7 +245,8 @@ struct Small(tempfile::TempDir);
 impl Small {
     fn mount() -> Option<Small> {
         let dir = tempfile::tempdir().unwrap();
-        let mount = Command::new("mount").args(["-t", "tmpfs", "-o", "size=1m", "ringtoss-test"]).arg(dir.path()).output();
+        let mount =
+            Command::new("mount").args(["-t", "tmpfs", "-o", "size=1m", "ringtoss-test"]).arg(dir.path()).output();
         match mount {
             Ok(output) if output.status.success() => Some(Small(dir)),
             other => {

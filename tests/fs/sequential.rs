@@ -156,7 +156,10 @@ fn errors_are_std_s() {
         same_error(file.write("x").await.0, std.write(b"x"));
         same_error(file.write_all("x").await.0, std.write_all(b"x"));
         same_error(file.write_vectored(("x", "y")).await.0, std.write(b"x"));
-        same_error(file.read_exact(vec![0; 9], 9).await.0.map_err(|e| e.kind().into()), std.read_exact(&mut [0; 9]).map_err(|e| e.kind().into()));
+        same_error(
+            file.read_exact(vec![0; 9], 9).await.0.map_err(|e| e.kind().into()),
+            std.read_exact(&mut [0; 9]).map_err(|e| e.kind().into()),
+        );
         let mut std = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
         let mut file = File::options().write(true).open(&path).await.unwrap();
         same_error(file.read(vec![0; 3]).await.0, std.read(&mut [0; 3]));

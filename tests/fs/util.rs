@@ -15,14 +15,27 @@ use ringtoss::fs::File;
 
 /// Runs a test on a loop of its own, for a bounded time.
 pub fn run<F: Future>(test: F) -> F::Output {
-    ringtoss::block_on(async {
-        ringtoss::time::timeout(Duration::from_secs(60), test).await.expect("the test hangs")
-    })
+    ringtoss::block_on(async { ringtoss::time::timeout(Duration::from_secs(60), test).await.expect("the test hangs") })
 }
 
 /// Polls a future once.
 pub async fn poll_once<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {
     poll_fn(|cx| Poll::Ready(Pin::new(&mut *future).poll(cx))).await
+}
+
+/// Polls a future once, and waits until it would be polled again.
+pub async fn poll_until_woken<F: Future + Unpin>(future: &mut F) {
+    struct Flag(std::sync::atomic::AtomicBool);
+    impl std::task::Wake for Flag {
+        fn wake(self: Arc<Self>) {
+            self.0.store(true, Ordering::SeqCst);
+        }
+    }
+    let flag = Arc::new(Flag(false.into()));
+    assert!(Pin::new(&mut *future).poll(&mut std::task::Context::from_waker(&flag.clone().into())).is_pending());
+    while !flag.0.load(Ordering::SeqCst) {
+        turn().await;
+    }
 }
 
 /// Lets the loop go round, so that what was staged is with the kernel.

@@ -80,7 +80,10 @@ fn errors_are_std_s() {
     let path = |name: &str| dir.path().join(name);
     std::fs::write(path("bytes"), b"ab\xffcd").unwrap();
     run(async {
-        same_error(fs::read_to_string(path("bytes")).await.map_err(kind), std::fs::read_to_string(path("bytes")).map_err(kind));
+        same_error(
+            fs::read_to_string(path("bytes")).await.map_err(kind),
+            std::fs::read_to_string(path("bytes")).map_err(kind),
+        );
         assert_eq!(fs::read_to_string(path("bytes")).await.unwrap_err().kind(), ErrorKind::InvalidData);
         for name in ["missing", "nul\0", "bytes/deeper", ""] {
             same_error(fs::read(path(name)).await, std::fs::read(path(name)));

@@ -1,0 +1,9 @@
+//! What happens to operations, tasks and loops in the cases that go wrong elsewhere: drops at every moment, ends, panics,
+//! crowds, wakes from other threads.
+#![allow(unsafe_code, reason = "buffers that count, raw submissions")]
+
+mod crowd;
+mod drops;
+mod ends;
+mod tasks;
+mod util;

@@ -1,0 +1,113 @@
+//! What the tests share.
+
+use std::future::{Future, poll_fn};
+use std::io::Write;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Poll;
+use std::time::Duration;
+
+use ringtoss::buf::{BufResult, IoBuf, IoBufMut};
+use ringtoss::op::{self, Completion, Operation, Raw, Sqe};
+
+/// Runs a test on a loop of its own, for a minute at most.
+pub fn run<F: Future>(test: F) -> F::Output {
+    ringtoss::block_on(async { ringtoss::time::timeout(Duration::from_secs(60), test).await.expect("stuck") })
+}
+
+/// How often buffers were made and dropped.
+#[derive(Clone, Default)]
+pub struct Count(Arc<[AtomicUsize; 2]>);
+
+impl Count {
+    pub fn made(&self) -> usize {
+        self.0[0].load(Ordering::SeqCst)
+    }
+
+    pub fn dropped(&self) -> usize {
+        self.0[1].load(Ordering::SeqCst)
+    }
+
+    pub fn buffer(&self) -> Buffer {
+        self.0[0].fetch_add(1, Ordering::SeqCst);
+        Buffer { bytes: vec![0; 64].into_boxed_slice(), count: self.clone() }
+    }
+}
+
+/// A buffer that counts how often it is dropped.
+pub struct Buffer {
+    pub bytes: Box<[u8]>,
+    count: Count,
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        self.count.0[1].fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+// SAFETY: everything is the boxed slice's.
+unsafe impl IoBuf for Buffer {
+    fn buf_ptr(&self) -> *const u8 {
+        self.bytes.buf_ptr()
+    }
+    fn buf_len(&self) -> usize {
+        self.bytes.buf_len()
+    }
+}
+
+// SAFETY: everything is the boxed slice's.
+unsafe impl IoBufMut for Buffer {
+    fn buf_mut_ptr(&mut self) -> *mut u8 {
+        self.bytes.buf_mut_ptr()
+    }
+    fn buf_capacity(&self) -> usize {
+        self.bytes.buf_capacity()
+    }
+    unsafe fn set_buf_len(&mut self, _len: usize) {}
+}
+
+/// A pipe.
+pub struct Pipe {
+    pub reader: Arc<OwnedFd>,
+    pub writer: std::fs::File,
+}
+
+pub fn pipe() -> Pipe {
+    let (reader, writer) = std::io::pipe().unwrap();
+    Pipe { reader: Arc::new(reader.into()), writer: OwnedFd::from(writer).into() }
+}
+
+impl Pipe {
+    pub fn write(&mut self, bytes: &[u8]) {
+        self.writer.write_all(bytes).unwrap();
+    }
+
+    /// A read by hand, which keeps buffer and descriptor.
+    pub fn read(&self, mut buffer: Buffer) -> RawRead {
+        let entry = Sqe::new(22) // IORING_OP_READ
+            .fd(self.reader.as_raw_fd())
+            .addr(buffer.buf_mut_ptr() as u64)
+            .len(buffer.buf_capacity() as u32)
+            .offset(u64::MAX);
+        // SAFETY: the entry's address is the buffer's, which is kept, and so is the descriptor.
+        unsafe { op::submit(entry, (buffer, self.reader.clone())) }
+    }
+}
+
+pub type RawRead = Operation<'static, Raw<(Buffer, Arc<OwnedFd>)>>;
+pub type RawResult = BufResult<Completion, (Buffer, Arc<OwnedFd>)>;
+
+/// Polls once.
+pub async fn poll_once<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {
+    poll_fn(|cx| Poll::Ready(Pin::new(&mut *future).poll(cx))).await
+}
+
+/// Lets the loop turn until something holds.
+pub async fn until(mut holds: impl FnMut() -> bool) {
+    while !holds() {
+        op::nop().await.unwrap();
+    }
+}

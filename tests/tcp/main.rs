@@ -1,0 +1,4 @@
+//! TCP, on the real kernel and real sockets.
+
+mod select;
+mod util;

@@ -1,0 +1,224 @@
+//! What the tests share.
+#![allow(unsafe_code, reason = "a buffer that counts how often it is freed")]
+
+use std::future::{Future, poll_fn};
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::AsRawFd;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Poll;
+use std::time::Duration;
+
+use ringtoss::buf::{IoBuf, IoBufMut};
+use ringtoss::net::{TcpListener, TcpStream};
+
+/// Runs a test on a loop of its own, for a bounded time.
+pub fn run<F: Future>(test: F) -> F::Output {
+    ringtoss::block_on(bounded(test))
+}
+
+/// The same on a loop that is there already.
+pub async fn bounded<F: Future>(test: F) -> F::Output {
+    ringtoss::time::timeout(Duration::from_secs(60), test).await.expect("the test hangs")
+}
+
+/// Runs a test that would block its thread, if it fails, where that can be seen.
+pub fn run_watched<T: Send + 'static>(test: impl FnOnce() -> T + Send + 'static) -> T {
+    let (done, wait) = std::sync::mpsc::channel();
+    let thread = std::thread::spawn(move || {
+        let output = test();
+        let _ = done.send(());
+        output
+    });
+    if wait.recv_timeout(Duration::from_secs(60)) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
+        panic!("the test blocks its thread");
+    }
+    thread.join().unwrap()
+}
+
+/// Polls a future once.
+pub async fn poll_once<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {
+    poll_fn(|cx| Poll::Ready(Pin::new(&mut *future).poll(cx))).await
+}
+
+/// Polls any future once and drops it.
+pub async fn poll_and_drop<F: Future>(future: F) -> Option<F::Output> {
+    let mut future = pin!(future);
+    match poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx))).await {
+        Poll::Ready(output) => Some(output),
+        Poll::Pending => None,
+    }
+}
+
+/// Lets the loop go round, so that what was staged is with the kernel, and what the kernel had is here.
+pub async fn turn() {
+    ringtoss::op::nop().await.unwrap();
+}
+
+/// Waits until something holds.
+pub async fn until(mut holds: impl FnMut() -> bool) {
+    while !holds() {
+        ringtoss::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+/// A listener and its address.
+pub async fn listener() -> (TcpListener, SocketAddr) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    (listener, address)
+}
+
+/// Two connected streams.
+pub async fn pair() -> (TcpStream, TcpStream) {
+    let (listener, address) = listener().await;
+    let (client, server) = futures::join!(TcpStream::connect(address), listener.accept());
+    (client.unwrap(), server.unwrap().0)
+}
+
+/// A stream and a peer of std's.
+pub fn std_pair() -> (std::net::TcpStream, std::net::TcpStream) {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let peer = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    (listener.accept().unwrap().0, peer)
+}
+
+/// One stream on the ring, its peer with std.
+pub fn with_std_peer() -> (TcpStream, std::net::TcpStream) {
+    let (stream, peer) = std_pair();
+    (TcpStream::from_std(stream), peer)
+}
+
+/// Closes a socket so that its peer sees a reset.
+pub fn reset(peer: std::net::TcpStream) {
+    let linger = libc::linger { l_onoff: 1, l_linger: 0 };
+    let size = size_of::<libc::linger>() as libc::socklen_t;
+    // SAFETY: the structure lives over the call and its size is passed.
+    let result = unsafe {
+        libc::setsockopt(peer.as_raw_fd(), libc::SOL_SOCKET, libc::SO_LINGER, (&raw const linger).cast(), size)
+    };
+    assert_eq!(result, 0);
+}
+
+/// Makes the buffers between two ends small, so that they are soon full.
+pub fn small_buffers(socket: &impl AsRawFd) {
+    for name in [libc::SO_SNDBUF, libc::SO_RCVBUF] {
+        let bytes: libc::c_int = 8192;
+        let size = size_of::<libc::c_int>() as libc::socklen_t;
+        // SAFETY: the value lives over the call and its size is passed.
+        let result =
+            unsafe { libc::setsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, name, (&raw const bytes).cast(), size) };
+        assert_eq!(result, 0);
+    }
+}
+
+/// The byte at a place of a stream, from which the place can be told.
+pub fn byte_at(place: usize) -> u8 {
+    ((place as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 53) as u8
+}
+
+/// The bytes from a place on.
+pub fn pattern(place: usize, len: usize) -> Vec<u8> {
+    (place..place + len).map(byte_at).collect()
+}
+
+/// Checks that these are the bytes from a place on.
+#[track_caller]
+pub fn check(bytes: &[u8], place: usize) {
+    for (index, &byte) in bytes.iter().enumerate() {
+        assert_eq!(byte, byte_at(place + index), "byte {index} of {} read at {place}", bytes.len());
+    }
+}
+
+/// Numbers that look random, the same ones every time.
+pub struct Random(pub u64);
+
+impl Random {
+    pub fn below(&mut self, limit: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 11) as usize % limit
+    }
+
+    pub fn below_one_of<const N: usize>(&mut self, limits: [usize; N]) -> usize {
+        let limit = limits[self.below(N)];
+        self.below(limit)
+    }
+}
+
+/// The same kind and `errno` as std's error for the same call.
+#[track_caller]
+pub fn same_error<A: std::fmt::Debug, B: std::fmt::Debug>(ours: io::Result<A>, std: io::Result<B>) {
+    let (ours, std) = (ours.unwrap_err(), std.unwrap_err());
+    assert_eq!((ours.kind(), ours.raw_os_error()), (std.kind(), std.raw_os_error()), "{ours} is not {std}");
+}
+
+/// A buffer that counts how often it is freed.
+#[derive(Debug)]
+pub struct Counted {
+    bytes: Vec<u8>,
+    drops: Arc<AtomicUsize>,
+}
+
+/// How often one was.
+#[derive(Clone, Debug)]
+pub struct Drops(Arc<AtomicUsize>);
+
+impl Counted {
+    pub fn new(bytes: Vec<u8>) -> (Counted, Drops) {
+        let drops = Arc::new(AtomicUsize::new(0));
+        (Counted { bytes, drops: drops.clone() }, Drops(drops))
+    }
+
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.drops.fetch_add(1, Ordering::SeqCst);
+        // What is read out of it from now on, or written from it, would be seen.
+        self.bytes.fill(0xdd);
+    }
+}
+
+impl Drops {
+    pub fn count(&self) -> usize {
+        self.0.load(Ordering::SeqCst)
+    }
+
+    /// Waits until the buffer has been freed, once.
+    pub async fn once(&self) {
+        until(|| self.count() > 0).await;
+        turn().await;
+        assert_eq!(self.count(), 1);
+    }
+}
+
+// SAFETY: as the vector inside.
+unsafe impl IoBuf for Counted {
+    fn buf_ptr(&self) -> *const u8 {
+        self.bytes.buf_ptr()
+    }
+    fn buf_len(&self) -> usize {
+        self.bytes.buf_len()
+    }
+}
+
+// SAFETY: as the vector inside.
+unsafe impl IoBufMut for Counted {
+    fn buf_mut_ptr(&mut self) -> *mut u8 {
+        self.bytes.buf_mut_ptr()
+    }
+    fn buf_capacity(&self) -> usize {
+        self.bytes.buf_capacity()
+    }
+    unsafe fn set_buf_len(&mut self, len: usize) {
+        // SAFETY: the caller's promise.
+        unsafe { self.bytes.set_buf_len(len) };
+    }
+}

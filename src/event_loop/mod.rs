@@ -172,7 +172,7 @@ impl EventLoop {
             {
                 return output;
             }
-            self.turn();
+            self.turn(false);
         }
     }
 
@@ -184,7 +184,7 @@ impl EventLoop {
         let _entered = context::enter(self.core.clone());
         self.catch_up();
         while self.executor.live_tasks() > 0 || !self.executor.remote_is_empty() {
-            self.turn();
+            self.turn(true);
         }
     }
 
@@ -206,14 +206,17 @@ impl EventLoop {
 
     // ---- the turn ---------------------------------------------------------------------------------------------
 
-    /// One turn: mail, ready tasks, due timers, one kernel entry, completions.
-    fn turn(&self) {
+    /// One turn: mail, ready tasks, due timers, one kernel entry, completions. With `for_tasks` it does not sleep when the
+    /// last task has ended.
+    fn turn(&self, for_tasks: bool) {
         let core = &*self.core;
         self.turns.set(self.turns.get() + 1);
         self.take_in_mail();
         let polls = self.executor.run_ready(self.budget);
         self.fire_timers();
-        let ready = self.executor.has_ready() || self.main.woken.load(Ordering::Relaxed);
+        let ready = self.executor.has_ready()
+            || self.main.woken.load(Ordering::Relaxed)
+            || (for_tasks && self.executor.live_tasks() == 0);
         {
             let mut driver = core.driver.borrow_mut();
             driver.metrics.turns += 1;

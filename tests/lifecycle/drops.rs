@@ -176,7 +176,7 @@ fn polled_elsewhere_and_then_dropped() {
         });
         until(|| count.dropped() == 1).await;
         there.join().unwrap();
-        until(|| ringtoss::metrics().in_flight == 1).await;
+        until(|| ringtoss::metrics().in_flight == 0).await;
     });
     assert_eq!(count.dropped(), 1);
 }

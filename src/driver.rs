@@ -3,9 +3,13 @@
 //! The driver runs no code of the user's. What a harvest brings up (wakers to wake, orphans to finish) is collected and
 //! handed out, to be run when the driver is not borrowed any more.
 
+mod leases;
+
 use std::io;
 use std::os::fd::RawFd;
 use std::task::Waker;
+
+pub(crate) use leases::{GROUP, LeaseConfig};
 
 use crate::mail::Closing;
 use crate::registry::{self, Results};
@@ -16,6 +20,9 @@ use std::sync::Arc;
 
 /// How often the kernel may refuse entries in a row before the loop pauses for a millisecond: it is out of memory.
 const REFUSALS_BEFORE_PAUSE: u32 = 16;
+
+/// So many completions of one operation that nobody takes, and it is told to stop.
+const FLOOD: usize = 16;
 
 /// Counts of what a loop has done since it was made. See [`EventLoop::metrics`](crate::EventLoop::metrics).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -74,12 +81,17 @@ pub(crate) enum Dropped {
 }
 
 pub(crate) struct Driver {
+    /// Before the ring, so that it is dropped before.
+    leases: Option<leases::Leases>,
+    pub lease_config: LeaseConfig,
     ring: Ring,
     slots: Slots,
     /// Inputs of staged entries; reset whenever the kernel has taken all of them.
     pub arena: Arena,
     /// Orphans to cancel at the end of the turn.
     cancels: Vec<Key>,
+    /// Operations of several completions of which too many lie in their slots.
+    floods: Vec<Key>,
     harvest: Harvest,
     /// Closes that somebody waits for synchronously.
     counted_closes: usize,
@@ -100,10 +112,13 @@ impl Driver {
     /// A driver on any ring.
     pub(crate) fn on(ring: Ring, wakeup_fd: RawFd) -> Driver {
         Driver {
+            leases: None,
+            lease_config: LeaseConfig::default(),
             ring,
             slots: Slots::new(),
             arena: Arena::default(),
             cancels: Vec::new(),
+            floods: Vec::new(),
             harvest: Harvest::default(),
             counted_closes: 0,
             wakeup_fd,
@@ -374,6 +389,9 @@ impl Driver {
     /// Enters the kernel once more or less: submits everything, and waits as told if nothing is left behind.
     #[inline]
     pub(crate) fn enter(&mut self, wait: Wait) {
+        if let Some(leases) = &mut self.leases {
+            leases.refill();
+        }
         self.metrics.enters += 1;
         self.metrics.submissions += self.ring.staged() as u64;
         match self.ring.enter(wait) {
@@ -399,10 +417,10 @@ impl Driver {
     /// Hands every completion that is there to its slot.
     #[inline(never)]
     pub(crate) fn reap(&mut self) -> usize {
-        let Driver { ring, slots, harvest, metrics, .. } = self;
+        let Driver { ring, slots, harvest, metrics, floods, .. } = self;
         let mut internal: [u32; 2] = [0; 2];
         let count = ring.harvest(|user_data, cqe| match Addressee::of(user_data) {
-            Addressee::Slot(key) => deliver(slots, harvest, metrics, key, cqe),
+            Addressee::Slot(key) => deliver(slots, harvest, metrics, floods, key, cqe),
             Addressee::Wakeup => internal[0] += u32::from(!cqe.more()),
             Addressee::Counted => internal[1] += 1,
             Addressee::Nobody => {}
@@ -412,7 +430,18 @@ impl Driver {
             self.wakeup_armed = false;
         }
         self.counted_closes -= internal[1] as usize;
+        if !self.floods.is_empty() {
+            self.stop_floods();
+        }
         count
+    }
+
+    /// Stops operations that bring more than anybody takes; their streams begin again when all has been taken.
+    #[cold]
+    fn stop_floods(&mut self) {
+        for key in std::mem::take(&mut self.floods) {
+            self.cancel(key);
+        }
     }
 
     /// Swaps what was brought up for an empty harvest.
@@ -491,9 +520,9 @@ pub(crate) fn lose(state: State) {
 }
 
 #[inline]
-fn deliver(slots: &mut Slots, harvest: &mut Harvest, metrics: &mut Metrics, key: Key, cqe: Cqe) {
+fn deliver(slots: &mut Slots, harvest: &mut Harvest, metrics: &mut Metrics, floods: &mut Vec<Key>, key: Key, cqe: Cqe) {
     if cqe.more() {
-        return deliver_earlier(slots, harvest, metrics, key, cqe);
+        return deliver_earlier(slots, harvest, metrics, floods, key, cqe);
     }
     match slots.deliver(key, cqe) {
         Some(Delivered::Wake(waker)) => harvest.wakers.push(waker),
@@ -504,13 +533,21 @@ fn deliver(slots: &mut Slots, harvest: &mut Harvest, metrics: &mut Metrics, key:
 }
 
 /// A completion with more to come.
-#[cold]
-fn deliver_earlier(slots: &mut Slots, harvest: &mut Harvest, metrics: &mut Metrics, key: Key, cqe: Cqe) {
+fn deliver_earlier(
+    slots: &mut Slots,
+    harvest: &mut Harvest,
+    metrics: &mut Metrics,
+    floods: &mut Vec<Key>,
+    key: Key,
+    cqe: Cqe,
+) {
     let Some(slot) = slots.get_mut(key) else {
         metrics.stale_completions += 1;
         return;
     };
-    slot.push_earlier(cqe);
+    if slot.push_earlier(cqe) == FLOOD {
+        floods.push(key);
+    }
     harvest.wakers.extend(slot.waker().cloned());
 }
 

@@ -301,10 +301,10 @@ impl Salvage {
     }
 
     /// An orphan has ended and left this.
-    pub(crate) fn settle(&self, loop_id: u64, key: Key, items: [Option<Item>; 2]) {
+    pub(crate) fn settle(&self, loop_id: u64, key: Key, items: impl IntoIterator<Item = Item>) {
         let mut inner = self.lock();
         inner.strike_off(loop_id, key);
-        inner.items.extend(items.into_iter().flatten());
+        inner.items.extend(items);
         self.release_and_wake(inner);
     }
 
@@ -317,12 +317,12 @@ impl Salvage {
             sys::move_along(fd, before, moved, true);
         }
         drop(inner);
-        self.settle(loop_id, key, [None, None]);
+        self.settle(loop_id, key, None);
     }
 
     /// An orphaned read at the position of a file has ended: puts the position back. Where that
     /// cannot be done (a pipe, a terminal), the bytes stay here.
-    pub(crate) fn settle_position(&self, loop_id: u64, key: Key, undo: Undo, items: [Option<Item>; 2]) {
+    pub(crate) fn settle_position(&self, loop_id: u64, key: Key, undo: Undo, items: impl IntoIterator<Item = Item>) {
         let mut inner = self.lock();
         // Under the lock, so that the descriptor is open: `remove_descriptor` comes before its close.
         let descriptor = inner.descriptors.first().copied();
@@ -335,7 +335,7 @@ impl Salvage {
         });
         inner.strike_off(loop_id, key);
         if !seekable {
-            inner.items.extend(items.into_iter().flatten());
+            inner.items.extend(items);
         }
         self.release_and_wake(inner);
     }
@@ -496,7 +496,7 @@ impl Stake {
 
 impl Drop for Stake {
     fn drop(&mut self) {
-        self.salvage.settle(0, self.key, [None, None]);
+        self.salvage.settle(0, self.key, None);
     }
 }
 
@@ -527,7 +527,7 @@ mod tests {
         assert!(!cell.is_active());
         cell.orphaned(1, key(0), Lane::Receive);
         assert_eq!(ask(&cell, Lane::Receive), Gate::Wait);
-        cell.settle(1, key(0), [Some(Item::Bytes(b"hello".to_vec())), None]);
+        cell.settle(1, key(0), [Item::Bytes(b"hello".to_vec())]);
         cell.deposit(Item::Error(libc::ECONNRESET));
         cell.deposit(Item::End);
         assert_eq!(ask(&cell, Lane::Receive), Gate::Take);

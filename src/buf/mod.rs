@@ -24,6 +24,8 @@
 #![allow(unsafe_code)]
 
 mod aligned;
+mod lease;
+mod pool;
 mod result;
 mod slice;
 mod vectored;
@@ -31,6 +33,8 @@ mod vectored;
 use std::sync::Arc;
 
 pub use aligned::AlignedBuf;
+pub use lease::Lease;
+pub(crate) use pool::{Place, Pool};
 pub use result::{BufResult, BufResultExt};
 pub use slice::{IoBufExt, Slice};
 pub use vectored::{IoVecBuf, IoVecBufMut};

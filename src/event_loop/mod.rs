@@ -109,7 +109,8 @@ impl EventLoop {
     pub(crate) fn with_settings(settings: &Settings) -> io::Result<EventLoop> {
         let inbox = Inbox::new(registry::new_id()).map_err(explain)?;
         let config = Config { sq_entries: settings.submission_entries, cq_entries: settings.completion_entries };
-        let driver = Driver::new(config, inbox.eventfd())?;
+        let mut driver = Driver::new(config, inbox.eventfd())?;
+        driver.lease_config = settings.leases;
         blocking::configure(settings.max_blocking_threads, settings.blocking_keep_alive);
         Ok(EventLoop::on(driver, inbox, settings))
     }

@@ -96,6 +96,16 @@ impl<O: Op + std::fmt::Debug> std::fmt::Debug for Operation<'_, O> {
     }
 }
 
+/// What a poll of an operation with several completions gives. Each has been handed to the operation.
+pub(super) enum Shots {
+    /// There is something, and more to come.
+    Some,
+    /// The last completion of a submission: it is idle now, and polled again, it is submitted again.
+    Last(Cqe),
+    /// It could not be submitted.
+    Refused(i32),
+}
+
 /// What the loop says when an operation is polled.
 enum Answer {
     Pending,
@@ -122,7 +132,7 @@ impl<'a, O: Op> Operation<'a, O> {
     }
 
     #[inline]
-    fn op(&mut self) -> &mut O {
+    pub(super) fn op(&mut self) -> &mut O {
         self.op.as_mut().expect("an operation is not polled after its end")
     }
 
@@ -171,6 +181,45 @@ impl<'a, O: Op> Operation<'a, O> {
                     }
                 }
             }
+        }
+    }
+
+    /// Whether no submission of it is under way.
+    pub(super) fn is_idle(&self) -> bool {
+        self.phase == Phase::Start
+    }
+
+    /// The way of operations that are streams: hands the next completion to the operation.
+    pub(super) fn poll_shots(&mut self, cx: &mut Context<'_>) -> Poll<Shots> {
+        loop {
+            if self.phase == Phase::Start {
+                match self.start(cx.waker()) {
+                    Answer::Pending => {}
+                    // What was salvaged has been handed over already.
+                    Answer::Cqe(cqe) if self.op().progress() > 0 => return Poll::Ready(Shots::Last(cqe)),
+                    Answer::Cqe(cqe) => return Poll::Ready(Shots::Refused(-cqe.result)),
+                }
+            } else {
+                let answer =
+                    if self.phase == Phase::InFlight { self.ask(cx.waker()) } else { self.look_elsewhere(cx.waker()) };
+                if let Answer::Cqe(cqe) = answer {
+                    let _ = self.op().step(cqe);
+                    if cqe.more() {
+                        return Poll::Ready(Shots::Some);
+                    }
+                    if self.stop == Stop::Salvaged && cqe.cancelled() {
+                        // Something was salvaged for it: that is found when it begins again.
+                        self.stop = Stop::No;
+                        continue;
+                    }
+                    self.ended(cqe);
+                    return Poll::Ready(Shots::Last(cqe));
+                }
+            }
+            if self.op().lane() == Lane::Accept {
+                self.look_for_salvaged(cx.waker());
+            }
+            return Poll::Pending;
         }
     }
 
@@ -344,6 +393,10 @@ impl<'a, O: Op> Operation<'a, O> {
         if registry::post(self.loop_id, Mail::Watch(self.key, cell.clone())).is_ok() {
             self.phase = Phase::Elsewhere;
             self.rare().cell = Some(cell);
+            if self.op().is_endless() {
+                // Results are left here with the last one, so it has to end there; it begins again here.
+                cancel(self.loop_id, self.key);
+            }
             return Answer::Pending;
         }
         match registry::claim(self.loop_id, self.key, waker) {

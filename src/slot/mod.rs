@@ -180,11 +180,12 @@ impl Slot {
         self.waker.as_mut()
     }
 
-    /// Keeps a completion with more to come.
-    #[cold]
-    pub(crate) fn push_earlier(&mut self, cqe: Cqe) {
+    /// Keeps a completion with more to come; how many are kept now.
+    pub(crate) fn push_earlier(&mut self, cqe: Cqe) -> usize {
         let rare = self.rare.get_or_insert_with(|| Box::new(Rare { owner: Owner::Future, earlier: None }));
-        rare.earlier.get_or_insert_default().push_back(cqe);
+        let earlier = rare.earlier.get_or_insert_default();
+        earlier.push_back(cqe);
+        earlier.len()
     }
 
     /// The oldest completion with more to come.

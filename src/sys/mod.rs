@@ -20,6 +20,8 @@ pub(crate) const ENTER_NO_IOWAIT: u32 = 1 << 7;
 
 const REGISTER_RING_FDS: libc::c_uint = 20;
 const UNREGISTER_RING_FDS: libc::c_uint = 21;
+const REGISTER_PBUF_RING: libc::c_uint = 22;
+const UNREGISTER_PBUF_RING: libc::c_uint = 23;
 
 /// `struct io_uring_getevents_arg` of `linux/io_uring.h`.
 #[repr(C)]
@@ -44,6 +46,16 @@ struct RsrcUpdate {
     offset: u32,
     resv: u32,
     data: u64,
+}
+
+/// `struct io_uring_buf_reg`.
+#[repr(C)]
+struct BufReg {
+    ring_address: u64,
+    ring_entries: u32,
+    group: u16,
+    flags: u16,
+    resv: [u64; 3],
 }
 
 /// Turns the -1 of a system call into the thread's `errno`.
@@ -118,6 +130,26 @@ pub(crate) fn unregister_ring_fd(ring: RawFd, index: RawFd) {
             1,
         );
     }
+}
+
+/// Registers a ring of buffers at an address, `IORING_REGISTER_PBUF_RING`. The memory must stay until it is unregistered.
+pub(crate) fn register_buffer_ring(ring: RawFd, ring_address: u64, ring_entries: u32, group: u16) -> io::Result<()> {
+    change_buffer_ring(ring, REGISTER_PBUF_RING, BufReg { ring_address, ring_entries, group, flags: 0, resv: [0; 3] })
+}
+
+/// Undoes [`register_buffer_ring`]. It fails only if there is none.
+pub(crate) fn unregister_buffer_ring(ring: RawFd, group: u16) {
+    let none = BufReg { ring_address: 0, ring_entries: 0, group, flags: 0, resv: [0; 3] };
+    let _ = change_buffer_ring(ring, UNREGISTER_PBUF_RING, none);
+}
+
+fn change_buffer_ring(ring: RawFd, opcode: libc::c_uint, argument: BufReg) -> io::Result<()> {
+    // SAFETY: one structure that lives over the call is passed; that the memory which it names stays is `BufferRing`'s
+    // promise.
+    let result = unsafe {
+        libc::syscall(libc::SYS_io_uring_register, ring as libc::c_long, opcode as libc::c_long, &raw const argument, 1)
+    };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 /// `close(2)` of a number that this process owns and that nobody uses any more.

@@ -29,9 +29,15 @@ const UNKNOWN: u8 = 0;
 const TAKEN: u8 = 1;
 const REFUSED: u8 = 2;
 
+/// What has a descriptor that operations go to. A reference to the same value gives the same descriptor, always.
+pub trait HasFd: Send + Sync + 'static {
+    #[doc(hidden)]
+    fn ring_fd(&self) -> &Fd;
+}
+
 /// See the module.
 #[derive(Debug)]
-pub(crate) struct Fd {
+pub struct Fd {
     /// Never dropped: closing it is what this module is about.
     number: ManuallyDrop<OwnedFd>,
     home: AtomicU64,

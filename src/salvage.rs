@@ -354,6 +354,14 @@ impl Salvage {
         self.release_and_wake(inner);
     }
 
+    /// Puts bytes back that were taken and not used, before everything else that is here.
+    pub(crate) fn put_back(&self, bytes: Vec<u8>) {
+        let mut inner = self.lock();
+        debug_assert_eq!(inner.taken, 0, "only what was taken whole is put back");
+        inner.items.push_front(Item::Bytes(bytes));
+        self.release_and_wake(inner);
+    }
+
     /// Takes bytes, or the end or error that an orphan met: at most `capacity` bytes go into `sink`, and the CQE is what
     /// the kernel would have given for them. With `peek` they stay.
     pub(crate) fn take_bytes(&self, capacity: usize, peek: bool, sink: &mut dyn FnMut(&[u8])) -> Option<Cqe> {

@@ -36,6 +36,8 @@ const LAYERS: &[(&str, u32)] = &[
     ("event_loop", 11),
     ("fs", 12),
     ("net", 12),
+    // L6: what others expect.
+    ("compat", 13),
 ];
 
 /// Where unsafe code may be.

@@ -10,7 +10,7 @@ use super::address::{ToSocketAddrs, no_address, resolve};
 use super::split::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf};
 use super::{ConvertError, domain};
 use crate::buf::{IoBuf, IoBufMut, IoVecBuf, IoVecBufMut};
-use crate::fd::Fd;
+use crate::fd::{Fd, HasFd};
 use crate::op::{self, Accepted, All, Operation, Place, PollAdd, Readv, Receive, Receiving, Recv, Send, Writev};
 use crate::sys;
 
@@ -378,6 +378,12 @@ impl fmt::Debug for TcpStream {
             debug.field("peer", &peer);
         }
         debug.field("fd", &self.fd.raw()).finish()
+    }
+}
+
+impl HasFd for TcpStream {
+    fn ring_fd(&self) -> &Fd {
+        &self.fd
     }
 }
 

@@ -59,6 +59,7 @@ pub(crate) use position::{AT_POSITION, NO_OFFSET};
 pub use raw::{Completion, Nop, Raw, nop, submit};
 pub use read::Read;
 pub use read_to_end::ReadToEnd;
+pub(crate) use receive::OwnedReceiving;
 pub use receive::{Receive, Receiving};
 pub(crate) use vectored::Place;
 pub use vectored::{Readv, Writev};

@@ -10,7 +10,7 @@ use super::lease::{RecvLease, RecvMulti, Shot};
 use super::operation::{Operation, Shots};
 use crate::buf::{Lease, Place, Pool};
 use crate::context::{self, NO_LOOP};
-use crate::fd::Fd;
+use crate::fd::{Fd, HasFd};
 
 /// The buffers of the loop that is entered.
 ///
@@ -191,5 +191,38 @@ impl<'a> Receiving<'a> {
                 None
             }
         }
+    }
+}
+
+/// The same for an object that it shares, so that it can be kept beside it.
+#[derive(Debug)]
+pub(crate) struct OwnedReceiving<S> {
+    /// Never handed out: it borrows from `source`. Declared first, so dropped first.
+    receiving: Receiving<'static>,
+    source: Arc<S>,
+}
+
+impl<S: HasFd> OwnedReceiving<S> {
+    pub(crate) fn new(source: Arc<S>) -> OwnedReceiving<S> {
+        let fd: *const Fd = source.ring_fd();
+        // SAFETY: the descriptor is part of what the `Arc` keeps, so it stays where it is, and it is not changed, however this
+        // value is moved; `source` is dropped after `receiving`, and if this is leaked, so is that.
+        let receiving = Receiving::new(unsafe { &*fd });
+        OwnedReceiving { receiving, source }
+    }
+
+    pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Lease>>> {
+        self.receiving.poll_next(cx)
+    }
+
+    pub(crate) fn source(&self) -> &S {
+        &self.source
+    }
+
+    /// Gives the object back; what had arrived and was not taken is salvaged.
+    pub(crate) fn into_source(self) -> Arc<S> {
+        let OwnedReceiving { receiving, source } = self;
+        drop(receiving);
+        source
     }
 }

@@ -295,6 +295,26 @@ pub(crate) fn listen(fd: RawFd, backlog: libc::c_int) -> io::Result<()> {
     check(unsafe { libc::listen(fd, backlog) }).map(drop)
 }
 
+/// `send(2)` that takes what there is room for now, or fails with `WouldBlock`.
+pub(crate) fn send_now(fd: RawFd, bytes: &[u8]) -> io::Result<usize> {
+    let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+    // SAFETY: the bytes live over the call and their length is passed.
+    let sent = unsafe { libc::send(fd, bytes.as_ptr().cast(), bytes.len(), flags) };
+    if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(sent as usize) }
+}
+
+/// The same from several slices, of which the first 1,024 are used: `sendmsg(2)`.
+pub(crate) fn send_vectored_now(fd: RawFd, slices: &[io::IoSlice<'_>]) -> io::Result<usize> {
+    // SAFETY: a message header is plain numbers and pointers, for which zero is valid.
+    let mut message: libc::msghdr = unsafe { mem::zeroed() };
+    message.msg_iov = slices.as_ptr().cast_mut().cast();
+    message.msg_iovlen = slices.len().min(1024) as _;
+    // SAFETY: `IoSlice` has the layout of an iovec, by std's promise; slices and header live over the call, which only
+    // reads them.
+    let sent = unsafe { libc::sendmsg(fd, &raw const message, libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL) };
+    if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(sent as usize) }
+}
+
 /// `shutdown(2)`. Does not block.
 pub(crate) fn shutdown(fd: RawFd, how: libc::c_int) -> io::Result<()> {
     // SAFETY: no memory is passed; a bad number gives EBADF.

@@ -131,16 +131,34 @@ impl Driver {
         prepare: impl FnOnce(&mut Sqe, &mut Arena) -> Result<(), i32>,
     ) -> Result<Key, i32> {
         debug_assert!(!self.ending, "nothing is submitted on a loop that ends");
-        // Not when it gets full: an entry that was just staged can still be made void, by whoever drops its future.
         if self.ring.is_full() {
-            self.flush();
+            return self.submit_to_full(waker, prepare);
         }
         let key = self.slots.next_key();
         let sqe = self.ring.stage();
         prepare(sqe, &mut self.arena)?;
         sqe.user_data = Addressee::Slot(key).user_data();
+        let position = self.ring.commit_fitting();
+        self.slots.insert(key, position, waker);
+        Ok(key)
+    }
+
+    /// The same where the queue is full: it is handed over now. Not when it gets full: an entry that was just staged can
+    /// still be made void, by whoever drops its future.
+    #[cold]
+    #[inline(never)]
+    fn submit_to_full(
+        &mut self,
+        waker: Waker,
+        prepare: impl FnOnce(&mut Sqe, &mut Arena) -> Result<(), i32>,
+    ) -> Result<Key, i32> {
+        self.flush();
+        let key = self.slots.next_key();
+        let sqe = self.ring.stage();
+        prepare(sqe, &mut self.arena)?;
+        sqe.user_data = Addressee::Slot(key).user_data();
         let position = self.ring.commit();
-        self.slots.insert(position, waker);
+        self.slots.insert(key, position, waker);
         Ok(key)
     }
 
@@ -396,13 +414,19 @@ impl Driver {
         }
     }
 
-    /// Hands every completion that is there to its slot.
+    /// Hands every completion that is there to its slot, and keeps whom to wake for the harvest.
     #[inline(never)]
     pub(crate) fn reap(&mut self) -> usize {
+        self.reap_waking(Err)
+    }
+
+    /// The same, but those to wake go to `wake` first, which runs no code of the user's and gives back whom it does not know.
+    #[inline(always)]
+    pub(crate) fn reap_waking(&mut self, mut wake: impl FnMut(Waker) -> Result<(), Waker>) -> usize {
         let Driver { ring, slots, harvest, metrics, .. } = self;
         let mut internal: [u32; 2] = [0; 2];
         let count = ring.harvest(|user_data, cqe| match Addressee::of(user_data) {
-            Addressee::Slot(key) => deliver(slots, harvest, metrics, key, cqe),
+            Addressee::Slot(key) => deliver(slots, harvest, metrics, &mut wake, key, cqe),
             Addressee::Wakeup => internal[0] += u32::from(!cqe.more()),
             Addressee::Counted => internal[1] += 1,
             Addressee::Nobody => {}
@@ -490,13 +514,39 @@ pub(crate) fn lose(state: State) {
     }
 }
 
-#[inline]
-fn deliver(slots: &mut Slots, harvest: &mut Harvest, metrics: &mut Metrics, key: Key, cqe: Cqe) {
+#[inline(always)]
+fn deliver(
+    slots: &mut Slots,
+    harvest: &mut Harvest,
+    metrics: &mut Metrics,
+    wake: &mut impl FnMut(Waker) -> Result<(), Waker>,
+    key: Key,
+    cqe: Cqe,
+) {
     if cqe.more() {
         return deliver_earlier(slots, harvest, metrics, key, cqe);
     }
     match slots.deliver(key, cqe) {
-        Some(Delivered::Wake(waker)) => harvest.wakers.push(waker),
+        Some(waker) => {
+            if let Err(waker) = wake(waker) {
+                push_waker(harvest, waker);
+            }
+        }
+        None => deliver_rare(slots, harvest, metrics, key, cqe),
+    }
+}
+
+/// Whom the loop does not know. Not inlined: the loop over completions is short, and stays so.
+#[inline(never)]
+fn push_waker(harvest: &mut Harvest, waker: Waker) {
+    harvest.wakers.push(waker);
+}
+
+/// A completion whose future is gone or looks elsewhere.
+#[cold]
+#[inline(never)]
+fn deliver_rare(slots: &mut Slots, harvest: &mut Harvest, metrics: &mut Metrics, key: Key, cqe: Cqe) {
+    match slots.deliver_rare(key) {
         Some(Delivered::Orphan(orphan, earlier)) => harvest.orphans.push((orphan, earlier, cqe)),
         Some(Delivered::Watched(cell, earlier)) => harvest.watched.push((cell, earlier, cqe)),
         None => metrics.stale_completions += 1,
@@ -505,6 +555,7 @@ fn deliver(slots: &mut Slots, harvest: &mut Harvest, metrics: &mut Metrics, key:
 
 /// A completion with more to come.
 #[cold]
+#[inline(never)]
 fn deliver_earlier(slots: &mut Slots, harvest: &mut Harvest, metrics: &mut Metrics, key: Key, cqe: Cqe) {
     let Some(slot) = slots.get_mut(key) else {
         metrics.stale_completions += 1;

@@ -52,6 +52,8 @@ pub(crate) struct Harvest {
     pub wakers: Vec<Waker>,
     pub orphans: Vec<(Box<dyn Orphan>, Earlier, Cqe)>,
     pub watched: Vec<(Arc<Elsewhere>, Earlier, Cqe)>,
+    /// Operations of several completions of which too many lie in their slots. The driver's own: it stops them at once.
+    floods: Vec<Key>,
 }
 
 impl Harvest {
@@ -90,8 +92,6 @@ pub(crate) struct Driver {
     pub arena: Arena,
     /// Orphans to cancel at the end of the turn.
     cancels: Vec<Key>,
-    /// Operations of several completions of which too many lie in their slots.
-    floods: Vec<Key>,
     harvest: Harvest,
     /// Closes that somebody waits for synchronously.
     counted_closes: usize,
@@ -118,7 +118,6 @@ impl Driver {
             slots: Slots::new(),
             arena: Arena::default(),
             cancels: Vec::new(),
-            floods: Vec::new(),
             harvest: Harvest::default(),
             counted_closes: 0,
             wakeup_fd,
@@ -146,16 +145,34 @@ impl Driver {
         prepare: impl FnOnce(&mut Sqe, &mut Arena) -> Result<(), i32>,
     ) -> Result<Key, i32> {
         debug_assert!(!self.ending, "nothing is submitted on a loop that ends");
-        // Not when it gets full: an entry that was just staged can still be made void, by whoever drops its future.
         if self.ring.is_full() {
-            self.flush();
+            return self.submit_to_full(waker, prepare);
         }
         let key = self.slots.next_key();
         let sqe = self.ring.stage();
         prepare(sqe, &mut self.arena)?;
         sqe.user_data = Addressee::Slot(key).user_data();
+        let position = self.ring.commit_fitting();
+        self.slots.insert(key, position, waker);
+        Ok(key)
+    }
+
+    /// The same where the queue is full: it is handed over now. Not when it gets full: an entry that was just staged can
+    /// still be made void, by whoever drops its future.
+    #[cold]
+    #[inline(never)]
+    fn submit_to_full(
+        &mut self,
+        waker: Waker,
+        prepare: impl FnOnce(&mut Sqe, &mut Arena) -> Result<(), i32>,
+    ) -> Result<Key, i32> {
+        self.flush();
+        let key = self.slots.next_key();
+        let sqe = self.ring.stage();
+        prepare(sqe, &mut self.arena)?;
+        sqe.user_data = Addressee::Slot(key).user_data();
         let position = self.ring.commit();
-        self.slots.insert(position, waker);
+        self.slots.insert(key, position, waker);
         Ok(key)
     }
 
@@ -414,13 +431,19 @@ impl Driver {
         }
     }
 
-    /// Hands every completion that is there to its slot.
+    /// Hands every completion that is there to its slot, and keeps whom to wake for the harvest.
     #[inline(never)]
     pub(crate) fn reap(&mut self) -> usize {
-        let Driver { ring, slots, harvest, metrics, floods, .. } = self;
+        self.reap_waking(Err)
+    }
+
+    /// The same, but those to wake go to `wake` first, which runs no code of the user's and gives back whom it does not know.
+    #[inline(always)]
+    pub(crate) fn reap_waking(&mut self, mut wake: impl FnMut(Waker) -> Result<(), Waker>) -> usize {
+        let Driver { ring, slots, harvest, metrics, .. } = self;
         let mut internal: [u32; 2] = [0; 2];
         let count = ring.harvest(|user_data, cqe| match Addressee::of(user_data) {
-            Addressee::Slot(key) => deliver(slots, harvest, metrics, floods, key, cqe),
+            Addressee::Slot(key) => deliver(slots, harvest, metrics, &mut wake, key, cqe),
             Addressee::Wakeup => internal[0] += u32::from(!cqe.more()),
             Addressee::Counted => internal[1] += 1,
             Addressee::Nobody => {}
@@ -430,7 +453,7 @@ impl Driver {
             self.wakeup_armed = false;
         }
         self.counted_closes -= internal[1] as usize;
-        if !self.floods.is_empty() {
+        if !self.harvest.floods.is_empty() {
             self.stop_floods();
         }
         count
@@ -439,7 +462,7 @@ impl Driver {
     /// Stops operations that bring more than anybody takes; their streams begin again when all has been taken.
     #[cold]
     fn stop_floods(&mut self) {
-        for key in std::mem::take(&mut self.floods) {
+        for key in std::mem::take(&mut self.harvest.floods) {
             self.cancel(key);
         }
     }
@@ -519,13 +542,39 @@ pub(crate) fn lose(state: State) {
     }
 }
 
-#[inline]
-fn deliver(slots: &mut Slots, harvest: &mut Harvest, metrics: &mut Metrics, floods: &mut Vec<Key>, key: Key, cqe: Cqe) {
+#[inline(always)]
+fn deliver(
+    slots: &mut Slots,
+    harvest: &mut Harvest,
+    metrics: &mut Metrics,
+    wake: &mut impl FnMut(Waker) -> Result<(), Waker>,
+    key: Key,
+    cqe: Cqe,
+) {
     if cqe.more() {
-        return deliver_earlier(slots, harvest, metrics, floods, key, cqe);
+        return deliver_earlier(slots, harvest, metrics, key, cqe);
     }
     match slots.deliver(key, cqe) {
-        Some(Delivered::Wake(waker)) => harvest.wakers.push(waker),
+        Some(waker) => {
+            if let Err(waker) = wake(waker) {
+                push_waker(harvest, waker);
+            }
+        }
+        None => deliver_rare(slots, harvest, metrics, key, cqe),
+    }
+}
+
+/// Whom the loop does not know. Not inlined: the loop over completions is short, and stays so.
+#[inline(never)]
+fn push_waker(harvest: &mut Harvest, waker: Waker) {
+    harvest.wakers.push(waker);
+}
+
+/// A completion whose future is gone or looks elsewhere.
+#[cold]
+#[inline(never)]
+fn deliver_rare(slots: &mut Slots, harvest: &mut Harvest, metrics: &mut Metrics, key: Key, cqe: Cqe) {
+    match slots.deliver_rare(key) {
         Some(Delivered::Orphan(orphan, earlier)) => harvest.orphans.push((orphan, earlier, cqe)),
         Some(Delivered::Watched(cell, earlier)) => harvest.watched.push((cell, earlier, cqe)),
         None => metrics.stale_completions += 1,
@@ -533,20 +582,15 @@ fn deliver(slots: &mut Slots, harvest: &mut Harvest, metrics: &mut Metrics, floo
 }
 
 /// A completion with more to come.
-fn deliver_earlier(
-    slots: &mut Slots,
-    harvest: &mut Harvest,
-    metrics: &mut Metrics,
-    floods: &mut Vec<Key>,
-    key: Key,
-    cqe: Cqe,
-) {
+#[cold]
+#[inline(never)]
+fn deliver_earlier(slots: &mut Slots, harvest: &mut Harvest, metrics: &mut Metrics, key: Key, cqe: Cqe) {
     let Some(slot) = slots.get_mut(key) else {
         metrics.stale_completions += 1;
         return;
     };
     if slot.push_earlier(cqe) == FLOOD {
-        floods.push(key);
+        harvest.floods.push(key);
     }
     harvest.wakers.extend(slot.waker().cloned());
 }

@@ -59,7 +59,7 @@
 //! | L3 | [`op`], [`task`] | operations and tasks |
 //! | L4 | `executor`, `blocking` | who runs when, and where calls go that block |
 //! | L5 | `event_loop`, [`fs`], [`net`], [`time`] | what people use |
-//! | L6 | `compat` (features) | the poll-based traits of futures, tokio and hyper |
+//! | L6 | [`compat`] | the poll-based traits of futures, tokio and hyper |
 //!
 //! # Where it runs
 //!
@@ -71,7 +71,6 @@ compile_error!("ringtoss is built on io_uring and runs on Linux only (6.1 or new
 mod blocking;
 pub mod buf;
 mod clock;
-#[cfg(any(feature = "futures-io", feature = "tokio", feature = "hyper"))]
 pub mod compat;
 mod context;
 mod convert;

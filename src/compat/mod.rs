@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `futures-io` | `AsyncRead`, `AsyncBufRead`, `AsyncWrite` of futures for [`PollIo`] |
 //! | `tokio` | the traits of the same names of tokio (the traits only, no runtime) |
-//! | `hyper` | hyper's `Read` and `Write` for [`PollIo`], its executor and its timer in [`hyper`] |
+//! | `hyper` | hyper's `Read` and `Write` for [`PollIo`], its executor and its timer in `compat::hyper` |
 //!
 //! [`PollIo`] wraps a stream. It is `Send + Sync`, so what is built on it may be sent to other threads as far as it allows.
 //!

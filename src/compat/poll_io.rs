@@ -71,8 +71,13 @@ impl<S: HasFd> PollIo<S> {
         self.receiving.source().ring_fd()
     }
 
-    /// What there is to read; empty at the end.
-    pub(super) fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
+    // ---- what the traits are made of, for those that this crate does not know ---------------------------------
+
+    /// The bytes that have been received and not been consumed, at least one, or none at the end: `IORING_OP_RECV`.
+    ///
+    /// # Errors
+    /// Those of `recv(2)`.
+    pub fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
         while self.lease.as_ref().is_none_or(|lease| lease.is_empty()) {
             // Before the next receive, so that the buffer can serve it.
             self.lease = None;
@@ -85,8 +90,11 @@ impl<S: HasFd> PollIo<S> {
         Poll::Ready(Ok(self.lease.as_deref().unwrap_or_default()))
     }
 
-    /// Forgets the first bytes of those that `poll_fill` has given.
-    pub(super) fn consume_bytes(&mut self, count: usize) {
+    /// Forgets the first bytes of those that [`poll_fill`](PollIo::poll_fill) has given.
+    ///
+    /// # Panics
+    /// If there are fewer.
+    pub fn consume_bytes(&mut self, count: usize) {
         match &mut self.lease {
             Some(lease) => lease.advance(count),
             None => assert_eq!(count, 0, "only what was given can be consumed"),
@@ -94,6 +102,7 @@ impl<S: HasFd> PollIo<S> {
     }
 
     /// Reads what there is, up to so many bytes.
+    #[cfg(any(feature = "futures-io", feature = "tokio", feature = "hyper"))]
     pub(super) fn poll_read_into(
         &mut self,
         cx: &mut Context<'_>,
@@ -110,11 +119,19 @@ impl<S: HasFd> PollIo<S> {
         Poll::Ready(Ok(count))
     }
 
-    pub(super) fn poll_send(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    /// Sends what the kernel takes at once, and gives how much that was: `send(2)`.
+    ///
+    /// # Errors
+    /// Those of the call.
+    pub fn poll_send(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         self.poll_send_with(cx, |fd| sys::send_now(fd, bytes))
     }
 
-    pub(super) fn poll_send_vectored(
+    /// The same from several slices, one after the other, of which the first 1,024 are used: `sendmsg(2)`.
+    ///
+    /// # Errors
+    /// Those of the call.
+    pub fn poll_send_vectored(
         &mut self,
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
@@ -153,7 +170,11 @@ impl<S: HasFd> PollIo<S> {
         Poll::Ready(())
     }
 
-    pub(super) fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    /// Ends the writing direction; twice is as good as once: `shutdown(2)`.
+    ///
+    /// # Errors
+    /// Those of the call.
+    pub fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_settled(cx));
         match sys::shutdown(self.fd().raw(), libc::SHUT_WR) {
             // It has ended already, or the connection has.

@@ -228,12 +228,19 @@ impl EventLoop {
             } else if driver.needs_enter() {
                 driver.enter(Wait::No);
                 self.turns_since_clock.set(TURNS_PER_CLOCK_READ);
-                driver.reap();
+                self.reap(&mut driver);
             } else {
-                driver.reap();
+                self.reap(&mut driver);
             }
         }
         core.run_harvest(&mut self.spare.borrow_mut());
+    }
+
+    /// Hands completions out. Tasks of this loop are queued at once; everybody else is woken when the driver is not borrowed
+    /// any more.
+    #[inline(never)]
+    fn reap(&self, driver: &mut Driver) -> usize {
+        driver.reap_waking(self.executor.waking())
     }
 
     /// Announces that the loop sleeps, looks once more for what others have left, and waits in the kernel.
@@ -249,7 +256,7 @@ impl EventLoop {
         }
         core.inbox.announce_awake();
         self.turns_since_clock.set(TURNS_PER_CLOCK_READ);
-        let count = driver.reap();
+        let count = self.reap(&mut driver);
         drop(driver);
         if !called && count == 0 && core.clock.is_paused() {
             self.jump();

@@ -1,6 +1,7 @@
 //! The future that drives any operation. The states of its slot are in `slot`.
 
 use std::future::Future;
+use std::mem::ManuallyDrop;
 use std::pin::Pin;
 use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll, Waker};
@@ -76,7 +77,8 @@ impl Stop {
 /// When it is first polled where no loop runs, and when it is polled after its end.
 #[must_use = "an operation does nothing unless it is awaited"]
 pub struct Operation<'a, O: Op> {
-    op: Option<O>,
+    /// None when it has ended. Not dropped by itself, so that nothing is to be looked at in one that has.
+    op: ManuallyDrop<Option<O>>,
     fd: Option<&'a Fd>,
     loop_id: u64,
     key: Key,
@@ -84,7 +86,8 @@ pub struct Operation<'a, O: Op> {
     stop: Stop,
     /// Whether it is stopped or has something rare: then it goes the long way.
     special: bool,
-    rare: Option<Box<Rare>>,
+    /// The same.
+    rare: ManuallyDrop<Option<Box<Rare>>>,
 }
 
 // The value is never pinned: its addresses stay valid while it moves, which is what implementing `Op` promises.
@@ -128,7 +131,8 @@ impl<'a, O: Op> Operation<'a, O> {
     #[inline]
     fn made(op: O, fd: Option<&'a Fd>) -> Operation<'a, O> {
         let key = Key { index: 0, generation: 0 };
-        Operation { op: Some(op), fd, loop_id: 0, key, phase: Phase::Start, stop: Stop::No, special: false, rare: None }
+        let (op, rare) = (ManuallyDrop::new(Some(op)), ManuallyDrop::new(None));
+        Operation { op, fd, loop_id: 0, key, phase: Phase::Start, stop: Stop::No, special: false, rare }
     }
 
     #[inline]
@@ -149,17 +153,10 @@ impl<'a, O: Op> Operation<'a, O> {
         self.rare.get_or_insert_default()
     }
 
-    /// The long way of a poll. `first` is what the short one has found.
+    /// The long way of a poll. `first` is what the short one has found. When it is ready, nothing rare is left.
     #[cold]
     #[inline(never)]
-    fn poll_long(&mut self, cx: &mut Context<'_>, first: Option<Answer>) -> Poll<O::Output> {
-        self.poll_cqe(cx, first).map(|cqe| {
-            self.phase = Phase::Finished;
-            self.op.take().expect("it has just ended").complete(cqe)
-        })
-    }
-
-    fn poll_cqe(&mut self, cx: &mut Context<'_>, mut first: Option<Answer>) -> Poll<Cqe> {
+    fn poll_long(&mut self, cx: &mut Context<'_>, mut first: Option<Answer>) -> Poll<Cqe> {
         loop {
             let answer = match self.phase {
                 _ if first.is_some() => first.take().expect("just seen"),
@@ -257,6 +254,7 @@ impl<'a, O: Op> Operation<'a, O> {
         if self.rare.is_some() {
             self.leave_salvage();
             self.release_position();
+            drop(self.rare.take());
         }
         cqe
     }
@@ -264,7 +262,7 @@ impl<'a, O: Op> Operation<'a, O> {
     #[cold]
     fn leave_salvage(&mut self) {
         let Some(salvage) = self.salvage() else { return };
-        if let Some(rare) = &mut self.rare
+        if let Some(rare) = &mut *self.rare
             && rare.ticket.is_some()
         {
             cancel_later(salvage.leave(&mut rare.ticket));
@@ -274,7 +272,7 @@ impl<'a, O: Op> Operation<'a, O> {
     /// Whether another operation's traces on the same object must be looked at before this one goes.
     #[inline]
     fn must_ask(&self) -> bool {
-        let (Some(fd), Some(op)) = (self.fd, &self.op) else { return false };
+        let (Some(fd), Some(op)) = (self.fd, &*self.op) else { return false };
         match op.lane() {
             Lane::Free => false,
             Lane::Accept => true,
@@ -310,9 +308,9 @@ impl<'a, O: Op> Operation<'a, O> {
     #[inline]
     fn submit(&mut self, waker: &Waker) -> Answer {
         let op = self.op.as_mut().expect("an operation is not polled after its end");
+        let fd = self.fd;
         // Cloned before the driver is borrowed: it may be anybody's waker.
         let waker = waker.clone();
-        let fd = self.fd;
         let submitted = context::with(|core| {
             let mut driver = core.driver.borrow_mut();
             let driver = &mut *driver;
@@ -444,6 +442,8 @@ impl<'a, O: Op> Operation<'a, O> {
     fn lost(&mut self) -> ! {
         // The kernel may still be at it: the value is leaked, never freed.
         std::mem::forget(self.op.take());
+        self.leave_salvage();
+        drop(self.rare.take());
         self.phase = Phase::Finished;
         panic!(
             "ringtoss: the loop that this operation was submitted to has ended without the kernel letting go of the \
@@ -472,6 +472,7 @@ impl<'a, O: Op> Operation<'a, O> {
             }
         }
         self.leave_salvage();
+        drop(self.rare.take());
     }
 
     fn drop_elsewhere(&mut self, op: O, lane: Lane) {
@@ -523,7 +524,7 @@ impl<'a, O: Op> Operation<'a, O> {
 
     fn release_position(&mut self) {
         if let Some(salvage) = self.salvage()
-            && let Some(rare) = &mut self.rare
+            && let Some(rare) = &mut *self.rare
             && std::mem::take(&mut rare.holds_position)
         {
             salvage.free_position();
@@ -596,42 +597,36 @@ impl<O: Op> Future for Operation<'_, O> {
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<O::Output> {
         let this = self.get_mut();
-        if this.special {
-            return this.poll_long(cx, None);
-        }
-        match this.phase {
-            Phase::InFlight => {
-                let Some(cqe) = this.take_done() else { return this.poll_long(cx, None) };
-                match this.op().step(cqe) {
-                    Next::Done(cqe) => this.finish(cqe),
+        let polled = match this.phase {
+            _ if this.special => this.poll_long(cx, None),
+            Phase::InFlight => match this.take_done() {
+                Some(cqe) => match this.op().step(cqe) {
+                    Next::Done(cqe) => Poll::Ready(cqe),
                     Next::Again => {
                         this.phase = Phase::Start;
                         this.poll_long(cx, None)
                     }
                     Next::More => unreachable!("the last completion"),
-                }
-            }
+                },
+                None => this.poll_long(cx, None),
+            },
             Phase::Start if !this.must_ask() => match this.submit(cx.waker()) {
-                Answer::Pending => Poll::Pending,
+                Answer::Pending => return Poll::Pending,
                 answer => this.poll_long(cx, Some(answer)),
             },
             _ => this.poll_long(cx, None),
-        }
-    }
-}
-
-impl<O: Op> Operation<'_, O> {
-    #[inline]
-    fn finish(&mut self, cqe: Cqe) -> Poll<O::Output> {
-        self.phase = Phase::Finished;
-        Poll::Ready(self.op.take().expect("it has just ended").complete(cqe))
+        };
+        let Poll::Ready(cqe) = polled else { return Poll::Pending };
+        // Here, where both ways meet, so that a drop that follows is known to do nothing.
+        this.phase = Phase::Finished;
+        Poll::Ready(this.op.take().expect("it has just ended").complete(cqe))
     }
 }
 
 impl<O: Op> Drop for Operation<'_, O> {
     #[inline]
     fn drop(&mut self) {
-        if self.phase != Phase::Finished || self.special {
+        if self.phase != Phase::Finished {
             self.drop_unfinished();
         }
     }

@@ -68,6 +68,10 @@ impl Faulty {
         self.inner.commit()
     }
 
+    pub(crate) fn commit_fitting(&mut self) -> u32 {
+        self.commit()
+    }
+
     pub(crate) fn is_full(&self) -> bool {
         self.inner.is_full()
     }

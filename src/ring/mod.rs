@@ -95,6 +95,12 @@ impl Ring {
         either!(self, ring => ring.commit())
     }
 
+    /// [`Ring::commit`] where the queue is known not to be full.
+    #[inline]
+    pub(crate) fn commit_fitting(&mut self) -> u32 {
+        either!(self, ring => ring.commit_fitting())
+    }
+
     /// Whether as many entries are staged as the queue holds, so that the kernel should be entered.
     #[inline]
     pub(crate) fn is_full(&self) -> bool {

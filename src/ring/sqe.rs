@@ -190,6 +190,7 @@ impl Cqe {
     }
 
     /// Whether the same submission gives further completions (`IORING_CQE_F_MORE`).
+    #[inline]
     pub fn more(&self) -> bool {
         self.flags & CQE_MORE != 0
     }
@@ -203,7 +204,13 @@ impl Cqe {
     /// The result as a count or descriptor, or the error that it stands for.
     #[inline]
     pub(crate) fn ok(&self) -> std::io::Result<u32> {
-        if self.result >= 0 { Ok(self.result as u32) } else { Err(std::io::Error::from_raw_os_error(-self.result)) }
+        if self.result >= 0 { Ok(self.result as u32) } else { Err(self.error()) }
+    }
+
+    /// The error that the result stands for. Away from the path of those that succeed.
+    #[cold]
+    fn error(&self) -> std::io::Error {
+        std::io::Error::from_raw_os_error(-self.result)
     }
 
     /// Whether it tells that a signal interrupted it before it had done anything. Some operations give what the kernel

@@ -92,6 +92,15 @@ impl Uring {
         position
     }
 
+    /// The same where the queue is not full.
+    #[inline]
+    pub(crate) fn commit_fitting(&mut self) -> u32 {
+        let position = self.tail;
+        debug_assert_ne!(position, self.full_at);
+        self.tail = position.wrapping_add(1);
+        position
+    }
+
     /// The queue is full of entries that the kernel was too busy to take.
     #[cold]
     fn commit_to_backlog(&mut self) -> u32 {
@@ -204,11 +213,12 @@ impl Uring {
         let head = Self::load(&self.shared.cq_head, Ordering::Relaxed);
         let tail = Self::load(&self.shared.cq_tail, Ordering::Acquire);
         let count = tail.wrapping_sub(head);
+        let (cqes, mask) = (self.shared.cqes, self.shared.cq_mask);
         for position in 0..count {
-            let index = head.wrapping_add(position) & self.shared.cq_mask;
+            let index = head.wrapping_add(position) & mask;
             // SAFETY: the index is masked, so the entry lies within the queue; the kernel has published it (the acquire
             // load) and does not write it again before the head moves past it.
-            let raw = unsafe { self.shared.cqes.add(index as usize).read() };
+            let raw = unsafe { cqes.add(index as usize).read() };
             each(raw.user_data, Cqe { result: raw.result, flags: raw.flags });
         }
         if count > 0 {

@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
-use ringtoss::buf::{BufResult, IoBuf, IoBufMut};
-use ringtoss::op::{self, Completion, Operation, Raw, Sqe};
+use ringtoss::buf::{IoBuf, IoBufMut};
+use ringtoss::op::{self, Operation, Raw, Sqe};
 
 /// Runs a test on a loop of its own, for a minute at most.
 pub fn run<F: Future>(test: F) -> F::Output {
@@ -98,7 +98,6 @@ impl Pipe {
 }
 
 pub type RawRead = Operation<'static, Raw<(Buffer, Arc<OwnedFd>)>>;
-pub type RawResult = BufResult<Completion, (Buffer, Arc<OwnedFd>)>;
 
 /// Polls once.
 pub async fn poll_once<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {

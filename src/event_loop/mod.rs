@@ -240,8 +240,11 @@ impl EventLoop {
         let core = &*self.core;
         driver.arm_wakeup();
         core.inbox.announce_sleep();
-        let called =
-            !core.inbox.is_empty() || !self.executor.remote_is_empty() || self.main.woken.load(Ordering::Acquire);
+        // Arming may have found the queue full, flushed it and so brought completions up.
+        let called = driver.has_harvest()
+            || !core.inbox.is_empty()
+            || !self.executor.remote_is_empty()
+            || self.main.woken.load(Ordering::Acquire);
         let wait = if called { Wait::No } else { self.how_long() };
         if wait != Wait::No || driver.needs_enter() {
             driver.enter(wait);

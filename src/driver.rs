@@ -267,9 +267,9 @@ impl Driver {
         }
     }
 
-    /// Whether this slot is still in use by what the key names.
-    pub(crate) fn knows(&mut self, key: Key) -> bool {
-        self.slot(key).is_some()
+    /// Whether the kernel has not let go of what the key names.
+    pub(crate) fn is_in_flight(&mut self, key: Key) -> bool {
+        self.slot(key).is_some_and(|slot| !slot.is_done())
     }
 
     /// Asks the kernel to cancel an operation. Its completion tells what became of it.

@@ -25,7 +25,6 @@ use crate::driver::{self, Driver, Harvest, Metrics};
 use crate::executor::Executor;
 use crate::fd;
 use crate::inbox::Inbox;
-use crate::mail::Mail;
 use crate::registry;
 use crate::ring::{Config, Wait, explain};
 use crate::task::JoinHandle;
@@ -284,43 +283,7 @@ impl EventLoop {
 
     fn take_in_mail(&self) {
         self.executor.take_remote();
-        while let Some(mail) = self.core.inbox.pop() {
-            self.handle_mail(mail);
-        }
-    }
-
-    #[cold]
-    fn handle_mail(&self, mail: Mail) {
-        let core = &*self.core;
-        let finished = match mail {
-            Mail::Orphan(key, handed) => core.driver.borrow_mut().adopt_from_elsewhere(key, handed.into_inner()),
-            Mail::Unwatch(key, cell) => {
-                let orphan = cell.inner.lock().unwrap_or_else(std::sync::PoisonError::into_inner).orphan.take();
-                orphan.and_then(|handed| core.driver.borrow_mut().adopt_from_elsewhere(key, handed.into_inner()))
-            }
-            Mail::Watch(key, cell) => {
-                core.driver.borrow_mut().watch(key, cell);
-                None
-            }
-            Mail::Cancel(key) => {
-                core.driver.borrow_mut().cancel(key);
-                None
-            }
-            Mail::Close(closing) => {
-                fd::route(closing);
-                None
-            }
-            Mail::DropTimer(key) => {
-                let waker = core.timers.borrow_mut().remove(key);
-                // Whoever moved or reset the timer may have done so for a task of this loop.
-                waker.into_iter().for_each(Waker::wake);
-                None
-            }
-        };
-        if let Some((orphan, earlier, cqe)) = finished {
-            guard(|| orphan.finish(earlier, cqe));
-        }
-        core.settle_harvest();
+        fd::take_in_mail(&self.core);
     }
 
     fn fire_timers(&self) {

@@ -50,10 +50,105 @@ fn drop_elsewhere<F: Future + Unpin + Send>(future: F) {
     std::thread::scope(|scope| scope.spawn(move || drop(future)).join().unwrap());
 }
 
+#[test]
+fn a_listener_goes_while_an_accept_that_was_dropped_elsewhere_is_on_its_way_home() {
+    bounded(|| {
+        for turns in 0..3 {
+            run(async move {
+                let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+                let address = listener.local_addr().unwrap();
+                let mut accept = listener.accept();
+                assert!(poll_once(&mut accept).await.is_pending());
+                let mut peer = None;
+                for turn in 0..turns {
+                    if turn == 1 {
+                        peer = Some(std::net::TcpStream::connect(address).unwrap());
+                    }
+                    op::nop().await.unwrap();
+                }
+                drop_elsewhere(accept);
+                drop(listener);
+                drop(TcpListener::bind(address).await.unwrap());
+                if let Some(mut peer) = peer {
+                    let end = std::io::Read::read(&mut peer, &mut [0]);
+                    assert!(matches!(end, Ok(0) | Err(_)), "the connection is closed: {end:?}");
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn a_stream_is_converted_while_a_read_that_was_dropped_elsewhere_is_on_its_way_home() {
+    bounded(|| {
+        for written in [false, true] {
+            run(async move {
+                let (mut stream, mut peer) = pair().await;
+                let mut read = stream.read(Vec::with_capacity(8));
+                assert!(poll_once(&mut read).await.is_pending());
+                op::nop().await.unwrap();
+                if written {
+                    std::io::Write::write_all(&mut peer, b"salvaged").unwrap();
+                    for _ in 0..3 {
+                        op::nop().await.unwrap();
+                    }
+                }
+                drop_elsewhere(read);
+                let (_stream, unread) = stream.into_parts().unwrap();
+                assert_eq!(unread, if written { &b"salvaged"[..] } else { b"" });
+            });
+        }
+    });
+}
+
 async fn pair() -> (TcpStream, std::net::TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let peer = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     (listener.accept().await.unwrap().0, peer)
+}
+
+#[test]
+fn a_watcher_that_is_dropped_while_its_result_waits_in_a_full_ring() {
+    bounded(|| {
+        let count = Count::default();
+        let event_loop = EventLoop::builder().submission_entries(4).build().unwrap();
+        event_loop.block_on(async {
+            let mut pipe = pipe();
+            let mut read = pipe.read(count.buffer());
+            assert!(poll_once(&mut read).await.is_pending());
+            op::nop().await.unwrap();
+            let (to_watcher, reads) = std::sync::mpsc::channel();
+            let (watching, watched) = std::sync::mpsc::channel();
+            let (go, gone) = std::sync::mpsc::channel::<()>();
+            let watcher = std::thread::spawn(move || {
+                let mut read: crate::util::RawRead = reads.recv().unwrap();
+                assert!(poll_with(&mut read, Waker::noop()).is_pending());
+                watching.send(()).unwrap();
+                gone.recv().unwrap();
+                drop(read);
+            });
+            to_watcher.send(read).unwrap();
+            watched.recv().unwrap();
+            // The loop takes the mail: from here on the slot is watched.
+            op::nop().await.unwrap();
+            op::nop().await.unwrap();
+            pipe.write(b"x");
+            // In one poll: the ring gets full and is flushed, which brings the completion up, and then the watcher goes.
+            let mut nops: Vec<_> = (0..9).map(|_| op::nop()).collect();
+            let mut watcher = Some(watcher);
+            poll_fn(|cx| {
+                nops.retain_mut(|nop| Pin::new(nop).poll(cx).is_pending());
+                if let Some(watcher) = watcher.take() {
+                    go.send(()).unwrap();
+                    watcher.join().unwrap();
+                }
+                if nops.is_empty() { Poll::Ready(()) } else { Poll::Pending }
+            })
+            .await;
+            until(|| count.dropped() == 1).await;
+        });
+        assert_eq!(count.dropped(), 1);
+    });
 }
 
 // ---- wakers that misbehave ------------------------------------------------------------------------------------
@@ -65,6 +160,38 @@ impl Wake for Bomb {
     fn wake(self: Arc<Self>) {
         panic!("this waker panics, as the test wants it");
     }
+}
+
+#[test]
+fn a_waker_that_panics_while_a_loop_ends_frees_nothing_under_the_kernel() {
+    let count = Count::default();
+    let event_loop = EventLoop::new().unwrap();
+    let pipe = pipe();
+    let (read, mut sleep) = event_loop.block_on(async {
+        let mut read = pipe.read(count.buffer());
+        assert!(poll_once(&mut read).await.is_pending());
+        op::nop().await.unwrap();
+        let mut sleep = ringtoss::time::sleep(Duration::from_secs(3600));
+        assert!(poll_with(&mut sleep, &Arc::new(Bomb).into()).is_pending());
+        (read, sleep)
+    });
+    // Its timer is taken out by mail, and whoever waits for it is woken when the loop takes that in: at its end.
+    Pin::new(&mut sleep).reset(ringtoss::time::Instant::now());
+    drop(read);
+    let _ = catch_unwind(AssertUnwindSafe(|| drop(event_loop)));
+    assert_eq!(count.dropped(), 1, "reaped, and then freed");
+}
+
+#[test]
+fn a_waker_that_panics_in_mail_does_not_end_the_loop() {
+    let event_loop = EventLoop::new().unwrap();
+    let mut sleep = event_loop.block_on(async {
+        let mut sleep = ringtoss::time::sleep(Duration::from_secs(3600));
+        assert!(poll_with(&mut sleep, &Arc::new(Bomb).into()).is_pending());
+        sleep
+    });
+    Pin::new(&mut sleep).reset(ringtoss::time::Instant::now());
+    event_loop.block_on(async { op::nop().await.unwrap() });
 }
 
 /// A waker whose clones and drops run a piece of the test's.

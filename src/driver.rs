@@ -123,13 +123,14 @@ impl Driver {
 
     // ---- submitting -------------------------------------------------------------------------------------------
 
-    /// Stages the entry that `prepare` makes, in place, and gives it a slot. `Err` is `prepare`'s: nothing is staged then.
+    /// Stages the entry that `prepare` makes, in place, and gives it a slot. `Err` is `prepare`'s, with the waker, to be
+    /// dropped outside: nothing is staged then.
     #[inline]
     pub(crate) fn submit(
         &mut self,
         waker: Waker,
         prepare: impl FnOnce(&mut Sqe, &mut Arena) -> Result<(), i32>,
-    ) -> Result<Key, i32> {
+    ) -> Result<Key, (i32, Waker)> {
         debug_assert!(!self.ending, "nothing is submitted on a loop that ends");
         // Not when it gets full: an entry that was just staged can still be made void, by whoever drops its future.
         if self.ring.is_full() {
@@ -137,7 +138,9 @@ impl Driver {
         }
         let key = self.slots.next_key();
         let sqe = self.ring.stage();
-        prepare(sqe, &mut self.arena)?;
+        if let Err(errno) = prepare(sqe, &mut self.arena) {
+            return Err((errno, waker));
+        }
         sqe.user_data = Addressee::Slot(key).user_data();
         let position = self.ring.commit();
         self.slots.insert(position, waker);
@@ -197,11 +200,14 @@ impl Driver {
         }
     }
 
-    /// Has another waker woken; gives the old one, to be dropped outside.
+    /// Has another waker woken; gives the old one, to be dropped outside. `Err` hands the waker back: the operation is
+    /// done, for nobody knows what happened while the waker was cloned.
     #[cold]
-    pub(crate) fn replace_waker(&mut self, key: Key, waker: Waker) -> Waker {
-        let current = self.slot(key).and_then(Slot::waker).expect("it has just been polled");
-        std::mem::replace(current, waker)
+    pub(crate) fn replace_waker(&mut self, key: Key, waker: Waker) -> Result<Waker, Waker> {
+        match self.slot(key).and_then(Slot::waker) {
+            Some(current) => Ok(std::mem::replace(current, waker)),
+            None => Err(waker),
+        }
     }
 
     /// The future of this operation is being dropped, on this loop.
@@ -511,7 +517,10 @@ fn deliver_earlier(slots: &mut Slots, harvest: &mut Harvest, metrics: &mut Metri
         return;
     };
     slot.push_earlier(cqe);
-    harvest.wakers.extend(slot.waker().cloned());
+    if let Some(waker) = slot.waker() {
+        // Taken, not cloned: a clone may run anything. The future leaves its waker again when it is polled.
+        harvest.wakers.push(std::mem::replace(waker, Waker::noop().clone()));
+    }
 }
 
 /// `poll(2)` events as `poll32_events` wants them.

@@ -23,6 +23,7 @@ use std::task::Waker;
 
 use slab::Slab;
 
+use crate::guard::wake_all;
 use crate::ring::Cqe;
 use crate::slot::Key;
 use crate::sys;
@@ -184,8 +185,7 @@ impl Inner {
     }
 
     /// Puts a waker among the waiters. Gives the one that it replaces, if its owner has a place already.
-    fn enqueue(&mut self, adopts: bool, ticket: &mut Option<Ticket>, waker: &Waker) -> Option<Waker> {
-        let waker = waker.clone();
+    fn enqueue(&mut self, adopts: bool, ticket: &mut Option<Ticket>, waker: Waker) -> Option<Waker> {
         match ticket {
             Some(ticket) => Some(std::mem::replace(&mut self.waiters[ticket.index], waker)),
             None => {
@@ -234,20 +234,23 @@ impl Salvage {
     /// Gives up the lock and wakes everybody who waits; each looks again for itself.
     fn release_and_wake(&self, mut inner: MutexGuard<'_, Inner>) {
         self.update(&inner);
-        let wakers: Vec<Waker> = inner.waiters.iter_mut().map(|(_, waker)| waker.clone()).collect();
+        // Taken, not cloned: a clone may run anything. Whoever still waits when it is polled leaves its waker again.
+        let waiters = inner.waiters.iter_mut();
+        let mut wakers = waiters.map(|(_, waker)| std::mem::replace(waker, Waker::noop().clone())).collect();
         drop(inner);
-        wakers.into_iter().for_each(Waker::wake);
+        wake_all(&mut wakers);
     }
 
     /// Asks whether an operation may go, take or must wait.
     pub(crate) fn ask(&self, lane: Lane, ticket: &mut Option<Ticket>, waker: &Waker) -> Gate {
-        // A waker that is let go of is dropped after the lock: it may belong to another executor and run anything.
+        // Wakers are cloned before the lock is held and dropped after: they may be anybody's and run anything.
+        let mut waker = Some(waker.clone());
         let _old;
         let mut inner = self.lock();
         let lane = inner.lane_of_object(lane);
         let gate = inner.gate(lane);
         if gate == Gate::Wait {
-            _old = inner.enqueue(lane.receives(), ticket, waker);
+            _old = waker.take().and_then(|waker| inner.enqueue(lane.receives(), ticket, waker));
             return gate;
         }
         _old = inner.dequeue(ticket);
@@ -262,6 +265,7 @@ impl Salvage {
 
     /// Has the waker woken when an orphan brings something, while its own operation is with the kernel.
     pub(crate) fn listen(&self, ticket: &mut Option<Ticket>, waker: &Waker) {
+        let waker = waker.clone();
         let old = self.lock().enqueue(false, ticket, waker);
         drop(old);
     }

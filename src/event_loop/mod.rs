@@ -7,6 +7,7 @@ use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::io;
 use std::marker::PhantomData;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -20,10 +21,11 @@ pub use handle::Handle;
 
 use crate::blocking;
 use crate::clock::Clock;
-use crate::context::{self, Core, guard, wake_all};
+use crate::context::{self, Core};
 use crate::driver::{self, Driver, Harvest, Metrics};
 use crate::executor::Executor;
 use crate::fd;
+use crate::guard::{guard, wake_all};
 use crate::inbox::Inbox;
 use crate::registry;
 use crate::ring::{Config, Wait, explain};
@@ -354,13 +356,14 @@ impl EventLoop {
 
     fn end_dirty(&self) {
         let core = &self.core;
+        // First of all, whatever happens below. The ring stays mapped and open: the kernel may go on writing where it was
+        // told to.
+        std::mem::forget(core.clone());
         registry::dirty(core.id);
         let (count, states) = core.driver.borrow_mut().give_up();
         LEAKED.fetch_add(count as u64, Ordering::Relaxed);
         states.into_iter().for_each(|state| guard(|| driver::lose(state)));
         self.close_late();
-        // The ring stays mapped and open: the kernel may go on writing where it was told to.
-        std::mem::forget(core.clone());
     }
 
     fn close_late(&self) {
@@ -372,7 +375,16 @@ impl EventLoop {
 
 impl Drop for EventLoop {
     fn drop(&mut self) {
-        self.end();
+        let ended = catch_unwind(AssertUnwindSafe(|| self.end()));
+        if let Err(panic) = ended {
+            // No code of the user's gets here, so this is a defect of ours. What it must not become is memory that is freed
+            // while the kernel has it: ring, slots and mail are leaked.
+            std::mem::forget(self.core.clone());
+            guard(|| registry::dirty(self.core.id));
+            if !std::thread::panicking() {
+                resume_unwind(panic);
+            }
+        }
     }
 }
 

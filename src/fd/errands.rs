@@ -4,7 +4,8 @@ use std::sync::PoisonError;
 use std::task::Waker;
 
 use super::route;
-use crate::context::{Core, guard};
+use crate::context::Core;
+use crate::guard::guard;
 use crate::mail::Mail;
 
 /// Takes in what other threads and loops have asked of this one. The driver must not be borrowed.

@@ -268,7 +268,7 @@ impl<'a, O: Op> Operation<'a, O> {
             let mut driver = core.driver.borrow_mut();
             let driver = &mut *driver;
             if driver.is_ending() {
-                return Err(libc::ECANCELED);
+                return Err((libc::ECANCELED, waker));
             }
             if let Some(fd) = fd {
                 fd.visit(core.id);
@@ -280,7 +280,8 @@ impl<'a, O: Op> Operation<'a, O> {
         });
         match submitted {
             Some(Ok(())) => Answer::Pending,
-            Some(Err(errno)) => Answer::Cqe(Cqe::of(-errno)),
+            // The waker that was not kept is dropped here, where nothing is borrowed.
+            Some(Err((errno, _waker))) => Answer::Cqe(Cqe::of(-errno)),
             None => panic!("{NO_LOOP}"),
         }
     }
@@ -304,9 +305,11 @@ impl<'a, O: Op> Operation<'a, O> {
             Some(Polled::Earlier(cqe)) => Answer::Cqe(cqe),
             Some(Polled::StaleWaker) => {
                 let waker = waker.clone();
-                let old = context::with(|core| core.driver.borrow_mut().replace_waker(key, waker));
-                drop(old);
-                Answer::Pending
+                match context::with(|core| core.driver.borrow_mut().replace_waker(key, waker)) {
+                    Some(Ok(_old)) => Answer::Pending,
+                    Some(Err(waker)) => self.ask(&waker),
+                    None => unreachable!("its loop is entered"),
+                }
             }
             None => self.watch(waker),
         }

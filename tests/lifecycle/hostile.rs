@@ -232,6 +232,107 @@ fn use_the_loop() {
     ringtoss::metrics();
 }
 
+#[test]
+fn wakers_may_use_the_loop_when_they_are_cloned_and_dropped() {
+    bounded(|| {
+        run(async {
+            let waker = meddler(use_the_loop, use_the_loop);
+            // Refused by its own arguments: the waker goes without having been kept.
+            let file = File::open("/proc/self/stat").await.unwrap();
+            let mut refused = file.read_at(Vec::new(), 0);
+            assert!(poll_with(&mut refused, &waker).is_ready());
+            // Two completions, of which the first wakes.
+            let (sender, mut peer) = pair().await;
+            let bytes = b"zero copy".to_vec();
+            // IORING_OP_SEND_ZC
+            let entry = op::Sqe::new(47).fd(sender.as_raw_fd()).addr(bytes.as_ptr() as u64).len(bytes.len() as u32);
+            // SAFETY: the bytes are kept, and so is the descriptor.
+            let mut send = unsafe { op::submit(entry, bytes) };
+            assert!(poll_with(&mut send, &waker).is_pending());
+            for _ in 0..5 {
+                op::nop().await.unwrap();
+            }
+            let (result, _) = send.await;
+            assert_eq!(result.unwrap().result, 9);
+            std::io::Read::read_exact(&mut peer, &mut [0; 9]).unwrap();
+            // One waker in another's place.
+            let pipe = pipe();
+            let count = Count::default();
+            let mut read = pipe.read(count.buffer());
+            assert!(poll_with(&mut read, &waker).is_pending());
+            assert!(poll_with(&mut read, &meddler(use_the_loop, use_the_loop)).is_pending());
+            drop(read);
+            until(|| count.dropped() == 1).await;
+        });
+    });
+}
+
+#[test]
+fn a_completion_may_come_while_a_waker_is_cloned() {
+    bounded(|| {
+        let event_loop = EventLoop::builder().submission_entries(4).build().unwrap();
+        event_loop.block_on(async {
+            let mut nop = op::nop();
+            assert!(poll_with(&mut nop, Waker::noop()).is_pending());
+            // Its clone fills the ring, which brings up the completion of what is being polled.
+            let waker = meddler(
+                || {
+                    let mut nops: Vec<_> = (0..9).map(|_| op::nop()).collect();
+                    nops.iter_mut().for_each(|nop| assert!(poll_with(nop, Waker::noop()).is_pending()));
+                },
+                || {},
+            );
+            let polled = poll_with(&mut nop, &waker);
+            assert!(matches!(polled, Poll::Ready(Ok(()))), "{polled:?}");
+        });
+    });
+}
+
+#[test]
+fn wakers_may_use_the_object_whose_salvage_wakes_them() {
+    bounded(|| {
+        run(async {
+            let (reader, mut writer) = std::io::pipe().unwrap();
+            let mut first = File::from(std::os::fd::OwnedFd::from(reader));
+            let mut second = first.try_clone().unwrap();
+            let third = Arc::new(std::sync::Mutex::new(Some(first.try_clone().unwrap())));
+            // An orphan, for which the clone waits with a waker that, cloned, drops another clone of the same file.
+            let mut dropped = first.read(vec![0u8; 4]);
+            assert!(poll_once(&mut dropped).await.is_pending());
+            op::nop().await.unwrap();
+            drop(dropped);
+            let waker = meddler(move || drop(third.lock().unwrap().take()), || {});
+            let mut read = second.read(vec![0u8; 4]);
+            assert!(poll_with(&mut read, &waker).is_pending());
+            std::io::Write::write_all(&mut writer, b"here").unwrap();
+            let (result, buf) = read.await;
+            assert_eq!((result.unwrap(), &buf[..]), (4, &b"here"[..]));
+        });
+    });
+}
+
+#[test]
+fn a_panicking_waker_keeps_no_other_reader_waiting() {
+    bounded(|| {
+        run(async {
+            let (reader, mut writer) = std::io::pipe().unwrap();
+            let mut first = File::from(std::os::fd::OwnedFd::from(reader));
+            let (mut second, mut third) = (first.try_clone().unwrap(), first.try_clone().unwrap());
+            let mut dropped = first.read(vec![0u8; 4]);
+            assert!(poll_once(&mut dropped).await.is_pending());
+            op::nop().await.unwrap();
+            drop(dropped);
+            let mut bomb = second.read(vec![0u8; 1]);
+            assert!(poll_with(&mut bomb, &Arc::new(Bomb).into()).is_pending());
+            let read = ringtoss::spawn(async move { third.read(vec![0u8; 4]).await });
+            ringtoss::yield_now().await;
+            std::io::Write::write_all(&mut writer, b"here").unwrap();
+            let (result, buf) = read.await.unwrap();
+            assert_eq!((result.unwrap(), &buf[..]), (4, &b"here"[..]));
+        });
+    });
+}
+
 // ---- the position of a shared file ----------------------------------------------------------------------------
 
 // ---- descriptors ----------------------------------------------------------------------------------------------

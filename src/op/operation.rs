@@ -206,8 +206,7 @@ impl<'a, O: Op> Operation<'a, O> {
     #[inline]
     fn ended(&mut self, cqe: Cqe) -> Cqe {
         if self.rare.is_some() {
-            self.leave_salvage();
-            self.release_position();
+            self.give_way();
         }
         cqe
     }
@@ -238,6 +237,8 @@ impl<'a, O: Op> Operation<'a, O> {
         if self.stop != Stop::No {
             return Answer::Cqe(Cqe::of(-libc::ECANCELED));
         }
+        // Held if an earlier attempt panicked, in a method of the buffer's say.
+        self.release_position();
         let op = self.op.as_mut().expect("an operation is not polled after its end");
         if let Some(fd) = self.fd
             && op.lane() != Lane::Free
@@ -282,7 +283,10 @@ impl<'a, O: Op> Operation<'a, O> {
             Some(Ok(())) => Answer::Pending,
             // The waker that was not kept is dropped here, where nothing is borrowed.
             Some(Err((errno, _waker))) => Answer::Cqe(Cqe::of(-errno)),
-            None => panic!("{NO_LOOP}"),
+            None => {
+                self.release_position();
+                panic!("{NO_LOOP}")
+            }
         }
     }
 
@@ -406,11 +410,15 @@ impl<'a, O: Op> Operation<'a, O> {
     #[cold]
     #[inline(never)]
     fn drop_unfinished(&mut self) {
-        if let Some(op) = self.op.take() {
+        if let Some(mut op) = self.op.take() {
             let lane = op.lane();
             let (loop_id, key) = (self.loop_id, self.key);
             match std::mem::replace(&mut self.phase, Phase::Finished) {
-                Phase::Start | Phase::Finished => self.leave_progress(&mut { op }),
+                Phase::Start | Phase::Finished => {
+                    self.leave_progress(&mut op);
+                    // Before the value goes, whose drop is the user's code and may panic.
+                    self.give_way();
+                }
                 Phase::InFlight if context::current_id() == loop_id => self.drop_here(op, lane),
                 Phase::InFlight => {
                     let handed = Handed::new(self.orphan(op, lane));
@@ -421,7 +429,13 @@ impl<'a, O: Op> Operation<'a, O> {
                 Phase::Elsewhere => self.drop_elsewhere(op, lane),
             }
         }
+        self.give_way();
+    }
+
+    /// Gives up its place among those who wait, and the position.
+    fn give_way(&mut self) {
         self.leave_salvage();
+        self.release_position();
     }
 
     fn drop_elsewhere(&mut self, op: O, lane: Lane) {
@@ -458,9 +472,9 @@ impl<'a, O: Op> Operation<'a, O> {
         let dropped = context::with(|core| core.driver.borrow_mut().drop_future(key)).expect("its loop is entered");
         match dropped {
             Dropped::Voided(waker) => {
-                drop(waker);
                 self.leave_progress(&mut op);
-                self.release_position();
+                self.give_way();
+                drop(waker);
             }
             Dropped::Done(earlier, cqe) => self.orphan(op, lane).finish(earlier, cqe),
             Dropped::InFlight => {
@@ -480,8 +494,12 @@ impl<'a, O: Op> Operation<'a, O> {
         }
     }
 
-    fn orphan(&self, mut op: O, lane: Lane) -> Box<dyn Orphan> {
+    fn orphan(&mut self, mut op: O, lane: Lane) -> Box<dyn Orphan> {
         let (loop_id, key) = (self.loop_id, self.key);
+        if let Some(rare) = &mut self.rare {
+            // From here on its place among the orphans holds the position.
+            rare.holds_position = false;
+        }
         let salvage = self.fd.filter(|_| lane.leaves_traces()).map(|fd| fd.salvage().clone());
         if let Some(salvage) = &salvage {
             salvage.orphaned(loop_id, key, lane);
@@ -552,12 +570,10 @@ impl<O: Op> Future for Operation<'_, O> {
         match this.phase {
             Phase::InFlight => {
                 let Some(cqe) = this.take_done() else { return this.poll_long(cx, None) };
+                this.phase = Phase::Start;
                 match this.op().step(cqe) {
                     Next::Done(cqe) => this.finish(cqe),
-                    Next::Again => {
-                        this.phase = Phase::Start;
-                        this.poll_long(cx, None)
-                    }
+                    Next::Again => this.poll_long(cx, None),
                     Next::More => unreachable!("the last completion"),
                 }
             }

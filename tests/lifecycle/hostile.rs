@@ -10,6 +10,7 @@ use std::task::{Context, Poll, RawWaker, RawWakerVTable, Wake, Waker};
 use std::time::Duration;
 
 use ringtoss::EventLoop;
+use ringtoss::buf::{IoBuf, IoBufMut};
 use ringtoss::fs::File;
 use ringtoss::net::{TcpListener, TcpStream};
 use ringtoss::op;
@@ -334,6 +335,82 @@ fn a_panicking_waker_keeps_no_other_reader_waiting() {
 }
 
 // ---- the position of a shared file ----------------------------------------------------------------------------
+
+#[test]
+fn a_poll_without_a_loop_does_not_keep_the_position_of_a_shared_file() {
+    let path = std::env::temp_dir().join(format!("ringtoss-hostile-{}", std::process::id()));
+    std::fs::write(&path, b"0123456789").unwrap();
+    let mut file = File::from_std(std::fs::File::open(&path).unwrap());
+    let mut clone = file.try_clone().unwrap();
+    let mut read = file.read(vec![0u8; 4]);
+    assert!(catch_unwind(AssertUnwindSafe(|| poll_with(&mut read, Waker::noop()).is_ready())).is_err());
+    drop(read);
+    let mut read = file.read(vec![0u8; 4]);
+    assert!(catch_unwind(AssertUnwindSafe(|| poll_with(&mut read, Waker::noop()).is_ready())).is_err());
+    bounded(move || {
+        run(async {
+            let (result, buf) = clone.read(vec![0u8; 4]).await;
+            assert_eq!((result.unwrap(), &buf[..]), (4, &b"0123"[..]));
+        });
+    });
+    run(async {
+        let (result, buf) = read.await;
+        assert_eq!((result.unwrap(), &buf[..]), (4, &b"4567"[..]));
+    });
+    std::fs::remove_file(path).unwrap();
+}
+
+/// A buffer that panics when it is dropped.
+struct Mine(Box<[u8]>);
+
+impl Drop for Mine {
+    fn drop(&mut self) {
+        panic!("this buffer panics, as the test wants it");
+    }
+}
+
+// SAFETY: everything is the boxed slice's.
+unsafe impl IoBuf for Mine {
+    fn buf_ptr(&self) -> *const u8 {
+        self.0.buf_ptr()
+    }
+    fn buf_len(&self) -> usize {
+        self.0.buf_len()
+    }
+}
+
+// SAFETY: everything is the boxed slice's.
+unsafe impl IoBufMut for Mine {
+    fn buf_mut_ptr(&mut self) -> *mut u8 {
+        self.0.buf_mut_ptr()
+    }
+    fn buf_capacity(&self) -> usize {
+        self.0.buf_capacity()
+    }
+    unsafe fn set_buf_len(&mut self, _len: usize) {}
+}
+
+#[test]
+fn a_buffer_that_panics_leaves_no_place_among_those_who_wait() {
+    bounded(|| {
+        let count = Count::default();
+        run(async {
+            let (reader, _writer) = std::io::pipe().unwrap();
+            let mut first = File::from(std::os::fd::OwnedFd::from(reader));
+            let mut second = first.try_clone().unwrap();
+            let mut dropped = first.read(count.buffer());
+            assert!(poll_once(&mut dropped).await.is_pending());
+            op::nop().await.unwrap();
+            drop(dropped);
+            let mut waits = second.read(Mine(vec![0; 4].into()));
+            assert!(poll_once(&mut waits).await.is_pending());
+            op::nop().await.unwrap();
+            assert_eq!(count.dropped(), 0, "somebody waits for what it brings");
+            assert!(catch_unwind(AssertUnwindSafe(|| drop(waits))).is_err());
+            until(|| count.dropped() == 1).await;
+        });
+    });
+}
 
 // ---- descriptors ----------------------------------------------------------------------------------------------
 

@@ -263,6 +263,12 @@ impl Salvage {
         gate
     }
 
+    /// Whether it has no position, but clones: reads of theirs may be with the kernel beside each other.
+    pub(crate) fn is_shared_stream(&self) -> bool {
+        let mut inner = self.lock();
+        inner.descriptors.len() > 1 && inner.lane_of_object(Lane::PositionRead) == Lane::Receive
+    }
+
     /// Has the waker woken when an orphan brings something, while its own operation is with the kernel.
     pub(crate) fn listen(&self, ticket: &mut Option<Ticket>, waker: &Waker) {
         let waker = waker.clone();

@@ -160,7 +160,7 @@ impl<'a, O: Op> Operation<'a, O> {
             };
             match answer {
                 Answer::Pending => {
-                    if self.op().lane() == Lane::Accept {
+                    if self.receives_beside_others() {
                         self.look_for_salvaged(cx.waker());
                     }
                     return Poll::Pending;
@@ -319,12 +319,24 @@ impl<'a, O: Op> Operation<'a, O> {
         }
     }
 
-    /// Accepts run beside each other on one listener: what an orphan of another leaves there must not lie while this one
-    /// waits in the kernel. It is woken, cancels itself and takes it.
+    /// Whether it is with the kernel and others may be beside it on the same object: accepts, and reads of clones of a pipe.
+    fn receives_beside_others(&mut self) -> bool {
+        if self.phase == Phase::Start {
+            return false;
+        }
+        match self.op().lane() {
+            Lane::Accept => true,
+            Lane::PositionRead => self.special && self.salvage().is_some_and(|salvage| salvage.is_shared_stream()),
+            _ => false,
+        }
+    }
+
+    /// What an orphan of another leaves must not lie while this one waits in the kernel. It is woken, cancels itself and
+    /// takes it.
     fn look_for_salvaged(&mut self, waker: &Waker) {
         let Some(salvage) = self.salvage() else { return };
         salvage.listen(&mut self.rare().ticket, waker);
-        if self.phase != Phase::Start && self.stop == Stop::No && salvage.has_items() {
+        if self.stop == Stop::No && salvage.has_items() {
             self.stop(Stop::Salvaged);
         }
     }

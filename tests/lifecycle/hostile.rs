@@ -412,6 +412,32 @@ fn a_buffer_that_panics_leaves_no_place_among_those_who_wait() {
     });
 }
 
+#[test]
+fn what_a_dropped_read_took_from_a_pipe_reaches_a_clone_that_waits_in_the_kernel() {
+    bounded(|| {
+        run(async {
+            let (reader, mut writer) = std::io::pipe().unwrap();
+            let mut first = File::from(std::os::fd::OwnedFd::from(reader));
+            let mut second = first.try_clone().unwrap();
+            let read = ringtoss::spawn(async move { second.read(vec![0u8; 4]).await });
+            for _ in 0..3 {
+                op::nop().await.unwrap();
+            }
+            let mut dropped = first.read(vec![0u8; 4]);
+            assert!(poll_once(&mut dropped).await.is_pending());
+            op::nop().await.unwrap();
+            // The kernel gives it to the one that came last, which is dropped without having been told.
+            std::io::Write::write_all(&mut writer, b"here").unwrap();
+            for _ in 0..3 {
+                op::nop().await.unwrap();
+            }
+            drop(dropped);
+            let (result, buf) = read.await.unwrap();
+            assert_eq!((result.unwrap(), &buf[..]), (4, &b"here"[..]));
+        });
+    });
+}
+
 // ---- descriptors ----------------------------------------------------------------------------------------------
 
 fn open_descriptors() -> usize {

@@ -188,6 +188,13 @@ impl Fd {
         drop(this.salvage.take());
     }
 
+    /// The number is about to be closed: from here on nothing is done through it on behalf of a clone.
+    pub(crate) fn retire(&self) {
+        if let Some(salvage) = self.salvage_if_made() {
+            salvage.remove_descriptor(self.raw());
+        }
+    }
+
     /// Cancels what was dropped and is still in flight on this loop, because it would hold the file open.
     pub(crate) fn cancel_orphans(&self) {
         let Some(salvage) = self.salvage_if_made() else { return };

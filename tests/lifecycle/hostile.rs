@@ -443,3 +443,48 @@ fn what_a_dropped_read_took_from_a_pipe_reaches_a_clone_that_waits_in_the_kernel
 fn open_descriptors() -> usize {
     std::fs::read_dir("/proc/self/fd").unwrap().count()
 }
+
+/// Whether this is a process of the test's own, where nobody else opens descriptors; if not, runs the test in one.
+fn is_alone(test: &str) -> bool {
+    if std::env::var_os("RINGTOSS_ALONE").is_some() {
+        return true;
+    }
+    let status = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", &format!("hostile::{test}"), "--test-threads=1"])
+        .env("RINGTOSS_ALONE", "1")
+        .status();
+    assert!(status.unwrap().success());
+    false
+}
+
+#[test]
+fn a_number_that_is_closed_is_no_longer_used_on_behalf_of_a_clone() {
+    if !is_alone("a_number_that_is_closed_is_no_longer_used_on_behalf_of_a_clone") {
+        return;
+    }
+    let path = std::env::temp_dir().join(format!("ringtoss-number-{}", std::process::id()));
+    std::fs::write(&path, vec![7u8; 1000]).unwrap();
+    run(async {
+        let file = File::open(&path).await.unwrap();
+        let mut clone = file.try_clone().unwrap();
+        let number = file.as_raw_fd();
+        let mut read = clone.read(vec![0u8; 10]);
+        assert!(poll_once(&mut read).await.is_pending());
+        // The kernel has closed it, and its future does not know yet.
+        let mut close = Box::pin(file.close());
+        assert!(poll_once(&mut close).await.is_pending());
+        for _ in 0..3 {
+            op::nop().await.unwrap();
+        }
+        let mut stranger = std::fs::File::open(&path).unwrap();
+        assert_eq!(stranger.as_raw_fd(), number, "the lowest free number");
+        std::io::Seek::seek(&mut stranger, std::io::SeekFrom::Start(500)).unwrap();
+        // Puts the position back: the clone's, through a descriptor that is the clone's.
+        drop(read);
+        assert_eq!(std::io::Seek::stream_position(&mut stranger).unwrap(), 500);
+        assert_eq!(clone.stream_position().await.unwrap(), 0);
+        close.await.unwrap();
+        assert_eq!(std::io::Seek::stream_position(&mut stranger).unwrap(), 500);
+    });
+    std::fs::remove_file(path).unwrap();
+}

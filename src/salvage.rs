@@ -497,8 +497,8 @@ pub(crate) struct Stake {
 impl Stake {
     pub(crate) fn new(salvage: Arc<Salvage>) -> Stake {
         static NEXT: AtomicU32 = AtomicU32::new(0);
-        // No loop has the id 0, so nobody takes it for an operation.
-        let key = Key { index: 0, generation: NEXT.fetch_add(1, Ordering::Relaxed) };
+        // No loop has the id 0, so nobody takes it for an operation; nor, by its index, for what is left without one.
+        let key = Key { index: 1, generation: NEXT.fetch_add(1, Ordering::Relaxed) };
         salvage.orphaned(0, key, Lane::WriteAt { start: 0, end: u64::MAX });
         Stake { salvage, key }
     }
@@ -574,6 +574,17 @@ mod tests {
         assert!(cell.is_adopted());
         assert_eq!(cell.leave(&mut ticket), vec![(1, key(0))]);
         assert!(!cell.is_adopted());
+    }
+
+    #[test]
+    fn what_is_left_without_an_orphan_takes_nobodys_stake() {
+        let cell = Arc::new(Salvage::default());
+        let stake = Stake::new(cell.clone());
+        // As progress is left between two steps.
+        cell.settle_write(0, Key { index: 0, generation: stake.key.generation }, Ok(1), None);
+        assert_eq!(ask(&cell, Lane::Settle), Gate::Wait);
+        drop(stake);
+        assert_eq!(ask(&cell, Lane::Settle), Gate::Go);
     }
 
     #[test]

@@ -89,6 +89,8 @@ pub(crate) struct Driver {
     /// Set when the loop ends: nothing new is submitted, descriptors are closed when all is reaped.
     ending: bool,
     late_closes: Vec<RawFd>,
+    /// Closes that take their time in a worker thread of the kernel's. A ring that goes cancels those that have not begun.
+    slow_closes: Vec<RawFd>,
     pub metrics: Metrics,
 }
 
@@ -111,6 +113,7 @@ impl Driver {
             refusals: 0,
             ending: false,
             late_closes: Vec::new(),
+            slow_closes: Vec::new(),
             metrics: Metrics::default(),
         }
     }
@@ -308,8 +311,11 @@ impl Driver {
         if counted {
             self.counted_closes += 1;
             self.push_internal(close.flags(flags), Addressee::Counted);
+        } else if closing.lingers {
+            self.slow_closes.push(closing.fd);
+            self.push_internal(close.flags(flags), Addressee::Closing(closing.fd));
         } else {
-            self.push_internal(close.flags(flags | SKIP_SUCCESS), Addressee::Nobody);
+            self.push_internal(close.flags(SKIP_SUCCESS), Addressee::Nobody);
         }
     }
 
@@ -405,12 +411,13 @@ impl Driver {
     /// Hands every completion that is there to its slot.
     #[inline(never)]
     pub(crate) fn reap(&mut self) -> usize {
-        let Driver { ring, slots, harvest, metrics, .. } = self;
+        let Driver { ring, slots, harvest, metrics, slow_closes, late_closes, .. } = self;
         let mut internal: [u32; 2] = [0; 2];
         let count = ring.harvest(|user_data, cqe| match Addressee::of(user_data) {
             Addressee::Slot(key) => deliver(slots, harvest, metrics, key, cqe),
             Addressee::Wakeup => internal[0] += u32::from(!cqe.more()),
             Addressee::Counted => internal[1] += 1,
+            Addressee::Closing(fd) => closed(slow_closes, late_closes, fd, cqe),
             Addressee::Nobody => {}
         });
         self.metrics.completions += count as u64;
@@ -450,6 +457,20 @@ impl Driver {
         let keys: Vec<Key> = self.slots.in_flight().collect();
         for key in keys {
             self.cancel(key);
+        }
+    }
+
+    /// Closes that take their time, still under way.
+    pub(crate) fn closes_slowly(&self) -> bool {
+        !self.slow_closes.is_empty()
+    }
+
+    /// Waits for them no longer: those that have not begun are closed at the end, without waiting for what is not sent yet.
+    pub(crate) fn hurry_closes(&mut self) {
+        for fd in self.slow_closes.clone() {
+            let user_data = Addressee::Closing(fd).user_data();
+            let cancel = Sqe::new(io_uring::opcode::AsyncCancel::CODE).addr(user_data).flags(SKIP_SUCCESS);
+            self.push_internal(cancel, Addressee::Nobody);
         }
     }
 
@@ -520,6 +541,21 @@ fn deliver_earlier(slots: &mut Slots, harvest: &mut Harvest, metrics: &mut Metri
     if let Some(waker) = slot.waker() {
         // Taken, not cloned: a clone may run anything. The future leaves its waker again when it is polled.
         harvest.wakers.push(std::mem::replace(waker, Waker::noop().clone()));
+    }
+}
+
+/// A close that took its time is done, or was cancelled before it began.
+#[cold]
+fn closed(slow: &mut Vec<RawFd>, late: &mut Vec<RawFd>, fd: RawFd, cqe: Cqe) {
+    if let Some(index) = slow.iter().position(|&other| other == fd) {
+        slow.swap_remove(index);
+        if cqe.result == -libc::ECANCELED {
+            // It has not begun, so the number is still ours.
+            if let Ok(Some(1..)) = sys::linger(fd) {
+                let _ = sys::set_linger(fd, None);
+            }
+            late.push(fd);
+        }
     }
 }
 

@@ -35,6 +35,9 @@ use crate::timer::Timers;
 /// How many turns without a kernel entry may go by until the clock is read again.
 const TURNS_PER_CLOCK_READ: u32 = 16;
 
+/// How long an end waits, beyond its time-out, for sockets that are still being closed.
+const HURRY: Duration = Duration::from_secs(1);
+
 /// Operations leaked by loops of this process that could not be reaped in time.
 static LEAKED: AtomicU64 = AtomicU64::new(0);
 
@@ -330,15 +333,25 @@ impl EventLoop {
     fn reap_all(&self) -> bool {
         let core = &self.core;
         let start = std::time::Instant::now();
+        let mut limit = self.shutdown_timeout;
+        let mut hurried = false;
         loop {
             core.settle_harvest();
             let mut driver = core.driver.borrow_mut();
-            if driver.all_reaped() && !driver.has_harvest() {
+            let reaped = driver.all_reaped();
+            if reaped && !driver.has_harvest() && !driver.closes_slowly() {
                 return true;
             }
-            let left = self.shutdown_timeout.saturating_sub(start.elapsed());
+            let mut left = limit.saturating_sub(start.elapsed());
             if left.is_zero() {
-                return false;
+                if hurried || !reaped {
+                    return false;
+                }
+                // Only closes are left. Those that linger are interrupted, the others have not begun.
+                driver.hurry_closes();
+                hurried = true;
+                limit = start.elapsed() + HURRY;
+                left = HURRY;
             }
             driver.enter(Wait::AtMostNs(left.as_nanos().try_into().unwrap_or(u64::MAX)));
             driver.reap();

@@ -488,3 +488,39 @@ fn a_number_that_is_closed_is_no_longer_used_on_behalf_of_a_clone() {
     });
     std::fs::remove_file(path).unwrap();
 }
+
+/// Makes a loop that closes so many sockets with unsent bytes, which linger for so long, and ends.
+fn end_with_lingering_sockets(count: usize, linger: Duration, unsent: usize) {
+    let before = open_descriptors();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut peers = Vec::new();
+    let event_loop = EventLoop::builder().shutdown_timeout(Duration::from_secs(3)).build().unwrap();
+    event_loop.block_on(async {
+        let mut streams = Vec::new();
+        for _ in 0..count {
+            peers.push(std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap());
+            let mut stream = TcpStream::from_std(listener.accept().unwrap().0);
+            stream.set_linger(Some(linger)).unwrap();
+            let mut write = stream.write_all(vec![0u8; unsent]);
+            let _ = poll_once(&mut write).await;
+            op::nop().await.unwrap();
+            drop(write);
+            let _ = stream.take_dropped_write().await;
+            streams.push(stream);
+        }
+        drop(streams);
+        op::nop().await.unwrap();
+    });
+    drop(event_loop);
+    drop((peers, listener));
+    assert_eq!(open_descriptors(), before, "{count} sockets that linger for {linger:?}");
+}
+
+#[test]
+fn sockets_that_linger_are_closed_though_their_loop_ends() {
+    if is_alone("sockets_that_linger_are_closed_though_their_loop_ends") {
+        end_with_lingering_sockets(50, Duration::ZERO, 10);
+        end_with_lingering_sockets(5, Duration::from_secs(1), 16 << 20);
+        end_with_lingering_sockets(40, Duration::from_secs(100), 16 << 20);
+    }
+}

@@ -101,6 +101,8 @@ pub(crate) struct Driver {
     /// Set when the loop ends: nothing new is submitted, descriptors are closed when all is reaped.
     ending: bool,
     late_closes: Vec<RawFd>,
+    /// Closes that take their time in a worker thread of the kernel's. A ring that goes cancels those that have not begun.
+    slow_closes: Vec<RawFd>,
     pub metrics: Metrics,
 }
 
@@ -125,6 +127,7 @@ impl Driver {
             refusals: 0,
             ending: false,
             late_closes: Vec::new(),
+            slow_closes: Vec::new(),
             metrics: Metrics::default(),
         }
     }
@@ -137,20 +140,23 @@ impl Driver {
 
     // ---- submitting -------------------------------------------------------------------------------------------
 
-    /// Stages the entry that `prepare` makes, in place, and gives it a slot. `Err` is `prepare`'s: nothing is staged then.
+    /// Stages the entry that `prepare` makes, in place, and gives it a slot. `Err` is `prepare`'s, with the waker, to be
+    /// dropped outside: nothing is staged then.
     #[inline]
     pub(crate) fn submit(
         &mut self,
         waker: Waker,
         prepare: impl FnOnce(&mut Sqe, &mut Arena) -> Result<(), i32>,
-    ) -> Result<Key, i32> {
+    ) -> Result<Key, (i32, Waker)> {
         debug_assert!(!self.ending, "nothing is submitted on a loop that ends");
         if self.ring.is_full() {
             return self.submit_to_full(waker, prepare);
         }
         let key = self.slots.next_key();
         let sqe = self.ring.stage();
-        prepare(sqe, &mut self.arena)?;
+        if let Err(errno) = prepare(sqe, &mut self.arena) {
+            return Err((errno, waker));
+        }
         sqe.user_data = Addressee::Slot(key).user_data();
         let position = self.ring.commit_fitting();
         self.slots.insert(key, position, waker);
@@ -165,11 +171,13 @@ impl Driver {
         &mut self,
         waker: Waker,
         prepare: impl FnOnce(&mut Sqe, &mut Arena) -> Result<(), i32>,
-    ) -> Result<Key, i32> {
+    ) -> Result<Key, (i32, Waker)> {
         self.flush();
         let key = self.slots.next_key();
         let sqe = self.ring.stage();
-        prepare(sqe, &mut self.arena)?;
+        if let Err(errno) = prepare(sqe, &mut self.arena) {
+            return Err((errno, waker));
+        }
         sqe.user_data = Addressee::Slot(key).user_data();
         let position = self.ring.commit();
         self.slots.insert(key, position, waker);
@@ -229,11 +237,14 @@ impl Driver {
         }
     }
 
-    /// Has another waker woken; gives the old one, to be dropped outside.
+    /// Has another waker woken; gives the old one, to be dropped outside. `Err` hands the waker back: the operation is
+    /// done, for nobody knows what happened while the waker was cloned.
     #[cold]
-    pub(crate) fn replace_waker(&mut self, key: Key, waker: Waker) -> Waker {
-        let current = self.slot(key).and_then(Slot::waker).expect("it has just been polled");
-        std::mem::replace(current, waker)
+    pub(crate) fn replace_waker(&mut self, key: Key, waker: Waker) -> Result<Waker, Waker> {
+        match self.slot(key).and_then(Slot::waker) {
+            Some(current) => Ok(std::mem::replace(current, waker)),
+            None => Err(waker),
+        }
     }
 
     /// The future of this operation is being dropped, on this loop.
@@ -299,9 +310,9 @@ impl Driver {
         }
     }
 
-    /// Whether this slot is still in use by what the key names.
-    pub(crate) fn knows(&mut self, key: Key) -> bool {
-        self.slot(key).is_some()
+    /// Whether the kernel has not let go of what the key names.
+    pub(crate) fn is_in_flight(&mut self, key: Key) -> bool {
+        self.slot(key).is_some_and(|slot| !slot.is_done())
     }
 
     /// Asks the kernel to cancel an operation. Its completion tells what became of it.
@@ -334,8 +345,11 @@ impl Driver {
         if counted {
             self.counted_closes += 1;
             self.push_internal(close.flags(flags), Addressee::Counted);
+        } else if closing.lingers {
+            self.slow_closes.push(closing.fd);
+            self.push_internal(close.flags(flags), Addressee::Closing(closing.fd));
         } else {
-            self.push_internal(close.flags(flags | SKIP_SUCCESS), Addressee::Nobody);
+            self.push_internal(close.flags(SKIP_SUCCESS), Addressee::Nobody);
         }
     }
 
@@ -440,12 +454,13 @@ impl Driver {
     /// The same, but those to wake go to `wake` first, which runs no code of the user's and gives back whom it does not know.
     #[inline(always)]
     pub(crate) fn reap_waking(&mut self, mut wake: impl FnMut(Waker) -> Result<(), Waker>) -> usize {
-        let Driver { ring, slots, harvest, metrics, .. } = self;
+        let Driver { ring, slots, harvest, metrics, slow_closes, late_closes, .. } = self;
         let mut internal: [u32; 2] = [0; 2];
         let count = ring.harvest(|user_data, cqe| match Addressee::of(user_data) {
             Addressee::Slot(key) => deliver(slots, harvest, metrics, &mut wake, key, cqe),
             Addressee::Wakeup => internal[0] += u32::from(!cqe.more()),
             Addressee::Counted => internal[1] += 1,
+            Addressee::Closing(fd) => closed(slow_closes, late_closes, fd, cqe),
             Addressee::Nobody => {}
         });
         self.metrics.completions += count as u64;
@@ -496,6 +511,20 @@ impl Driver {
         let keys: Vec<Key> = self.slots.in_flight().collect();
         for key in keys {
             self.cancel(key);
+        }
+    }
+
+    /// Closes that take their time, still under way.
+    pub(crate) fn closes_slowly(&self) -> bool {
+        !self.slow_closes.is_empty()
+    }
+
+    /// Waits for them no longer: those that have not begun are closed at the end, without waiting for what is not sent yet.
+    pub(crate) fn hurry_closes(&mut self) {
+        for fd in self.slow_closes.clone() {
+            let user_data = Addressee::Closing(fd).user_data();
+            let cancel = Sqe::new(io_uring::opcode::AsyncCancel::CODE).addr(user_data).flags(SKIP_SUCCESS);
+            self.push_internal(cancel, Addressee::Nobody);
         }
     }
 
@@ -592,7 +621,25 @@ fn deliver_earlier(slots: &mut Slots, harvest: &mut Harvest, metrics: &mut Metri
     if slot.push_earlier(cqe) == FLOOD {
         harvest.floods.push(key);
     }
-    harvest.wakers.extend(slot.waker().cloned());
+    if let Some(waker) = slot.waker() {
+        // Taken, not cloned: a clone may run anything. The future leaves its waker again when it is polled.
+        harvest.wakers.push(std::mem::replace(waker, Waker::noop().clone()));
+    }
+}
+
+/// A close that took its time is done, or was cancelled before it began.
+#[cold]
+fn closed(slow: &mut Vec<RawFd>, late: &mut Vec<RawFd>, fd: RawFd, cqe: Cqe) {
+    if let Some(index) = slow.iter().position(|&other| other == fd) {
+        slow.swap_remove(index);
+        if cqe.result == -libc::ECANCELED {
+            // It has not begun, so the number is still ours.
+            if let Ok(Some(1..)) = sys::linger(fd) {
+                let _ = sys::set_linger(fd, None);
+            }
+            late.push(fd);
+        }
+    }
 }
 
 /// `poll(2)` events as `poll32_events` wants them.

@@ -82,6 +82,7 @@ mod executor;
 mod fault_tests;
 mod fd;
 pub mod fs;
+mod guard;
 mod inbox;
 mod mail;
 pub mod net;

@@ -23,6 +23,7 @@ use std::task::Waker;
 
 use slab::Slab;
 
+use crate::guard::wake_all;
 use crate::ring::Cqe;
 use crate::slot::Key;
 use crate::sys;
@@ -184,8 +185,7 @@ impl Inner {
     }
 
     /// Puts a waker among the waiters. Gives the one that it replaces, if its owner has a place already.
-    fn enqueue(&mut self, adopts: bool, ticket: &mut Option<Ticket>, waker: &Waker) -> Option<Waker> {
-        let waker = waker.clone();
+    fn enqueue(&mut self, adopts: bool, ticket: &mut Option<Ticket>, waker: Waker) -> Option<Waker> {
         match ticket {
             Some(ticket) => Some(std::mem::replace(&mut self.waiters[ticket.index], waker)),
             None => {
@@ -234,20 +234,23 @@ impl Salvage {
     /// Gives up the lock and wakes everybody who waits; each looks again for itself.
     fn release_and_wake(&self, mut inner: MutexGuard<'_, Inner>) {
         self.update(&inner);
-        let wakers: Vec<Waker> = inner.waiters.iter_mut().map(|(_, waker)| waker.clone()).collect();
+        // Taken, not cloned: a clone may run anything. Whoever still waits when it is polled leaves its waker again.
+        let waiters = inner.waiters.iter_mut();
+        let mut wakers = waiters.map(|(_, waker)| std::mem::replace(waker, Waker::noop().clone())).collect();
         drop(inner);
-        wakers.into_iter().for_each(Waker::wake);
+        wake_all(&mut wakers);
     }
 
     /// Asks whether an operation may go, take or must wait.
     pub(crate) fn ask(&self, lane: Lane, ticket: &mut Option<Ticket>, waker: &Waker) -> Gate {
-        // A waker that is let go of is dropped after the lock: it may belong to another executor and run anything.
+        // Wakers are cloned before the lock is held and dropped after: they may be anybody's and run anything.
+        let mut waker = Some(waker.clone());
         let _old;
         let mut inner = self.lock();
         let lane = inner.lane_of_object(lane);
         let gate = inner.gate(lane);
         if gate == Gate::Wait {
-            _old = inner.enqueue(lane.receives(), ticket, waker);
+            _old = waker.take().and_then(|waker| inner.enqueue(lane.receives(), ticket, waker));
             return gate;
         }
         _old = inner.dequeue(ticket);
@@ -260,8 +263,15 @@ impl Salvage {
         gate
     }
 
+    /// Whether it has no position, but clones: reads of theirs may be with the kernel beside each other.
+    pub(crate) fn is_shared_stream(&self) -> bool {
+        let mut inner = self.lock();
+        inner.descriptors.len() > 1 && inner.lane_of_object(Lane::PositionRead) == Lane::Receive
+    }
+
     /// Has the waker woken when an orphan brings something, while its own operation is with the kernel.
     pub(crate) fn listen(&self, ticket: &mut Option<Ticket>, waker: &Waker) {
+        let waker = waker.clone();
         let old = self.lock().enqueue(false, ticket, waker);
         drop(old);
     }
@@ -495,8 +505,8 @@ pub(crate) struct Stake {
 impl Stake {
     pub(crate) fn new(salvage: Arc<Salvage>) -> Stake {
         static NEXT: AtomicU32 = AtomicU32::new(0);
-        // No loop has the id 0, so nobody takes it for an operation.
-        let key = Key { index: 0, generation: NEXT.fetch_add(1, Ordering::Relaxed) };
+        // No loop has the id 0, so nobody takes it for an operation; nor, by its index, for what is left without one.
+        let key = Key { index: 1, generation: NEXT.fetch_add(1, Ordering::Relaxed) };
         salvage.orphaned(0, key, Lane::WriteAt { start: 0, end: u64::MAX });
         Stake { salvage, key }
     }
@@ -572,6 +582,17 @@ mod tests {
         assert!(cell.is_adopted());
         assert_eq!(cell.leave(&mut ticket), vec![(1, key(0))]);
         assert!(!cell.is_adopted());
+    }
+
+    #[test]
+    fn what_is_left_without_an_orphan_takes_nobodys_stake() {
+        let cell = Arc::new(Salvage::default());
+        let stake = Stake::new(cell.clone());
+        // As progress is left between two steps.
+        cell.settle_write(0, Key { index: 0, generation: stake.key.generation }, Ok(1), None);
+        assert_eq!(ask(&cell, Lane::Settle), Gate::Wait);
+        drop(stake);
+        assert_eq!(ask(&cell, Lane::Settle), Gate::Go);
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 /// Every module and its layer. A module may use those of lower layers and itself.
 const LAYERS: &[(&str, u32)] = &[
     // L0: the system, the ring, buffers.
+    ("guard", 0),
     ("sys", 0),
     ("buf", 1),
     ("ring", 1),

@@ -131,11 +131,7 @@ impl<S: HasFd> PollIo<S> {
     ///
     /// # Errors
     /// Those of the call.
-    pub fn poll_send_vectored(
-        &mut self,
-        cx: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
+    pub fn poll_send_vectored(&mut self, cx: &mut Context<'_>, slices: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
         self.poll_send_with(cx, |fd| sys::send_vectored_now(fd, slices))
     }
 

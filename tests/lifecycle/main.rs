@@ -6,5 +6,6 @@
 mod crowd;
 mod drops;
 mod ends;
+mod hostile;
 mod tasks;
 mod util;

@@ -4,7 +4,9 @@
 #![allow(clippy::async_yields_async, reason = "operations leave their loop")]
 
 mod crowd;
+mod descriptors;
 mod drops;
 mod ends;
 mod tasks;
+mod turns;
 mod util;

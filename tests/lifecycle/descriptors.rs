@@ -62,6 +62,32 @@ fn a_staged_entry_does_not_reach_the_next_owner_of_its_number() {
 }
 
 #[test]
+fn nor_does_one_whose_operation_was_forgotten() {
+    run(async {
+        for _ in 0..50 {
+            let (mut reader, mut writer) = file_pipe();
+            let mut write = writer.write(b"to a stranger".to_vec());
+            assert!(poll_once(&mut write).await.is_pending());
+            std::mem::forget(write);
+            let strangers = std::thread::spawn(move || {
+                drop(writer);
+                (0..20).map(|_| std::io::pipe().unwrap()).collect::<Vec<_>>()
+            })
+            .join()
+            .unwrap();
+            for _ in 0..3 {
+                op::nop().await.unwrap();
+            }
+            assert!(strangers.iter().all(|(reader, _writer)| waiting(reader) == 0));
+            // Forgotten, not dropped: the kernel does it, for the right one.
+            let mut rest = Vec::new();
+            reader.read_to_end(&mut rest).unwrap();
+            assert_eq!(rest, b"to a stranger");
+        }
+    });
+}
+
+#[test]
 fn a_file_that_two_loops_use_is_closed_when_both_have_let_go() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("shared");

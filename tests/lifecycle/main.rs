@@ -4,8 +4,10 @@
 #![allow(clippy::async_yields_async, reason = "operations leave their loop")]
 
 mod crowd;
+mod descriptors;
 mod drops;
 mod ends;
 mod hostile;
 mod tasks;
+mod turns;
 mod util;

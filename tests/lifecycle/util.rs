@@ -17,6 +17,18 @@ pub fn run<F: Future>(test: F) -> F::Output {
     ringtoss::block_on(async { ringtoss::time::timeout(Duration::from_secs(60), test).await.expect("stuck") })
 }
 
+/// Ends the process with these words if what it stands for lives longer than a minute.
+pub fn watchdog(what: &'static str) -> std::sync::mpsc::Sender<()> {
+    let (alive, ended) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        if ended.recv_timeout(Duration::from_secs(60)) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
+            eprintln!("{what}");
+            std::process::abort();
+        }
+    });
+    alive
+}
+
 /// How often buffers were made and dropped.
 #[derive(Clone, Default)]
 pub struct Count(Arc<[AtomicUsize; 2]>);

@@ -72,6 +72,7 @@ impl<O: Op> Orphan for Orphaned<O> {
 /// Hands over what a dropped operation brought.
 pub(super) fn leave<O: Op>(op: &mut O, salvage: &Salvage, cqe: Cqe, loop_id: u64, key: Key) {
     match op.leave(cqe) {
+        Left::Nothing if op.lane() == Lane::Accept => salvage.settle_cancelled_accept(loop_id, key),
         Left::Nothing => salvage.settle(loop_id, key, [None, None]),
         Left::Received(item, then) => salvage.settle(loop_id, key, [item, then]),
         Left::Written { fate, last_step } => salvage.settle_write(loop_id, key, fate, last_step),

@@ -235,21 +235,11 @@ impl Driver {
     /// Takes the value of an operation whose future is gone, until the kernel lets go of it. Gives back what is to be
     /// dropped outside.
     pub(crate) fn adopt(&mut self, key: Key, orphan: Box<dyn Orphan>) -> State {
-        self.cancels.push(key);
-        self.take_over(key, orphan)
-    }
-
-    /// The same, and it is cancelled at once, so that what is submitted from here on lies behind that.
-    pub(crate) fn adopt_and_cancel(&mut self, key: Key, orphan: Box<dyn Orphan>) -> State {
-        let old = self.take_over(key, orphan);
-        self.cancel(key);
-        old
-    }
-
-    fn take_over(&mut self, key: Key, orphan: Box<dyn Orphan>) -> State {
         let slot = self.slot(key).expect("still in flight");
         debug_assert!(!slot.is_done(), "a finished operation needs no adoption");
-        slot.replace(State::Orphan(orphan))
+        let old = slot.replace(State::Orphan(orphan));
+        self.cancels.push(key);
+        old
     }
 
     /// Handles mail about a future that was dropped elsewhere. Gives the orphan back with its result if it had that.

@@ -95,8 +95,6 @@ struct OutThere {
     loop_id: u64,
     key: Key,
     lane: Lane,
-    /// Of an accept: what was submitted at this time or later lies behind its cancellation.
-    time: u64,
 }
 
 #[derive(Debug, Default)]
@@ -117,10 +115,8 @@ struct Inner {
     position_busy: bool,
     lost: bool,
     visits: Vec<u64>,
-    /// Counts the accepts that were dropped or cancelled.
-    accept_time: u64,
-    /// Accepts that were submitted before have to try again: see [`Salvage::accept_cancelled`].
-    retry_before: u64,
+    /// Counts the accepts that were cancelled: see [`Salvage::accept_cancelled`].
+    accepts_cancelled: u64,
 }
 
 /// See the module.
@@ -276,36 +272,25 @@ impl Salvage {
     }
 
     /// The kernel wakes one accept of those that wait for each connection, and if that is being cancelled, nobody takes the
-    /// connection (probed on 6.18). So those that were with the kernel beside one that was cancelled try again.
+    /// connection, also if it came first and the other was submitted behind its cancellation (probed on 6.18). So those that
+    /// were with the kernel beside one that was cancelled try again.
     pub(crate) fn accept_cancelled(&self) {
         let mut inner = self.lock();
-        inner.accept_time += 1;
-        inner.retry_before = inner.accept_time;
+        inner.accepts_cancelled += 1;
         self.release_and_wake(inner);
     }
 
     /// The same for an orphan, which ends with that.
     pub(crate) fn settle_cancelled_accept(&self, loop_id: u64, key: Key) {
         let mut inner = self.lock();
-        let orphan = inner.orphans.iter().find(|orphan| (orphan.loop_id, orphan.key) == (loop_id, key));
-        let time = orphan.map_or(u64::MAX, |orphan| orphan.time);
         inner.strike_off(loop_id, key);
-        if time == u64::MAX {
-            drop(inner);
-            return self.accept_cancelled();
-        }
-        inner.retry_before = inner.retry_before.max(time);
+        inner.accepts_cancelled += 1;
         self.release_and_wake(inner);
     }
 
-    /// When an accept is submitted, for [`Salvage::must_retry`].
-    pub(crate) fn accept_time(&self) -> u64 {
-        self.lock().accept_time
-    }
-
-    /// Whether an accept that was submitted at this time has to try again.
-    pub(crate) fn must_retry(&self, submitted: u64) -> bool {
-        submitted < self.lock().retry_before
+    /// How many accepts were cancelled so far: one that was submitted at another count tries again.
+    pub(crate) fn accepts_cancelled(&self) -> u64 {
+        self.lock().accepts_cancelled
     }
 
     /// Has the waker woken when an orphan brings something, while its own operation is with the kernel.
@@ -336,14 +321,11 @@ impl Salvage {
         }
     }
 
-    /// An operation was dropped while the kernel has it; at home, if what is submitted from here on lies behind its
-    /// cancellation.
-    pub(crate) fn orphaned(&self, loop_id: u64, key: Key, lane: Lane, at_home: bool) {
+    /// An operation was dropped while the kernel has it.
+    pub(crate) fn orphaned(&self, loop_id: u64, key: Key, lane: Lane) {
         let mut inner = self.lock();
         let lane = inner.lane_of_object(lane);
-        inner.accept_time += u64::from(lane == Lane::Accept);
-        let time = if at_home && inner.visits.len() < 2 { inner.accept_time } else { u64::MAX };
-        inner.orphans.push(OutThere { loop_id, key, lane, time });
+        inner.orphans.push(OutThere { loop_id, key, lane });
         self.update(&inner);
     }
 
@@ -541,7 +523,7 @@ impl Stake {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         // No loop has the id 0, so nobody takes it for an operation; nor, by its index, for what is left without one.
         let key = Key { index: 1, generation: NEXT.fetch_add(1, Ordering::Relaxed) };
-        salvage.orphaned(0, key, Lane::WriteAt { start: 0, end: u64::MAX }, false);
+        salvage.orphaned(0, key, Lane::WriteAt { start: 0, end: u64::MAX });
         Stake { salvage, key }
     }
 }
@@ -577,7 +559,7 @@ mod tests {
     fn what_orphans_bring_comes_out_in_order_with_errors_and_the_end() {
         let cell = Salvage::default();
         assert!(!cell.is_active());
-        cell.orphaned(1, key(0), Lane::Receive, true);
+        cell.orphaned(1, key(0), Lane::Receive);
         assert_eq!(ask(&cell, Lane::Receive), Gate::Wait);
         cell.settle(1, key(0), [Some(Item::Bytes(b"hello".to_vec())), None]);
         cell.deposit(Item::Error(libc::ECONNRESET));
@@ -595,7 +577,7 @@ mod tests {
     #[test]
     fn writes_wait_for_overlapping_orphans_only() {
         let cell = Salvage::default();
-        cell.orphaned(1, key(0), Lane::WriteAt { start: 100, end: 200 }, true);
+        cell.orphaned(1, key(0), Lane::WriteAt { start: 100, end: 200 });
         assert_eq!(ask(&cell, Lane::WriteAt { start: 0, end: 100 }), Gate::Go);
         assert_eq!(ask(&cell, Lane::WriteAt { start: 200, end: 300 }), Gate::Go);
         assert_eq!(ask(&cell, Lane::WriteAt { start: 199, end: 300 }), Gate::Wait);
@@ -610,7 +592,7 @@ mod tests {
     #[test]
     fn a_reader_that_waits_adopts_and_one_that_leaves_gives_the_orphan_up() {
         let cell = Salvage::default();
-        cell.orphaned(1, key(0), Lane::Receive, true);
+        cell.orphaned(1, key(0), Lane::Receive);
         let mut ticket = None;
         assert_eq!(cell.ask(Lane::Receive, &mut ticket, Waker::noop()), Gate::Wait);
         assert!(cell.is_adopted());
@@ -632,7 +614,7 @@ mod tests {
     #[test]
     fn a_lost_orphan_is_an_error_and_not_a_hang() {
         let cell = Salvage::default();
-        cell.orphaned(1, key(0), Lane::Receive, true);
+        cell.orphaned(1, key(0), Lane::Receive);
         cell.lose();
         assert_eq!(ask(&cell, Lane::Receive), Gate::Lost);
     }

@@ -46,8 +46,8 @@ struct Rare {
     cell: Option<Arc<Elsewhere>>,
     /// It has the position of its file, and others wait for that.
     holds_position: bool,
-    /// When it was submitted, if it is an accept: see [`Salvage::accept_cancelled`].
-    accept_time: u64,
+    /// How many other accepts had been cancelled when this one was submitted: see [`Salvage::accept_cancelled`].
+    accepts_cancelled: u64,
 }
 
 /// Why an operation is to end early.
@@ -265,7 +265,7 @@ impl<'a, O: Op> Operation<'a, O> {
         if self.op().lane() == Lane::Accept
             && let Some(salvage) = self.salvage()
         {
-            self.rare().accept_time = salvage.accept_time();
+            self.rare().accepts_cancelled = salvage.accepts_cancelled();
         }
         self.submit(waker)
     }
@@ -348,8 +348,8 @@ impl<'a, O: Op> Operation<'a, O> {
     fn look_for_salvaged(&mut self, waker: &Waker) {
         let Some(salvage) = self.salvage() else { return };
         salvage.listen(&mut self.rare().ticket, waker);
-        let submitted = self.rare().accept_time;
-        let retries = self.op().lane() == Lane::Accept && salvage.must_retry(submitted);
+        let seen = self.rare().accepts_cancelled;
+        let retries = self.op().lane() == Lane::Accept && salvage.accepts_cancelled() != seen;
         if self.stop == Stop::No && (retries || salvage.has_items()) {
             self.stop(Stop::Salvaged);
         }
@@ -447,7 +447,7 @@ impl<'a, O: Op> Operation<'a, O> {
                 }
                 Phase::InFlight if context::current_id() == loop_id => self.drop_here(op, lane),
                 Phase::InFlight => {
-                    let handed = Handed::new(self.orphan(op, lane, false));
+                    let handed = Handed::new(self.orphan(op, lane));
                     if let Err(Mail::Orphan(key, handed)) = registry::post(loop_id, Mail::Orphan(key, handed)) {
                         registry::abandon(loop_id, key, handed);
                     }
@@ -465,7 +465,7 @@ impl<'a, O: Op> Operation<'a, O> {
     }
 
     fn drop_elsewhere(&mut self, op: O, lane: Lane) {
-        let orphan = self.orphan(op, lane, false);
+        let orphan = self.orphan(op, lane);
         let cell = self.cell().clone();
         let _waker;
         let mut state = cell.inner.lock().unwrap_or_else(PoisonError::into_inner);
@@ -502,13 +502,10 @@ impl<'a, O: Op> Operation<'a, O> {
                 self.give_way();
                 drop(waker);
             }
-            Dropped::Done(earlier, cqe) => self.orphan(op, lane, true).finish(earlier, cqe),
+            Dropped::Done(earlier, cqe) => self.orphan(op, lane).finish(earlier, cqe),
             Dropped::InFlight => {
-                let orphan = self.orphan(op, lane, true);
-                let old = context::with(|core| {
-                    let mut driver = core.driver.borrow_mut();
-                    if lane == Lane::Accept { driver.adopt_and_cancel(key, orphan) } else { driver.adopt(key, orphan) }
-                });
+                let orphan = self.orphan(op, lane);
+                let old = context::with(|core| core.driver.borrow_mut().adopt(key, orphan));
                 drop(old);
             }
         }
@@ -523,7 +520,7 @@ impl<'a, O: Op> Operation<'a, O> {
         }
     }
 
-    fn orphan(&mut self, mut op: O, lane: Lane, at_home: bool) -> Box<dyn Orphan> {
+    fn orphan(&mut self, mut op: O, lane: Lane) -> Box<dyn Orphan> {
         let (loop_id, key) = (self.loop_id, self.key);
         if let Some(rare) = &mut self.rare {
             // From here on its place among the orphans holds the position.
@@ -531,7 +528,7 @@ impl<'a, O: Op> Operation<'a, O> {
         }
         let salvage = self.fd.filter(|_| lane.leaves_traces()).map(|fd| fd.salvage().clone());
         if let Some(salvage) = &salvage {
-            salvage.orphaned(loop_id, key, lane, at_home);
+            salvage.orphaned(loop_id, key, lane);
         }
         op.abandon();
         Box::new(Orphaned { op, salvage, lane, loop_id, key })

@@ -453,7 +453,11 @@ async fn connect_while_one_of_two_accepts_ends(cancel: bool) {
     op::nop().await.unwrap();
     assert!(poll_once(&mut connect).await.is_pending());
     let mut cancelled = None;
-    if cancel { cancelled = Some(first.cancel()) } else { drop(first) }
+    if cancel {
+        cancelled = Some(first.cancel())
+    } else {
+        drop(first)
+    }
     let accepting = async {
         if let Some(cancelled) = cancelled
             && let Ok(connection) = cancelled.await
@@ -471,6 +475,26 @@ fn an_accept_that_is_ended_takes_no_wake_up_with_it() {
     for cancel in [false, true] {
         run(connect_while_one_of_two_accepts_ends(cancel));
     }
+}
+
+#[test]
+fn an_accept_that_follows_on_a_dropped_one_gets_what_arrives_in_the_same_turn() {
+    run(async {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut first = listener.accept();
+        assert!(poll_once(&mut first).await.is_pending());
+        op::nop().await.unwrap();
+        let mut connect = Box::pin(TcpStream::connect(listener.local_addr().unwrap()));
+        assert!(poll_once(&mut connect).await.is_pending());
+        op::nop().await.unwrap();
+        // All in one submission: the next accept, the connection, and the cancellation.
+        drop(first);
+        let mut second = listener.accept();
+        assert!(poll_once(&mut second).await.is_pending());
+        assert!(poll_once(&mut connect).await.is_pending());
+        second.await.unwrap();
+        connect.await.unwrap();
+    });
 }
 
 // ---- descriptors ----------------------------------------------------------------------------------------------

@@ -99,7 +99,6 @@ impl Pipe {
 
 pub type RawRead = Operation<'static, Raw<(Buffer, Arc<OwnedFd>)>>;
 
-
 /// Polls once.
 pub async fn poll_once<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {
     poll_fn(|cx| Poll::Ready(Pin::new(&mut *future).poll(cx))).await

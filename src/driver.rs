@@ -83,6 +83,7 @@ pub(crate) struct Driver {
     harvest: Harvest,
     /// Closes that somebody waits for synchronously.
     counted_closes: usize,
+    lingering_closes: usize,
     wakeup_fd: RawFd,
     wakeup_armed: bool,
     refusals: u32,
@@ -106,6 +107,7 @@ impl Driver {
             cancels: Vec::new(),
             harvest: Harvest::default(),
             counted_closes: 0,
+            lingering_closes: 0,
             wakeup_fd,
             wakeup_armed: false,
             refusals: 0,
@@ -267,9 +269,9 @@ impl Driver {
         }
     }
 
-    /// Whether this slot is still in use by what the key names.
-    pub(crate) fn knows(&mut self, key: Key) -> bool {
-        self.slot(key).is_some()
+    /// Whether the kernel has not let go of what the key names.
+    pub(crate) fn in_kernel(&mut self, key: Key) -> bool {
+        self.slot(key).is_some_and(|slot| !slot.is_done())
     }
 
     /// Asks the kernel to cancel an operation. Its completion tells what became of it.
@@ -302,19 +304,12 @@ impl Driver {
         if counted {
             self.counted_closes += 1;
             self.push_internal(close.flags(flags), Addressee::Counted);
+        } else if closing.lingers {
+            self.lingering_closes += 1;
+            self.push_internal(close.flags(flags), Addressee::Lingering);
         } else {
-            self.push_internal(close.flags(flags | SKIP_SUCCESS), Addressee::Nobody);
+            self.push_internal(close.flags(SKIP_SUCCESS), Addressee::Nobody);
         }
-    }
-
-    /// Ends the writing direction of a socket, behind everything that was submitted; `false` if nothing is any more.
-    pub(crate) fn shutdown_write(&mut self, fd: RawFd) -> bool {
-        if !self.ending {
-            let shutdown =
-                Sqe::new(io_uring::opcode::Shutdown::CODE).fd(fd).len(libc::SHUT_WR as u32).flags(SKIP_SUCCESS);
-            self.push_internal(shutdown, Addressee::Nobody);
-        }
-        !self.ending
     }
 
     /// Cancels what a descriptor that goes still has in flight on this loop.
@@ -400,11 +395,12 @@ impl Driver {
     #[inline(never)]
     pub(crate) fn reap(&mut self) -> usize {
         let Driver { ring, slots, harvest, metrics, .. } = self;
-        let mut internal: [u32; 2] = [0; 2];
+        let mut internal: [u32; 3] = [0; 3];
         let count = ring.harvest(|user_data, cqe| match Addressee::of(user_data) {
             Addressee::Slot(key) => deliver(slots, harvest, metrics, key, cqe),
             Addressee::Wakeup => internal[0] += u32::from(!cqe.more()),
             Addressee::Counted => internal[1] += 1,
+            Addressee::Lingering => internal[2] += 1,
             Addressee::Nobody => {}
         });
         self.metrics.completions += count as u64;
@@ -412,6 +408,7 @@ impl Driver {
             self.wakeup_armed = false;
         }
         self.counted_closes -= internal[1] as usize;
+        self.lingering_closes -= internal[2] as usize;
         count
     }
 
@@ -450,6 +447,12 @@ impl Driver {
     /// Whether the kernel has let go of everything.
     pub(crate) fn all_reaped(&self) -> bool {
         self.slots.in_flight().next().is_none()
+    }
+
+    /// Whether the kernel is still closing what takes its time. Closes that wait for a thread there would be forgotten with
+    /// the ring, and their descriptors stay open.
+    pub(crate) fn is_lingering(&self) -> bool {
+        self.lingering_closes > 0
     }
 
     /// The results that no future has taken, once all is reaped.

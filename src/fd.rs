@@ -5,9 +5,12 @@
 //! operation, and every release of the descriptor goes behind the home's submissions: dropped at home it is closed
 //! through the ring; dropped elsewhere it is mailed home; one that several loops have used visits them all.
 
+pub(crate) mod post;
+
 use std::io;
 use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -159,7 +162,7 @@ impl Fd {
                 let mut driver = core.driver.borrow_mut();
                 driver.close(&closing, core.id, true);
                 let cancels: Vec<Key> = closing.cancels.iter().map(|&(_, key)| key).collect();
-                while driver.closes_pending() || cancels.iter().any(|&key| driver.knows(key)) {
+                while driver.closes_pending() || cancels.iter().any(|&key| driver.in_kernel(key)) {
                     driver.enter(Wait::Completion);
                     driver.reap();
                 }
@@ -210,22 +213,24 @@ impl Fd {
         while salvage.has_orphans() {
             let orphans = salvage.orphans();
             let core = context::current();
-            let Some(core) = core.filter(|core| orphans.iter().all(|&(id, _)| id == core.id)) else {
+            let at_home = |core: &Rc<Core>| orphans.iter().all(|&(id, _)| id == core.id);
+            let Some(core) = core.filter(|core| at_home(core) && !core.driver.borrow().is_ending()) else {
                 return Err(io::Error::new(
                     io::ErrorKind::ResourceBusy,
                     "dropped operations on this object are still in flight on another loop",
                 ));
             };
+            // What was dropped on another thread comes by mail. It may be a moment until that is here.
+            post::take_in(&core);
             let mut driver = core.driver.borrow_mut();
-            for &(_, key) in &orphans {
-                driver.cancel(key);
-            }
-            while orphans.iter().all(|&(_, key)| driver.knows(key)) {
+            orphans.iter().for_each(|&(_, key)| driver.cancel(key));
+            while orphans.iter().all(|&(_, key)| driver.in_kernel(key)) {
                 driver.enter(Wait::Completion);
                 driver.reap();
             }
             drop(driver);
             core.settle_harvest();
+            std::thread::yield_now();
         }
         Ok(())
     }
@@ -251,14 +256,10 @@ impl Fd {
         self.number.as_fd()
     }
 
-    /// Ends the writing direction of a socket whose writer is gone. Nothing of the writer's can be staged any more: what
-    /// it dropped before submission is void. So it need not go through the ring, but at home it costs no call there.
+    /// Ends the writing direction of a socket whose writer is gone, and with it everything of the writer's that was staged.
     pub(crate) fn shutdown_write(&self) {
-        let at_home = self.home.load(Ordering::Acquire) == context::current_id();
-        if !at_home || !context::with(|core| core.driver.borrow_mut().shutdown_write(self.raw())).unwrap_or(false) {
-            // Not connected any more, most likely: then there is nothing to end.
-            let _ = sys::shutdown(self.raw(), libc::SHUT_WR);
-        }
+        // Not connected any more, most likely: then there is nothing to end.
+        let _ = sys::shutdown(self.raw(), libc::SHUT_WR);
     }
 }
 
@@ -290,6 +291,10 @@ pub(crate) fn route(mut closing: Closing) {
             }
             Err(_) => unreachable!("the same mail comes back"),
         }
+    }
+    if closing.lingers && context::with(|core| core.driver.borrow_mut().close(&closing, core.id, false)).is_some() {
+        // The close may take its time, and a loop runs on this thread: that one's ring does it.
+        return;
     }
     closing.close_now();
 }

@@ -8,6 +8,8 @@
 //!   stream too (after a reset the first receive gives `ECONNRESET` and the second 0: dropping the first would turn a
 //!   reset into a clean end). The next receive takes from here before it asks the kernel, and waits while an orphan is
 //!   out: only so does order hold. By waiting it *adopts* the orphan, which then is not cancelled.
+//! * **Accepts** run beside each other, and the kernel tells only one of them of a connection. If that one was cancelled
+//!   before it took it, the others would wait beside a connection: they are called to ask again.
 //! * **Writes** (`Lane::Send`, `Lane::WriteAt`): an orphan may be taken in part. The next write waits until its fate is
 //!   known, at offsets only where the ranges overlap, and the fate can be asked for.
 //! * **Settling** (`Lane::Settle`): sync, `set_len`, shutdown wait for all orphaned writes.
@@ -114,6 +116,8 @@ struct Inner {
     position_busy: bool,
     lost: bool,
     visits: Vec<u64>,
+    /// How often accepts that wait were called to ask the kernel again.
+    calls: u64,
 }
 
 /// See the module.
@@ -197,15 +201,22 @@ impl Inner {
         }
     }
 
-    /// An orphan is none any more; one that held the position gives it back.
-    fn strike_off(&mut self, loop_id: u64, key: Key) {
-        let Some(index) = self.orphans.iter().position(|orphan| (orphan.loop_id, orphan.key) == (loop_id, key)) else {
-            return;
-        };
+    /// An orphan is none any more; one that held the position gives it back. Gives its lane.
+    fn strike_off(&mut self, loop_id: u64, key: Key) -> Option<Lane> {
+        let index = self.orphans.iter().position(|orphan| (orphan.loop_id, orphan.key) == (loop_id, key))?;
         let lane = self.orphans.remove(index).lane;
         if matches!(lane, Lane::PositionRead | Lane::PositionWrite) {
             self.position_busy = false;
         }
+        Some(lane)
+    }
+
+    /// An accept was cancelled. If the kernel had told it, and nobody else, of a connection, it is still there.
+    fn call_others(&mut self) -> bool {
+        // `remove_descriptor` comes before its close.
+        let calls = !self.waiters.is_empty() && self.descriptors.first().is_some_and(|&fd| sys::is_readable(fd));
+        self.calls += u64::from(calls);
+        calls
     }
 
     fn dequeue(&mut self, ticket: &mut Option<Ticket>) -> Option<Waker> {
@@ -260,10 +271,26 @@ impl Salvage {
         gate
     }
 
-    /// Has the waker woken when an orphan brings something, while its own operation is with the kernel.
-    pub(crate) fn listen(&self, ticket: &mut Option<Ticket>, waker: &Waker) {
-        let old = self.lock().enqueue(false, ticket, waker);
-        drop(old);
+    /// Has the waker woken when an orphan brings something, while its own operation is with the kernel. Gives how often
+    /// those who listen were called to ask again.
+    pub(crate) fn listen(&self, ticket: &mut Option<Ticket>, waker: &Waker) -> u64 {
+        let _old;
+        let mut inner = self.lock();
+        _old = inner.enqueue(false, ticket, waker);
+        inner.calls
+    }
+
+    /// How often accepts were called to ask again.
+    pub(crate) fn calls(&self) -> u64 {
+        self.lock().calls
+    }
+
+    /// An accept was cancelled that was no orphan.
+    pub(crate) fn accept_cancelled(&self) {
+        let mut inner = self.lock();
+        if inner.call_others() {
+            self.release_and_wake(inner);
+        }
     }
 
     /// A waiter goes without having got anything. Gives the receives that nobody waits for any more, to be cancelled.
@@ -303,7 +330,10 @@ impl Salvage {
     /// An orphan has ended and left this.
     pub(crate) fn settle(&self, loop_id: u64, key: Key, items: [Option<Item>; 2]) {
         let mut inner = self.lock();
-        inner.strike_off(loop_id, key);
+        let lane = inner.strike_off(loop_id, key);
+        if lane == Some(Lane::Accept) && items.iter().all(Option::is_none) {
+            inner.call_others();
+        }
         inner.items.extend(items.into_iter().flatten());
         self.release_and_wake(inner);
     }
@@ -344,13 +374,6 @@ impl Salvage {
     pub(crate) fn lose(&self) {
         let mut inner = self.lock();
         inner.lost = true;
-        self.release_and_wake(inner);
-    }
-
-    /// Leaves something that was received, behind what is already here.
-    pub(crate) fn deposit(&self, item: Item) {
-        let mut inner = self.lock();
-        inner.items.push_back(item);
         self.release_and_wake(inner);
     }
 
@@ -401,6 +424,16 @@ impl Salvage {
         self.is_active() && !self.lock().items.is_empty()
     }
 
+    /// Whether something is here that a new owner of the descriptor would miss. The end of a stream is met again.
+    pub(crate) fn has_more_than_the_end(&self) -> bool {
+        self.lock().items.iter().any(|item| !matches!(item, Item::End))
+    }
+
+    /// Whether an orphan has met an error that nobody was told of.
+    pub(crate) fn has_error(&self) -> bool {
+        self.lock().items.iter().any(|item| matches!(item, Item::Error(_)))
+    }
+
     /// Whether the next thing to take is bytes.
     pub(crate) fn has_bytes(&self) -> bool {
         matches!(self.lock().items.front(), Some(Item::Bytes(_)))
@@ -410,7 +443,7 @@ impl Salvage {
         self.is_active() && !self.lock().orphans.is_empty()
     }
 
-    /// Takes all bytes that are left, for a new owner of the descriptor; an end or error stays behind.
+    /// Takes all bytes that are left, for a new owner of the descriptor; an end stays behind.
     pub(crate) fn take_all_bytes(&self) -> Vec<u8> {
         let mut all = Vec::new();
         while self.has_bytes() {
@@ -486,8 +519,8 @@ pub(crate) struct Stake {
 
 impl Stake {
     pub(crate) fn new(salvage: Arc<Salvage>) -> Stake {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        // No loop has the id 0, so nobody takes it for an operation.
+        static NEXT: AtomicU32 = AtomicU32::new(1);
+        // No loop has the id 0, so nobody takes it for an operation; 0 and 0 is one that was never submitted.
         let key = Key { index: 0, generation: NEXT.fetch_add(1, Ordering::Relaxed) };
         salvage.orphaned(0, key, Lane::WriteAt { start: 0, end: u64::MAX });
         Stake { salvage, key }
@@ -528,8 +561,7 @@ mod tests {
         cell.orphaned(1, key(0), Lane::Receive);
         assert_eq!(ask(&cell, Lane::Receive), Gate::Wait);
         cell.settle(1, key(0), [Some(Item::Bytes(b"hello".to_vec())), None]);
-        cell.deposit(Item::Error(libc::ECONNRESET));
-        cell.deposit(Item::End);
+        cell.settle(0, key(9), [Some(Item::Error(libc::ECONNRESET)), Some(Item::End)]);
         assert_eq!(ask(&cell, Lane::Receive), Gate::Take);
         assert_eq!(take(&cell, 3), (Some(3), b"hel".to_vec()));
         assert_eq!(take(&cell, 9), (Some(2), b"lo".to_vec()));

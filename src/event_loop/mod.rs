@@ -25,7 +25,6 @@ use crate::driver::{self, Driver, Harvest, Metrics};
 use crate::executor::Executor;
 use crate::fd;
 use crate::inbox::Inbox;
-use crate::mail::Mail;
 use crate::registry;
 use crate::ring::{Config, Wait, explain};
 use crate::task::JoinHandle;
@@ -82,6 +81,17 @@ impl Wake for MainWaker {
             // `kick` looks at the sleep announcement after a fence; the loop announces, and looks at `woken` after one.
             self.inbox.kick();
         }
+    }
+}
+
+/// Hands everything that is staged to the kernel when dropped: nobody knows when the loop runs again.
+struct Flush<'a>(&'a Core);
+
+impl Drop for Flush<'_> {
+    fn drop(&mut self) {
+        let mut driver = self.0.driver.borrow_mut();
+        driver.stage_cancels();
+        driver.submit_all();
     }
 }
 
@@ -153,12 +163,15 @@ impl EventLoop {
         self.executor.spawn(future)
     }
 
-    /// Runs the loop until the future is done, and gives its output. Tasks that are left are kept for the next call.
+    /// Runs the loop until the future is done, and gives its output. Tasks that are left are kept for the next call; what
+    /// they and the future have asked of the kernel (to close something, say) is handed over before this returns.
     ///
     /// # Panics
     /// If this thread is in a loop already, and with the future's own panic.
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
         let _entered = context::enter(self.core.clone());
+        // Dropped after the future.
+        let _flush = Flush(&self.core);
         self.catch_up();
         let waker = Waker::from(self.main.clone());
         let mut cx = Context::from_waker(&waker);
@@ -281,43 +294,7 @@ impl EventLoop {
 
     fn take_in_mail(&self) {
         self.executor.take_remote();
-        while let Some(mail) = self.core.inbox.pop() {
-            self.handle_mail(mail);
-        }
-    }
-
-    #[cold]
-    fn handle_mail(&self, mail: Mail) {
-        let core = &*self.core;
-        let finished = match mail {
-            Mail::Orphan(key, handed) => core.driver.borrow_mut().adopt_from_elsewhere(key, handed.into_inner()),
-            Mail::Unwatch(key, cell) => {
-                let orphan = cell.inner.lock().unwrap_or_else(std::sync::PoisonError::into_inner).orphan.take();
-                orphan.and_then(|handed| core.driver.borrow_mut().adopt_from_elsewhere(key, handed.into_inner()))
-            }
-            Mail::Watch(key, cell) => {
-                core.driver.borrow_mut().watch(key, cell);
-                None
-            }
-            Mail::Cancel(key) => {
-                core.driver.borrow_mut().cancel(key);
-                None
-            }
-            Mail::Close(closing) => {
-                fd::route(closing);
-                None
-            }
-            Mail::DropTimer(key) => {
-                let waker = core.timers.borrow_mut().remove(key);
-                // Whoever moved or reset the timer may have done so for a task of this loop.
-                waker.into_iter().for_each(Waker::wake);
-                None
-            }
-        };
-        if let Some((orphan, earlier, cqe)) = finished {
-            guard(|| orphan.finish(earlier, cqe));
-        }
-        core.settle_harvest();
+        fd::post::take_in(&self.core);
     }
 
     fn fire_timers(&self) {
@@ -365,12 +342,13 @@ impl EventLoop {
         loop {
             core.settle_harvest();
             let mut driver = core.driver.borrow_mut();
-            if driver.all_reaped() && !driver.has_harvest() {
+            let reaped = driver.all_reaped() && !driver.has_harvest();
+            if reaped && !driver.is_lingering() {
                 return true;
             }
             let left = self.shutdown_timeout.saturating_sub(start.elapsed());
             if left.is_zero() {
-                return false;
+                return reaped;
             }
             driver.enter(Wait::AtMostNs(left.as_nanos().try_into().unwrap_or(u64::MAX)));
             driver.reap();

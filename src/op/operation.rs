@@ -46,6 +46,8 @@ struct Rare {
     cell: Option<Arc<Elsewhere>>,
     /// It has the position of its file, and others wait for that.
     holds_position: bool,
+    /// Of an accept: how often those on its listener were called to ask the kernel again when it last did.
+    calls: u64,
 }
 
 /// Why an operation is to end early.
@@ -200,7 +202,13 @@ impl<'a, O: Op> Operation<'a, O> {
             self.stop = Stop::No;
             return None;
         }
-        Some(self.ended(Cqe::of(-self.stop.errno())))
+        let cqe = self.ended(Cqe::of(-self.stop.errno()));
+        if self.op().lane() == Lane::Accept
+            && let Some(salvage) = self.salvage()
+        {
+            salvage.accept_cancelled();
+        }
+        Some(cqe)
     }
 
     #[inline]
@@ -238,11 +246,16 @@ impl<'a, O: Op> Operation<'a, O> {
         if self.stop != Stop::No {
             return Answer::Cqe(Cqe::of(-libc::ECANCELED));
         }
+        if self.op().lane() == Lane::Accept
+            && let Some(fd) = self.fd
+        {
+            self.rare().calls = fd.salvage().calls();
+        }
         let op = self.op.as_mut().expect("an operation is not polled after its end");
         if let Some(fd) = self.fd
             && op.lane() != Lane::Free
         {
-            let salvage = if op.lane() == Lane::Accept { Some(fd.salvage()) } else { fd.salvage_if_made() };
+            let salvage = fd.salvage_if_made();
             if let Some(salvage) = salvage
                 && salvage.is_active()
             {
@@ -312,12 +325,13 @@ impl<'a, O: Op> Operation<'a, O> {
         }
     }
 
-    /// Accepts run beside each other on one listener: what an orphan of another leaves there must not lie while this one
-    /// waits in the kernel. It is woken, cancels itself and takes it.
+    /// Accepts run beside each other on one listener: what an orphan of another leaves there, or in the kernel, must not lie
+    /// while this one waits in the kernel. It is woken, cancels itself and takes it.
     fn look_for_salvaged(&mut self, waker: &Waker) {
         let Some(salvage) = self.salvage() else { return };
-        salvage.listen(&mut self.rare().ticket, waker);
-        if self.phase != Phase::Start && self.stop == Stop::No && salvage.has_items() {
+        let rare = self.rare();
+        let called = salvage.listen(&mut rare.ticket, waker) != rare.calls;
+        if self.phase != Phase::Start && self.stop == Stop::No && (called || salvage.has_items()) {
             self.stop(Stop::Salvaged);
         }
     }

@@ -56,6 +56,8 @@ pub(crate) enum Addressee {
     Nobody,
     /// Closes whose end the loop waits for before it goes on.
     Counted,
+    /// Closes that may take their time (`SO_LINGER`), on a thread of the kernel's. A loop that ends gives them some.
+    Lingering,
 }
 
 impl Addressee {
@@ -66,6 +68,7 @@ impl Addressee {
             Addressee::Wakeup => FIRST_INTERNAL as u64,
             Addressee::Nobody => FIRST_INTERNAL as u64 + 1,
             Addressee::Counted => FIRST_INTERNAL as u64 + 2,
+            Addressee::Lingering => FIRST_INTERNAL as u64 + 3,
         }
     }
 
@@ -78,6 +81,7 @@ impl Addressee {
         match index - FIRST_INTERNAL {
             0 => Addressee::Wakeup,
             2 => Addressee::Counted,
+            3 => Addressee::Lingering,
             _ => Addressee::Nobody,
         }
     }
@@ -379,7 +383,7 @@ mod tests {
             let key = Key { index, generation };
             assert_eq!(Addressee::of(Addressee::Slot(key).user_data()), Addressee::Slot(key));
         }
-        for own in [Addressee::Wakeup, Addressee::Nobody, Addressee::Counted] {
+        for own in [Addressee::Wakeup, Addressee::Nobody, Addressee::Counted, Addressee::Lingering] {
             assert_eq!(Addressee::of(own.user_data()), own);
         }
     }

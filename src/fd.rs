@@ -236,7 +236,9 @@ impl Fd {
                 take_in_mail(core);
             }
             let orphans = salvage.orphans();
-            let Some(core) = here.filter(|core| orphans.iter().all(|&(id, _)| id == core.id)) else {
+            let Some(core) =
+                here.filter(|core| !core.driver.borrow().is_ending() && orphans.iter().all(|&(id, _)| id == core.id))
+            else {
                 return Err(io::Error::new(
                     io::ErrorKind::ResourceBusy,
                     "dropped operations on this object are still in flight on another loop",
@@ -282,14 +284,10 @@ impl Fd {
         self.number.as_fd()
     }
 
-    /// Ends the writing direction of a socket whose writer is gone. Nothing of the writer's can be staged any more: what
-    /// it dropped before submission is void. So it need not go through the ring, but at home it costs no call there.
+    /// Ends the writing direction of a socket whose writer is gone, and with it everything of the writer's that was staged.
     pub(crate) fn shutdown_write(&self) {
-        let at_home = self.home.load(Ordering::Acquire) == context::current_id();
-        if !at_home || !context::with(|core| core.driver.borrow_mut().shutdown_write(self.raw())).unwrap_or(false) {
-            // Not connected any more, most likely: then there is nothing to end.
-            let _ = sys::shutdown(self.raw(), libc::SHUT_WR);
-        }
+        // Not connected any more, most likely: then there is nothing to end.
+        let _ = sys::shutdown(self.raw(), libc::SHUT_WR);
     }
 }
 
@@ -321,6 +319,10 @@ pub(crate) fn route(mut closing: Closing) {
             }
             Err(_) => unreachable!("the same mail comes back"),
         }
+    }
+    if closing.lingers && context::with(|core| core.driver.borrow_mut().close(&closing, core.id, false)).is_some() {
+        // The close may take its time, and a loop runs on this thread: that one's ring does it.
+        return;
     }
     closing.close_now();
 }

@@ -8,6 +8,8 @@
 //!   stream too (after a reset the first receive gives `ECONNRESET` and the second 0: dropping the first would turn a
 //!   reset into a clean end). The next receive takes from here before it asks the kernel, and waits while an orphan is
 //!   out: only so does order hold. By waiting it *adopts* the orphan, which then is not cancelled.
+//! * **Accepts** run beside each other, and the kernel tells only one of them of a connection. If that one was cancelled
+//!   before it took it, the others would wait beside a connection: they are called to ask again.
 //! * **Writes** (`Lane::Send`, `Lane::WriteAt`): an orphan may be taken in part. The next write waits until its fate is
 //!   known, at offsets only where the ranges overlap, and the fate can be asked for.
 //! * **Settling** (`Lane::Settle`): sync, `set_len`, shutdown wait for all orphaned writes.
@@ -276,8 +278,10 @@ impl Salvage {
     /// were with the kernel beside one that was cancelled try again.
     pub(crate) fn accept_cancelled(&self) {
         let mut inner = self.lock();
-        inner.accepts_cancelled += 1;
-        self.release_and_wake(inner);
+        if inner.descriptors.first().is_some_and(|&fd| sys::is_readable(fd)) {
+            inner.accepts_cancelled += 1;
+            self.release_and_wake(inner);
+        }
     }
 
     /// How many accepts were cancelled so far: one that was submitted at another count tries again.
@@ -373,13 +377,6 @@ impl Salvage {
         self.release_and_wake(inner);
     }
 
-    /// Leaves something that was received, behind what is already here.
-    pub(crate) fn deposit(&self, item: Item) {
-        let mut inner = self.lock();
-        inner.items.push_back(item);
-        self.release_and_wake(inner);
-    }
-
     /// Puts bytes back that were taken and not used, before everything else that is here.
     pub(crate) fn put_back(&self, bytes: Vec<u8>) {
         let mut inner = self.lock();
@@ -435,6 +432,16 @@ impl Salvage {
         self.is_active() && !self.lock().items.is_empty()
     }
 
+    /// Whether something is here that a new owner of the descriptor would miss. The end of a stream is met again.
+    pub(crate) fn has_more_than_the_end(&self) -> bool {
+        self.lock().items.iter().any(|item| !matches!(item, Item::End))
+    }
+
+    /// Whether an orphan has met an error that nobody was told of.
+    pub(crate) fn has_error(&self) -> bool {
+        self.lock().items.iter().any(|item| matches!(item, Item::Error(_)))
+    }
+
     /// Whether the next thing to take is bytes.
     pub(crate) fn has_bytes(&self) -> bool {
         matches!(self.lock().items.front(), Some(Item::Bytes(_)))
@@ -444,7 +451,7 @@ impl Salvage {
         self.is_active() && !self.lock().orphans.is_empty()
     }
 
-    /// Takes all bytes that are left, for a new owner of the descriptor; an end or error stays behind.
+    /// Takes all bytes that are left, for a new owner of the descriptor; an end stays behind.
     pub(crate) fn take_all_bytes(&self) -> Vec<u8> {
         let mut all = Vec::new();
         while self.has_bytes() {
@@ -562,8 +569,7 @@ mod tests {
         cell.orphaned(1, key(0), Lane::Receive);
         assert_eq!(ask(&cell, Lane::Receive), Gate::Wait);
         cell.settle(1, key(0), [Item::Bytes(b"hello".to_vec())]);
-        cell.deposit(Item::Error(libc::ECONNRESET));
-        cell.deposit(Item::End);
+        cell.settle(0, key(9), [Item::Error(libc::ECONNRESET), Item::End]);
         assert_eq!(ask(&cell, Lane::Receive), Gate::Take);
         assert_eq!(take(&cell, 3), (Some(3), b"hel".to_vec()));
         assert_eq!(take(&cell, 9), (Some(2), b"lo".to_vec()));

@@ -89,6 +89,17 @@ impl Wake for MainWaker {
     }
 }
 
+/// Hands everything that is staged to the kernel when dropped: nobody knows when the loop runs again.
+struct Flush<'a>(&'a Core);
+
+impl Drop for Flush<'_> {
+    fn drop(&mut self) {
+        let mut driver = self.0.driver.borrow_mut();
+        driver.stage_cancels();
+        driver.submit_all();
+    }
+}
+
 impl std::fmt::Debug for EventLoop {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("EventLoop").field("id", &self.core.id).finish_non_exhaustive()
@@ -158,12 +169,15 @@ impl EventLoop {
         self.executor.spawn(future)
     }
 
-    /// Runs the loop until the future is done, and gives its output. Tasks that are left are kept for the next call.
+    /// Runs the loop until the future is done, and gives its output. Tasks that are left are kept for the next call; what
+    /// they and the future have asked of the kernel (to close something, say) is handed over before this returns.
     ///
     /// # Panics
     /// If this thread is in a loop already, and with the future's own panic.
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
         let _entered = context::enter(self.core.clone());
+        // Dropped after the future.
+        let _flush = Flush(&self.core);
         self.catch_up();
         let waker = Waker::from(self.main.clone());
         let mut cx = Context::from_waker(&waker);

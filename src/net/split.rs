@@ -195,6 +195,22 @@ read_half!(impl OwnedReadHalf);
 write_half!(0; impl WriteHalf<'_>);
 write_half!(stream; impl OwnedWriteHalf);
 
+macro_rules! as_stream {
+    ($half:ty, $field:tt) => {
+        /// For what needs no direction: options, addresses, `peek`.
+        impl AsRef<TcpStream> for $half {
+            fn as_ref(&self) -> &TcpStream {
+                &self.$field
+            }
+        }
+    };
+}
+
+as_stream!(ReadHalf<'_>, 0);
+as_stream!(WriteHalf<'_>, 0);
+as_stream!(OwnedReadHalf, 0);
+as_stream!(OwnedWriteHalf, stream);
+
 impl OwnedReadHalf {
     /// The stream again.
     ///

@@ -136,7 +136,7 @@ unsafe impl<V: IoVecBufMut> Op for Readv<V> {
 
     fn take_salvaged(&mut self, salvage: &Salvage) -> Option<Cqe> {
         let mut total = 0;
-        for index in 0..self.bufs.buf_count() {
+        for index in 0..self.bufs.buf_count().min(MAX_IOVECS) {
             let (base, len) = self.bufs.window_mut(index);
             if len == 0 {
                 continue;

@@ -216,6 +216,13 @@ pub(crate) fn has_position(fd: RawFd) -> bool {
     matches!(file_format(fd), libc::S_IFREG | libc::S_IFBLK | libc::S_IFDIR)
 }
 
+/// Whether a read or an accept would not wait: `poll(2)`. Does not block.
+pub(crate) fn is_readable(fd: RawFd) -> bool {
+    let mut poll = libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
+    // SAFETY: one structure that lives over the call is passed; with the timeout 0 it does not block.
+    (unsafe { libc::poll(&raw mut poll, 1, 0) }) > 0
+}
+
 /// Whether a read that has just given 0 met a FIFO without a writer that never had one since it was opened, rather than
 /// the end: a plain `open(2)` would have waited for a writer, the ring's does not.
 pub(crate) fn never_had_writer(fd: RawFd) -> bool {

@@ -194,11 +194,13 @@ fn what_a_lost_operation_may_have_taken_is_an_error_and_not_a_wait() {
     let (reader, _writer) = std::io::pipe().unwrap();
     let mut file = File::from(OwnedFd::from(reader));
     let event_loop = EventLoop::builder().shutdown_timeout(Duration::ZERO).build().unwrap();
+    let mut read = file.read(Vec::<u8>::with_capacity(8));
     event_loop.block_on(async {
-        let mut read = file.read(Vec::<u8>::with_capacity(8));
         assert!(poll_once(&mut read).await.is_pending());
         op::nop().await.unwrap();
     });
+    // Where the loop does not run: it hears of it when it ends, and has no time to cancel it.
+    drop(read);
     drop(event_loop);
     run(async {
         let (result, _) = file.read(Vec::<u8>::with_capacity(8)).await;

@@ -30,6 +30,7 @@
 
 mod file;
 mod limit;
+mod names;
 mod net;
 mod operation;
 mod orphan;
@@ -44,12 +45,13 @@ mod write;
 pub use crate::ring::{Arena, Cqe, Sqe};
 pub use file::{Fsync, Ftruncate, Seek};
 pub use limit::{Cancel, CancelOn, CutShort, TimeLimit, transferred};
+pub use names::{LinkAt, MkdirAt, RenameAt, SymlinkAt, UnlinkAt};
 pub use net::{Accept, Accepted, Connect, PollAdd, Recv, Send, Shutdown, Socket, poll_readable, poll_writable};
 use operation::Next;
 pub use operation::Operation;
 use orphan::Left;
 pub use path::{Close, OpenAt, Opened, Statx};
-pub(crate) use path::{FromStatx, close, kernel_path};
+pub(crate) use path::{FromStatx, KernelPath, close, invalid, kernel_path};
 pub(crate) use position::{AT_POSITION, NO_OFFSET};
 pub use raw::{Completion, Nop, Raw, nop, submit};
 pub use read::Read;

@@ -5,6 +5,7 @@
 #![allow(unsafe_code)]
 
 mod address;
+mod dir;
 pub(crate) mod ring;
 
 use std::io;
@@ -12,6 +13,7 @@ use std::mem;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 
 pub(crate) use address::{address_from, bind, encode_address, local_address, peer_address};
+pub(crate) use dir::{Entries, clone_content, open_directory, set_times, unlink_at};
 
 pub(crate) const ENTER_GETEVENTS: u32 = 1 << 0;
 pub(crate) const ENTER_EXT_ARG: u32 = 1 << 3;

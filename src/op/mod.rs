@@ -52,7 +52,7 @@ pub use operation::Operation;
 use orphan::Left;
 pub use path::{Close, OpenAt, Opened, Statx};
 pub(crate) use path::{FromStatx, KernelPath, close, invalid, kernel_path};
-pub(crate) use position::{AT_POSITION, NO_OFFSET};
+pub(crate) use position::NO_OFFSET;
 pub use raw::{Completion, Nop, Raw, nop, submit};
 pub use read::Read;
 pub use read_to_end::ReadToEnd;

@@ -35,7 +35,10 @@ const LAYERS: &[(&str, u32)] = &[
     ("convert", 11),
     ("event_loop", 11),
     ("fs", 12),
+    ("io", 12),
     ("net", 12),
+    // A pipe is a file.
+    ("pipe", 13),
 ];
 
 /// Where unsafe code may be.

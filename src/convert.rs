@@ -46,6 +46,11 @@ impl<T> ConvertError<T> {
         ConvertError { error: io::Error::new(io::ErrorKind::ResourceBusy, reason), object }
     }
 
+    /// The same for what the object is a part of.
+    pub(crate) fn map<U>(self, wrap: impl FnOnce(T) -> U) -> ConvertError<U> {
+        ConvertError { error: self.error, object: wrap(self.object) }
+    }
+
     /// Why it failed.
     pub fn error(&self) -> &io::Error {
         &self.error

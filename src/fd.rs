@@ -27,6 +27,8 @@ use crate::sys;
 const NOWHERE: u64 = 0;
 /// Several loops have; the list is in the salvage cell.
 const SHARED: u64 = u64::MAX;
+/// It is never closed, so it does not matter who has.
+const NEVER_CLOSED: u64 = u64::MAX - 1;
 
 // What `Fd::offsets` says.
 const UNKNOWN: u8 = 0;
@@ -59,6 +61,17 @@ impl Fd {
             lingers: AtomicBool::new(false),
             offsets: AtomicU8::new(UNKNOWN),
             salvage: OnceLock::new(),
+        }
+    }
+
+    /// One of the descriptors 0 to 2, which belong to the process: it is not closed when this is dropped.
+    pub(crate) fn of_the_process(number: RawFd, salvage: Arc<Salvage>) -> Fd {
+        Fd {
+            number: ManuallyDrop::new(sys::standard_stream(number)),
+            home: AtomicU64::new(NEVER_CLOSED),
+            lingers: AtomicBool::new(false),
+            offsets: AtomicU8::new(UNKNOWN),
+            salvage: OnceLock::from(salvage),
         }
     }
 
@@ -129,7 +142,7 @@ impl Fd {
         let Err(home) = self.home.compare_exchange(NOWHERE, loop_id, Ordering::AcqRel, Ordering::Acquire) else {
             return;
         };
-        if home == loop_id {
+        if home == loop_id || home == NEVER_CLOSED {
             return;
         }
         let salvage = self.salvage();
@@ -293,6 +306,9 @@ impl Fd {
 
 impl Drop for Fd {
     fn drop(&mut self) {
+        if *self.home.get_mut() == NEVER_CLOSED {
+            return;
+        }
         route(self.closing());
     }
 }

@@ -58,7 +58,7 @@
 //! | L2 | `driver`, `context`, `fd` | the loop as operations see it |
 //! | L3 | [`op`], [`task`] | operations and tasks |
 //! | L4 | `executor`, `blocking` | who runs when, and where calls go that block |
-//! | L5 | `event_loop`, [`fs`], [`net`], [`time`] | what people use |
+//! | L5 | `event_loop`, [`fs`], [`io`], [`net`], [`pipe`], [`time`] | what people use |
 //! | L6 | [`compat`] | the poll-based traits of futures, tokio and hyper |
 //!
 //! # Where it runs
@@ -84,9 +84,11 @@ mod fd;
 pub mod fs;
 mod guard;
 mod inbox;
+pub mod io;
 mod mail;
 pub mod net;
 pub mod op;
+pub mod pipe;
 mod registry;
 mod ring;
 mod salvage;

@@ -85,6 +85,39 @@ fn descriptors_are_not_lost() {
         }
         back_to(before, "whole files").await;
 
+        // Directories, their entries, and calls on the blocking pool that hold descriptors.
+        for round in 0..300 {
+            let mut opening = Box::pin(fs::read_dir(dir.path()));
+            let _ = poll_once(&mut opening).await;
+            for _ in 0..round % 3 {
+                turn().await;
+            }
+            drop(opening);
+            let mut entries = fs::read_dir(dir.path()).await.unwrap();
+            if round % 2 == 0 {
+                let entry = entries.next_entry().await.unwrap().unwrap();
+                drop(entries);
+                let mut metadata = entry.metadata();
+                let _ = poll_once(&mut metadata).await;
+                if round % 4 == 0 {
+                    turn().await;
+                }
+            } else {
+                let _ = poll_once(&mut Box::pin(entries.next_entry())).await;
+            }
+            let mut copying = Box::pin(fs::copy(&path, dir.path().join("copy")));
+            for _ in 0..round % 7 {
+                if poll_once(&mut copying).await.is_ready() {
+                    break;
+                }
+                turn().await;
+            }
+            fs::create_dir_all(dir.path().join("a/b")).await.unwrap();
+            let mut removing = Box::pin(fs::remove_dir_all(dir.path().join("a")));
+            let _ = poll_once(&mut removing).await;
+        }
+        back_to(before, "directories").await;
+
         // Files that are sent away and dropped there come home to be closed.
         for _ in 0..100 {
             let file = File::open(&path).await.unwrap();

@@ -36,9 +36,12 @@ const LAYERS: &[(&str, u32)] = &[
     ("convert", 11),
     ("event_loop", 11),
     ("fs", 12),
+    ("io", 12),
     ("net", 12),
+    // A pipe is a file.
+    ("pipe", 13),
     // L6: what others expect.
-    ("compat", 13),
+    ("compat", 14),
 ];
 
 /// Where unsafe code may be.

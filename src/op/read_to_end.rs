@@ -6,6 +6,7 @@ use super::position::{AT_POSITION, Position};
 use super::read::MAX_TRANSFER;
 use super::{Arena, Cqe, CutShort, Left, Next, Op, Sealed, Sqe};
 use crate::buf::BufResult;
+use crate::fd::Fd;
 use crate::salvage::{Item, Lane, Salvage};
 
 /// Room that is made at least when the vector is full.
@@ -23,8 +24,8 @@ pub struct ReadToEnd {
 }
 
 impl ReadToEnd {
-    pub(crate) fn new(fd: RawFd, buf: Vec<u8>) -> ReadToEnd {
-        ReadToEnd { fd, start: buf.len(), buf, position: Position::new() }
+    pub(crate) fn new(fd: &Fd, buf: Vec<u8>) -> ReadToEnd {
+        ReadToEnd { fd: fd.raw(), start: buf.len(), buf, position: Position::of(fd) }
     }
 
     fn done(&self) -> usize {

@@ -9,6 +9,7 @@ use super::position::{AT_POSITION, NO_OFFSET, Position};
 use super::read::MAX_TRANSFER;
 use super::{Arena, Cqe, Left, Next, Op, Sealed, Sqe};
 use crate::buf::{BufResult, IoVecBuf, IoVecBufMut};
+use crate::fd::Fd;
 use crate::salvage::{Item, Lane, Salvage};
 
 /// `UIO_MAXIOV`: what one call takes; further buffers are for the next call.
@@ -37,6 +38,11 @@ pub struct Readv<V> {
 impl<V: IoVecBufMut> Readv<V> {
     pub(crate) fn new(fd: RawFd, bufs: V, place: Place) -> Readv<V> {
         Readv { fd, place, bufs, done: 0, position: Position::new() }
+    }
+
+    pub(crate) fn at_position(fd: &Fd, bufs: V) -> Readv<V> {
+        let place = Place::File(AT_POSITION);
+        Readv { fd: fd.raw(), place, bufs, done: 0, position: Position::of(fd) }
     }
 }
 
@@ -175,6 +181,11 @@ pub struct Writev<V> {
 impl<V: IoVecBuf> Writev<V> {
     pub(crate) fn new(fd: RawFd, bufs: V, place: Place) -> Writev<V> {
         Writev { fd, place, bufs, done: 0, position: Position::new() }
+    }
+
+    pub(crate) fn at_position(fd: &Fd, bufs: V) -> Writev<V> {
+        let place = Place::File(AT_POSITION);
+        Writev { fd: fd.raw(), place, bufs, done: 0, position: Position::of(fd) }
     }
 }
 

@@ -5,6 +5,7 @@
 #![allow(unsafe_code)]
 
 mod address;
+mod dir;
 pub(crate) mod ring;
 
 use std::io;
@@ -12,6 +13,7 @@ use std::mem;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 
 pub(crate) use address::{address_from, bind, encode_address, local_address, peer_address};
+pub(crate) use dir::{Entries, clone_content, open_directory, set_times, unlink_at};
 
 pub(crate) const ENTER_GETEVENTS: u32 = 1 << 0;
 pub(crate) const ENTER_EXT_ARG: u32 = 1 << 3;
@@ -165,6 +167,34 @@ pub(crate) fn own(fd: RawFd) -> OwnedFd {
     unsafe { OwnedFd::from_raw_fd(fd) }
 }
 
+/// Standard input, output or error by its number. The caller never closes it.
+pub(crate) fn standard_stream(number: RawFd) -> OwnedFd {
+    assert!((0..3).contains(&number));
+    // SAFETY: these three are the process's for as long as it lives, and this one is not closed through what is made here.
+    unsafe { OwnedFd::from_raw_fd(number) }
+}
+
+/// Whether two descriptors are of one open file, with one position: `kcmp(2)`. Where that is not allowed, one file that was
+/// opened twice is taken for it.
+pub(crate) fn same_open_file(one: RawFd, other: RawFd) -> bool {
+    /// `enum kcmp_type` of `linux/kcmp.h`.
+    const KCMP_FILE: libc::c_long = 0;
+    // SAFETY: no memory is passed.
+    let compared = unsafe {
+        let process = libc::getpid() as libc::c_long;
+        let (one, other) = (one as libc::c_long, other as libc::c_long);
+        libc::syscall(libc::SYS_kcmp, process, process, KCMP_FILE, one, other)
+    };
+    if compared >= 0 {
+        return compared == 0;
+    }
+    let identity = |fd| {
+        let status = file_status(fd);
+        (status.stx_mode, status.stx_dev_major, status.stx_dev_minor, status.stx_ino)
+    };
+    identity(one) == identity(other)
+}
+
 /// `fcntl(F_DUPFD_CLOEXEC)`.
 pub(crate) fn duplicate(fd: RawFd) -> io::Result<OwnedFd> {
     // SAFETY: no memory is passed; a bad number gives EBADF.
@@ -194,21 +224,25 @@ pub(crate) fn move_along(fd: RawFd, before: u64, moved: u64, writes: bool) {
     if !seek(fd, 0, libc::SEEK_CUR).is_ok_and(|now| now == before) {
         return;
     }
-    // SAFETY: no memory is passed.
-    let appends = writes && unsafe { libc::fcntl(fd, libc::F_GETFL) } & libc::O_APPEND != 0;
+    let appends = writes && status_flags(fd).is_ok_and(|flags| flags & libc::O_APPEND != 0);
     let (offset, whence) = if appends { (0, libc::SEEK_END) } else { ((before + moved) as i64, libc::SEEK_SET) };
     // What takes no seek has no position to move.
     let _ = seek(fd, offset, whence);
 }
 
-/// What kind of file a descriptor is of (`S_IFMT`), without asking a server. 0 if it cannot be told.
-fn file_format(fd: RawFd) -> u32 {
+/// Kind and identity of the file that a descriptor is of, without asking a server. All zero if they cannot be told.
+fn file_status(fd: RawFd) -> libc::statx {
     // SAFETY: the structure is plain numbers, for which zero is valid.
     let mut stat: libc::statx = unsafe { mem::zeroed() };
     let flags = libc::AT_EMPTY_PATH | libc::AT_STATX_DONT_SYNC;
     // SAFETY: an empty string and a structure that live over the call are passed.
-    let result = unsafe { libc::statx(fd, c"".as_ptr(), flags, libc::STATX_TYPE, &raw mut stat) };
-    if result < 0 { 0 } else { u32::from(stat.stx_mode) & libc::S_IFMT }
+    unsafe { libc::statx(fd, c"".as_ptr(), flags, libc::STATX_TYPE | libc::STATX_INO, &raw mut stat) };
+    stat
+}
+
+/// What kind of file a descriptor is of (`S_IFMT`). 0 if it cannot be told.
+fn file_format(fd: RawFd) -> u32 {
+    u32::from(file_status(fd).stx_mode) & libc::S_IFMT
 }
 
 /// Whether reads and writes at the position of this file have to take turns.
@@ -223,6 +257,23 @@ pub(crate) fn is_readable(fd: RawFd) -> bool {
     (unsafe { libc::poll(&raw mut poll, 1, 0) }) > 0
 }
 
+/// Whether it is a pipe, with or without a name.
+pub(crate) fn is_pipe(fd: RawFd) -> bool {
+    file_format(fd) == libc::S_IFIFO
+}
+
+/// `fcntl(F_GETFL)`: access mode and status flags of the open file.
+pub(crate) fn status_flags(fd: RawFd) -> io::Result<libc::c_int> {
+    // SAFETY: no memory is passed; a bad number gives EBADF.
+    check(unsafe { libc::fcntl(fd, libc::F_GETFL) })
+}
+
+/// `fcntl(F_SETFL)`, for everybody who shares the open file.
+pub(crate) fn set_status_flags(fd: RawFd, flags: libc::c_int) -> io::Result<()> {
+    // SAFETY: no memory is passed; a bad number gives EBADF.
+    check(unsafe { libc::fcntl(fd, libc::F_SETFL, flags) }).map(drop)
+}
+
 /// Whether a read that has just given 0 met a FIFO without a writer that never had one since it was opened, rather than
 /// the end: a plain `open(2)` would have waited for a writer, the ring's does not.
 pub(crate) fn never_had_writer(fd: RawFd) -> bool {
@@ -233,9 +284,7 @@ pub(crate) fn never_had_writer(fd: RawFd) -> bool {
     if ready != 0 || file_format(fd) != libc::S_IFIFO {
         return false;
     }
-    // SAFETY: no memory is passed.
-    let flags = unsafe { libc::fcntl(fd, libc::F_GETFL) };
-    flags >= 0 && flags & libc::O_NONBLOCK == 0
+    status_flags(fd).is_ok_and(|flags| flags & libc::O_NONBLOCK == 0)
 }
 
 /// Soft limits of this process in bytes of locked memory and in open files, `getrlimit(2)`.

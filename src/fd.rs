@@ -18,7 +18,7 @@ use crate::context::{self, Core};
 use crate::mail::{Closing, Mail};
 use crate::registry;
 use crate::ring::Wait;
-use crate::salvage::Salvage;
+use crate::salvage::{Hold, Salvage};
 use crate::slot::Key;
 use crate::sys;
 
@@ -183,6 +183,15 @@ impl Fd {
         drop(this.salvage.take());
     }
 
+    /// Keeps the number from being closed, for operations that look it up late.
+    pub(crate) fn hold(&self) -> Hold {
+        self.salvage().hold(self.raw())
+    }
+
+    pub(crate) fn is_held(&self) -> bool {
+        self.salvage_if_made().is_some_and(|salvage| salvage.is_held(self.raw()))
+    }
+
     /// Cancels what was dropped and is still in flight on this loop, because it would hold the file open.
     pub(crate) fn cancel_orphans(&self) {
         let Some(salvage) = self.salvage_if_made() else { return };
@@ -238,6 +247,10 @@ impl Fd {
     /// Gives the descriptor away. At home everything that was staged is submitted first; elsewhere the caller gets a
     /// duplicate, and the number goes home to be closed. [`Fd::settle_now`] comes before.
     pub(crate) fn into_owned(self) -> Result<OwnedFd, (io::Error, Fd)> {
+        if self.is_held() {
+            let reason = "an operation that was leaked may still use the descriptor";
+            return Err((io::Error::new(io::ErrorKind::ResourceBusy, reason), self));
+        }
         let home = self.home.load(Ordering::Acquire);
         if home == NOWHERE || home == context::current_id() {
             context::with(|core| core.driver.borrow_mut().submit_all());
@@ -265,7 +278,11 @@ impl Fd {
 
 impl Drop for Fd {
     fn drop(&mut self) {
-        route(self.closing());
+        let closing = self.closing();
+        match self.salvage.get() {
+            Some(salvage) => salvage.close_when_free(closing.fd, move || route(closing)),
+            None => route(closing),
+        }
     }
 }
 

@@ -16,14 +16,19 @@
 //! * **Position** (`Lane::PositionRead`, `Lane::PositionWrite`): an open file has one position, so one such operation is
 //!   in flight per open file, clones included. What a dropped read consumed is given back by moving the position.
 
+mod claims;
+
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::os::fd::{OwnedFd, RawFd};
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
 use slab::Slab;
+
+use claims::Deferred;
+pub(crate) use claims::{Hold, Stake};
 
 use crate::ring::Cqe;
 use crate::slot::Key;
@@ -118,6 +123,10 @@ struct Inner {
     visits: Vec<u64>,
     /// How often accepts that wait were called to ask the kernel again.
     calls: u64,
+    /// Descriptors that the kernel has yet to look up, once for each operation: see [`Hold`].
+    held: Vec<RawFd>,
+    /// What closes them when they are held no more.
+    closes: Vec<(RawFd, Deferred)>,
 }
 
 /// See the module.
@@ -506,30 +515,6 @@ impl Salvage {
 
     pub(crate) fn visits(&self) -> Vec<u64> {
         self.lock().visits.clone()
-    }
-}
-
-/// A place among the dropped writes of an object, for a call that is made on another thread and that they and what comes
-/// after them must be kept apart from. Given up when it is dropped.
-#[derive(Debug)]
-pub(crate) struct Stake {
-    salvage: Arc<Salvage>,
-    key: Key,
-}
-
-impl Stake {
-    pub(crate) fn new(salvage: Arc<Salvage>) -> Stake {
-        static NEXT: AtomicU32 = AtomicU32::new(1);
-        // No loop has the id 0, so nobody takes it for an operation; 0 and 0 is one that was never submitted.
-        let key = Key { index: 0, generation: NEXT.fetch_add(1, Ordering::Relaxed) };
-        salvage.orphaned(0, key, Lane::WriteAt { start: 0, end: u64::MAX });
-        Stake { salvage, key }
-    }
-}
-
-impl Drop for Stake {
-    fn drop(&mut self) {
-        self.salvage.settle(0, self.key, [None, None]);
     }
 }
 

@@ -4,7 +4,7 @@ use std::io::{self, SeekFrom};
 use std::os::fd::RawFd;
 
 use super::{Arena, Cqe, Next, Op, Sealed, Sqe};
-use crate::salvage::Lane;
+use crate::salvage::{Hold, Lane};
 use crate::sys;
 
 /// `IORING_OP_FSYNC`: `fsync(2)`, `fdatasync(2)`.
@@ -53,12 +53,14 @@ unsafe impl Op for Fsync {
 #[doc(alias = "IORING_OP_FTRUNCATE")]
 #[derive(Debug)]
 pub struct Ftruncate {
-    fd: RawFd,
+    /// A worker thread of the kernel's looks the number up. (Where `fsync(2)` goes the same way, it does no harm to a
+    /// stranger.)
+    fd: Hold,
     len: u64,
 }
 
 impl Ftruncate {
-    pub(crate) fn new(fd: RawFd, len: u64) -> Ftruncate {
+    pub(crate) fn new(fd: Hold, len: u64) -> Ftruncate {
         Ftruncate { fd, len }
     }
 }
@@ -70,7 +72,7 @@ unsafe impl Op for Ftruncate {
     type Output = io::Result<()>;
 
     fn prepare(&mut self, sqe: &mut Sqe, _arena: &mut Arena) -> Result<(), i32> {
-        *sqe = Sqe::new(io_uring::opcode::Ftruncate::CODE).fd(self.fd).offset(self.len);
+        *sqe = Sqe::new(io_uring::opcode::Ftruncate::CODE).fd(self.fd.raw()).offset(self.len);
         Ok(())
     }
 

@@ -222,7 +222,7 @@ pub(crate) async fn close(fd: Fd) -> io::Result<()> {
         let salvage = salvage.clone();
         salvage.writes_settled().await;
     }
-    if !fd.is_at_home() || context::current_id() == 0 {
+    if !fd.is_at_home() || fd.is_held() || context::current_id() == 0 {
         drop(fd);
         return Ok(());
     }

@@ -239,9 +239,11 @@ fn without_descriptors_accept_fails_as_that_of_std_and_goes_on_afterwards() {
         assert_eq!(error.raw_os_error(), Some(libc::EMFILE));
         let error = TcpListener::bind("127.0.0.1:0").await.unwrap_err();
         assert_eq!(error.raw_os_error(), Some(libc::EMFILE));
-        // One that is about to be closed is enough: it need not have happened yet.
+        // One that is about to be closed is enough, also if the kernel comes to that after it has refused.
+        let mut accept = listener.accept();
+        assert!(poll_once(&mut accept).await.is_pending());
         drop(first);
-        let (stream, peer) = listener.accept().await.unwrap();
+        let (stream, peer) = accept.await.unwrap();
         assert_eq!(peer, clients[0].local_addr().unwrap());
         assert_eq!(listener.accept().await.unwrap_err().raw_os_error(), Some(libc::EMFILE));
         drop((stream, second.as_mut().map(drop)));

@@ -41,7 +41,12 @@ async fn back_to(before: usize, what: &str) {
         }
         ringtoss::time::sleep(Duration::from_millis(1)).await;
     }
-    assert_eq!(descriptors(), before, "after {what}");
+    assert_eq!(descriptors(), before, "after {what}: {:?}", names());
+}
+
+fn names() -> Vec<std::path::PathBuf> {
+    let folder = std::fs::read_dir("/proc/self/fd").unwrap();
+    folder.filter_map(|entry| std::fs::read_link(entry.unwrap().path()).ok()).collect()
 }
 
 /// A listener whose queue is full lets further connects wait.
@@ -234,9 +239,11 @@ fn without_descriptors_accept_fails_as_that_of_std_and_goes_on_afterwards() {
         assert_eq!(error.raw_os_error(), Some(libc::EMFILE));
         let error = TcpListener::bind("127.0.0.1:0").await.unwrap_err();
         assert_eq!(error.raw_os_error(), Some(libc::EMFILE));
-        // One that is about to be closed is enough: it need not have happened yet.
+        // One that is about to be closed is enough, also if the kernel comes to that after it has refused.
+        let mut accept = listener.accept();
+        assert!(poll_once(&mut accept).await.is_pending());
         drop(first);
-        let (stream, peer) = listener.accept().await.unwrap();
+        let (stream, peer) = accept.await.unwrap();
         assert_eq!(peer, clients[0].local_addr().unwrap());
         assert_eq!(listener.accept().await.unwrap_err().raw_os_error(), Some(libc::EMFILE));
         drop((stream, second.as_mut().map(drop)));
@@ -253,6 +260,7 @@ fn without_descriptors_accept_fails_as_that_of_std_and_goes_on_afterwards() {
 #[test]
 fn names_are_resolved_on_the_blocking_pool() {
     let _alone = alone();
+    let outside = descriptors();
     let event_loop = ringtoss::EventLoop::builder().max_blocking_threads(1).build().unwrap();
     event_loop.block_on(async {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -271,4 +279,11 @@ fn names_are_resolved_on_the_blocking_pool() {
         busy.await.unwrap();
         connecting.await.unwrap();
     });
+    drop(event_loop);
+    // The thread keeps a way to wake the loop, an eventfd, for a moment longer than the loop lives.
+    let start = std::time::Instant::now();
+    while descriptors() != outside {
+        assert!(start.elapsed() < Duration::from_secs(60), "{:?}", names());
+        std::thread::yield_now();
+    }
 }

@@ -88,7 +88,10 @@ fn another_accept_that_waits_gets_what_came_to_a_dropped_one() {
                 turn().await;
             }
             let accepted = match round / 12 % 3 {
-                0 => Err(drop(first)),
+                0 => {
+                    drop(first);
+                    Err(())
+                }
                 1 => first.cancel().await.map_err(drop),
                 _ => {
                     std::thread::scope(|scope| scope.spawn(|| drop(first)).join().unwrap());

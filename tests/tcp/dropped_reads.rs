@@ -244,7 +244,7 @@ fn memory_is_not_used_again_under_the_kernel() {
             turn().await;
             drop(read);
             // The same size, straight after: it would be the same memory, had it been freed.
-            let canary = vec![0xa5u8; 64];
+            let canary = Box::new([0xa5u8; 64]);
             peer.write_all(&[0x5a; 64]).unwrap();
             drops.once().await;
             assert!(canary.iter().all(|&byte| byte == 0xa5));

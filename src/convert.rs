@@ -27,6 +27,14 @@ impl<T> ConvertError<T> {
         ConvertError { error, object }
     }
 
+    /// For the reason given, or because something was received that std would not see.
+    pub(crate) fn refused(error: Option<io::Error>, object: T) -> ConvertError<T> {
+        match error {
+            Some(error) => ConvertError::new(error, object),
+            None => ConvertError::unread(object),
+        }
+    }
+
     /// Why it failed.
     pub fn error(&self) -> &io::Error {
         &self.error

@@ -8,14 +8,16 @@
 //!   stream too (after a reset the first receive gives `ECONNRESET` and the second 0: dropping the first would turn a
 //!   reset into a clean end). The next receive takes from here before it asks the kernel, and waits while an orphan is
 //!   out: only so does order hold. By waiting it *adopts* the orphan, which then is not cancelled.
+//!   Receives of datagrams do the same and keep the boundaries: see `datagram`.
 //! * **Writes** (`Lane::Send`, `Lane::WriteAt`): an orphan may be taken in part. The next write waits until its fate is
 //!   known, at offsets only where the ranges overlap, and the fate can be asked for.
 //! * **Settling** (`Lane::Settle`): sync, `set_len`, shutdown wait for all orphaned writes.
 //! * **Position** (`Lane::PositionRead`, `Lane::PositionWrite`): an open file has one position, so one such operation is
 //!   in flight per open file, clones included. What a dropped read consumed is given back by moving the position.
 
+mod datagram;
+
 use std::collections::VecDeque;
-use std::net::SocketAddr;
 use std::os::fd::{OwnedFd, RawFd};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -25,7 +27,9 @@ use slab::Slab;
 
 use crate::ring::Cqe;
 use crate::slot::Key;
-use crate::sys;
+use crate::sys::{self, RawAddress};
+pub(crate) use datagram::Datagram;
+use datagram::Receivers;
 
 /// How an operation stands to others on the same object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +37,8 @@ pub enum Lane {
     /// Not at all.
     Free,
     Receive,
+    /// A receive that keeps boundaries, and beside which others may run.
+    Datagram,
     Accept,
     Send,
     WriteAt {
@@ -51,7 +57,7 @@ impl Lane {
     }
 
     pub(crate) fn receives(self) -> bool {
-        matches!(self, Lane::Receive | Lane::Accept | Lane::PositionRead)
+        matches!(self, Lane::Receive | Lane::Datagram | Lane::Accept | Lane::PositionRead)
     }
 }
 
@@ -85,7 +91,10 @@ pub enum Undo {
 pub enum Item {
     Bytes(Vec<u8>),
     End,
-    Connection(OwnedFd, Option<SocketAddr>),
+    Connection(OwnedFd, RawAddress),
+    Datagram(Box<Datagram>),
+    /// Descriptors that came with the bytes behind.
+    Rights(Vec<OwnedFd>),
     Error(i32),
 }
 
@@ -114,6 +123,7 @@ struct Inner {
     position_busy: bool,
     lost: bool,
     visits: Vec<u64>,
+    receivers: Receivers,
 }
 
 /// See the module.
@@ -169,8 +179,8 @@ impl Inner {
         }
         let wait = match lane {
             Lane::Free => false,
-            Lane::Receive | Lane::Accept | Lane::PositionRead if !self.items.is_empty() => return Gate::Take,
-            Lane::Receive => self.receives_out(),
+            lane if lane.receives() && !self.items.is_empty() => return Gate::Take,
+            Lane::Receive | Lane::Datagram => self.receives_out(),
             // Accepts run beside each other; an orphan's connection wakes them.
             Lane::Accept => false,
             Lane::Send | Lane::Settle => self.writes_out(),
@@ -206,6 +216,18 @@ impl Inner {
         if matches!(lane, Lane::PositionRead | Lane::PositionWrite) {
             self.position_busy = false;
         }
+    }
+
+    /// How many items to skip to get at the bytes: 1, if descriptors come first.
+    fn rights_before_bytes(&self) -> usize {
+        usize::from(matches!(self.items.front(), Some(Item::Rights(_))))
+    }
+
+    fn take_rights(&mut self) -> Vec<OwnedFd> {
+        let Some(Item::Rights(rights)) = self.items.front_mut() else { return Vec::new() };
+        let rights = std::mem::take(rights);
+        self.items.pop_front();
+        rights
     }
 
     fn dequeue(&mut self, ticket: &mut Option<Ticket>) -> Option<Waker> {
@@ -357,9 +379,15 @@ impl Salvage {
     /// Takes bytes, or the end or error that an orphan met: at most `capacity` bytes go into `sink`, and the CQE is what
     /// the kernel would have given for them. With `peek` they stay.
     pub(crate) fn take_bytes(&self, capacity: usize, peek: bool, sink: &mut dyn FnMut(&[u8])) -> Option<Cqe> {
+        // Dropped after the lock. A read that does not ask for descriptors loses them, as it would in the kernel.
+        let mut _rights = Vec::new();
         let mut inner = self.lock();
         let taken = inner.taken;
-        let (cqe, taken_now, left) = match inner.items.front()? {
+        let bytes_at = inner.rights_before_bytes();
+        if bytes_at > 0 && !peek {
+            _rights = inner.take_rights();
+        }
+        let (cqe, taken_now, left) = match inner.items.get(if peek { bytes_at } else { 0 })? {
             Item::Bytes(bytes) => {
                 let rest = &bytes[taken..];
                 let count = rest.len().min(capacity);
@@ -368,7 +396,7 @@ impl Salvage {
             }
             Item::End => (Cqe::of(0), 0, 0),
             Item::Error(errno) => (Cqe::of(-errno), 0, 0),
-            Item::Connection(..) => return None,
+            Item::Connection(..) | Item::Datagram(_) | Item::Rights(_) => return None,
         };
         if !peek && left > 0 {
             inner.taken += taken_now;
@@ -382,18 +410,27 @@ impl Salvage {
         Some(cqe)
     }
 
+    /// Takes the descriptors that came with the next bytes.
+    pub(crate) fn take_rights(&self) -> Vec<OwnedFd> {
+        self.lock().take_rights()
+    }
+
+    pub(crate) fn has_rights(&self) -> bool {
+        self.lock().items.iter().any(|item| matches!(item, Item::Rights(_)))
+    }
+
     /// Takes a connection, or the error that an orphaned accept met.
-    pub(crate) fn take_connection(&self) -> Option<Result<(OwnedFd, Option<SocketAddr>), i32>> {
+    pub(crate) fn take_connection(&self) -> Option<Result<(OwnedFd, RawAddress), i32>> {
         let mut inner = self.lock();
         let item = match inner.items.front()? {
             Item::Connection(..) | Item::Error(_) => inner.items.pop_front(),
-            Item::Bytes(_) | Item::End => None,
+            _ => None,
         };
         self.update(&inner);
         match item? {
             Item::Connection(fd, peer) => Some(Ok((fd, peer))),
             Item::Error(errno) => Some(Err(errno)),
-            Item::Bytes(_) | Item::End => unreachable!("matched above"),
+            _ => unreachable!("matched above"),
         }
     }
 

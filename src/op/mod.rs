@@ -30,6 +30,7 @@
 
 mod file;
 mod limit;
+mod message;
 mod net;
 mod operation;
 mod orphan;
@@ -38,12 +39,15 @@ mod position;
 mod raw;
 mod read;
 mod read_to_end;
+mod rights;
 mod vectored;
 mod write;
 
 pub use crate::ring::{Arena, Cqe, Sqe};
 pub use file::{Fsync, Ftruncate, Seek};
 pub use limit::{Cancel, CancelOn, CutShort, TimeLimit, transferred};
+pub(crate) use message::{Details, Outgoing, source};
+pub use message::{Plain, Receives, RecvMsg, SendMsg, WithSource};
 pub use net::{Accept, Accepted, Connect, PollAdd, Recv, Send, Shutdown, Socket, poll_readable, poll_writable};
 use operation::Next;
 pub use operation::Operation;
@@ -54,6 +58,7 @@ pub(crate) use position::{AT_POSITION, NO_OFFSET};
 pub use raw::{Completion, Nop, Raw, nop, submit};
 pub use read::Read;
 pub use read_to_end::ReadToEnd;
+pub use rights::{RecvRights, WithRights};
 pub(crate) use vectored::Place;
 pub use vectored::{Readv, Writev};
 pub use write::{All, Write};

@@ -19,6 +19,7 @@ mod arena;
 mod diagnose;
 #[cfg(test)]
 pub(crate) mod fault;
+mod message;
 mod sqe;
 mod uring;
 
@@ -26,6 +27,7 @@ use std::io;
 
 pub use arena::Arena;
 pub(crate) use diagnose::explain;
+pub(crate) use message::MessageCell;
 pub(crate) use sqe::{ASYNC, HARDLINK, LINK, SKIP_SUCCESS};
 pub use sqe::{Cqe, Sqe};
 pub(crate) use uring::Uring;

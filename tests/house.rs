@@ -35,6 +35,7 @@ const LAYERS: &[(&str, u32)] = &[
     ("convert", 11),
     ("event_loop", 11),
     ("fs", 12),
+    ("io", 12),
     ("net", 12),
 ];
 

@@ -34,12 +34,31 @@ impl<T> ConvertError<T> {
         )
     }
 
-    /// A connection was accepted, or an error met, that std would not see.
-    pub(crate) fn unaccepted(object: T) -> ConvertError<T> {
+    /// For the reason given, or because a connection was accepted, or an error met, that std would not see.
+    pub(crate) fn unaccepted(error: Option<io::Error>, object: T) -> ConvertError<T> {
+        match error {
+            Some(error) => ConvertError::new(error, object),
+            None => ConvertError::kept(
+                "a dropped accept has received a connection that the converted object would not see: accept it first",
+                object,
+            ),
+        }
+    }
+
+    /// Descriptors were received that std would not see.
+    pub(crate) fn descriptors(object: T) -> ConvertError<T> {
         ConvertError::kept(
-            "a dropped accept has received a connection that the converted object would not see: accept it first",
+            "a dropped receive has received descriptors that the converted object would not see: receive them first",
             object,
         )
+    }
+
+    /// For the reason given, or because something was received that std would not see.
+    pub(crate) fn refused(error: Option<io::Error>, object: T) -> ConvertError<T> {
+        match error {
+            Some(error) => ConvertError::new(error, object),
+            None => ConvertError::unread(object),
+        }
     }
 
     fn kept(reason: &'static str, object: T) -> ConvertError<T> {

@@ -16,11 +16,12 @@ use std::sync::{Arc, OnceLock};
 pub(crate) use errands::take_in_mail;
 
 use crate::context::{self, Core};
+use crate::driver::Driver;
 use crate::mail::{Closing, Mail};
 use crate::registry;
 use crate::ring::Wait;
 use crate::salvage::Salvage;
-use crate::slot::Key;
+use crate::slot::{Addressee, Key};
 use crate::sys;
 
 /// No loop has used it yet.
@@ -29,6 +30,9 @@ const NOWHERE: u64 = 0;
 const SHARED: u64 = u64::MAX;
 /// It is never closed, so it does not matter who has.
 const NEVER_CLOSED: u64 = u64::MAX - 1;
+
+/// No operation's name.
+const NO_RECEIVER: u64 = Addressee::Nobody.user_data();
 
 // What `Fd::offsets` says.
 const UNKNOWN: u8 = 0;
@@ -50,6 +54,8 @@ pub struct Fd {
     lingers: AtomicBool,
     /// What is known of offsets: see [`Fd::takes_offsets`].
     offsets: AtomicU8,
+    /// The last receive of a datagram that was staged at home, if no other was in flight then.
+    receiver: AtomicU64,
     salvage: OnceLock<Arc<Salvage>>,
 }
 
@@ -60,6 +66,7 @@ impl Fd {
             home: AtomicU64::new(NOWHERE),
             lingers: AtomicBool::new(false),
             offsets: AtomicU8::new(UNKNOWN),
+            receiver: AtomicU64::new(NO_RECEIVER),
             salvage: OnceLock::new(),
         }
     }
@@ -71,6 +78,7 @@ impl Fd {
             home: AtomicU64::new(NEVER_CLOSED),
             lingers: AtomicBool::new(false),
             offsets: AtomicU8::new(UNKNOWN),
+            receiver: AtomicU64::new(NO_RECEIVER),
             salvage: OnceLock::from(salvage),
         }
     }
@@ -152,6 +160,45 @@ impl Fd {
         salvage.visit(loop_id);
         // Later than the list, which whoever reads SHARED goes by.
         self.home.store(SHARED, Ordering::Release);
+    }
+
+    /// Notes that a receive of a datagram has been staged here. Others may run beside it, and one that is dropped may leave
+    /// what this one waits for: then it is called back. The last one is noted here, which costs little; that is enough
+    /// while there is one at a time, on one loop.
+    #[inline]
+    pub(crate) fn note_receiver(&self, loop_id: u64, key: Key, driver: &mut Driver) {
+        if self.home.load(Ordering::Relaxed) != loop_id {
+            return self.note_slowly(loop_id, key, driver);
+        }
+        // Whoever drops one first enters it in the salvage cell and then swaps, too: one of the two sees the other.
+        let before = self.receiver.swap(Addressee::Slot(key).user_data(), Ordering::AcqRel);
+        if let Addressee::Slot(before) = Addressee::of(before)
+            && driver.is_in_flight(before)
+        {
+            self.note_slowly(loop_id, before, driver);
+        }
+        if self.salvage_if_made().is_some_and(|salvage| salvage.is_active()) {
+            self.note_slowly(loop_id, key, driver);
+        }
+    }
+
+    #[cold]
+    fn note_slowly(&self, loop_id: u64, key: Key, driver: &mut Driver) {
+        if self.salvage().note_receiver(loop_id, key, |key| driver.is_in_flight(key)) {
+            driver.cancel(key);
+        }
+    }
+
+    /// A receive of a datagram was dropped, so the one that is noted here may have to be called back.
+    pub(crate) fn hand_receiver_over(&self) {
+        let Addressee::Slot(key) = Addressee::of(self.receiver.swap(NO_RECEIVER, Ordering::AcqRel)) else { return };
+        let salvage = self.salvage();
+        let home = match self.home.load(Ordering::Acquire) {
+            // The first of them was the home.
+            SHARED => salvage.visits().first().copied().unwrap_or(NOWHERE),
+            home => home,
+        };
+        salvage.note_receiver(home, key, |_| true);
     }
 
     /// The loops that may have entries that name it, and what is in flight without a future.

@@ -10,14 +10,16 @@
 //!   out: only so does order hold. By waiting it *adopts* the orphan, which then is not cancelled.
 //! * **Accepts** run beside each other, and the kernel tells only one of them of a connection. If that one was cancelled
 //!   before it took it, the others would wait beside a connection: they are called to ask again.
+//!   Receives of datagrams do the same and keep the boundaries: see `datagram`.
 //! * **Writes** (`Lane::Send`, `Lane::WriteAt`): an orphan may be taken in part. The next write waits until its fate is
 //!   known, at offsets only where the ranges overlap, and the fate can be asked for.
 //! * **Settling** (`Lane::Settle`): sync, `set_len`, shutdown wait for all orphaned writes.
 //! * **Position** (`Lane::PositionRead`, `Lane::PositionWrite`): an open file has one position, so one such operation is
 //!   in flight per open file, clones included. What a dropped read consumed is given back by moving the position.
 
+mod datagram;
+
 use std::collections::VecDeque;
-use std::net::SocketAddr;
 use std::os::fd::{OwnedFd, RawFd};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -28,7 +30,9 @@ use slab::Slab;
 use crate::guard::wake_all;
 use crate::ring::Cqe;
 use crate::slot::Key;
-use crate::sys;
+use crate::sys::{self, RawAddress};
+pub(crate) use datagram::Datagram;
+use datagram::Receivers;
 
 /// How an operation stands to others on the same object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +40,8 @@ pub enum Lane {
     /// Not at all.
     Free,
     Receive,
+    /// A receive that keeps boundaries, and beside which others may run.
+    Datagram,
     Accept,
     Send,
     WriteAt {
@@ -54,7 +60,7 @@ impl Lane {
     }
 
     pub(crate) fn receives(self) -> bool {
-        matches!(self, Lane::Receive | Lane::Accept | Lane::PositionRead)
+        matches!(self, Lane::Receive | Lane::Datagram | Lane::Accept | Lane::PositionRead)
     }
 }
 
@@ -88,7 +94,10 @@ pub enum Undo {
 pub enum Item {
     Bytes(Vec<u8>),
     End,
-    Connection(OwnedFd, Option<SocketAddr>),
+    Connection(OwnedFd, RawAddress),
+    Datagram(Box<Datagram>),
+    /// Descriptors that came with the bytes behind.
+    Rights(Vec<OwnedFd>),
     Error(i32),
 }
 
@@ -119,6 +128,7 @@ struct Inner {
     visits: Vec<u64>,
     /// Counts the accepts that were cancelled: see [`Salvage::accept_cancelled`].
     accepts_cancelled: u64,
+    receivers: Receivers,
 }
 
 /// See the module.
@@ -174,8 +184,8 @@ impl Inner {
         }
         let wait = match lane {
             Lane::Free => false,
-            Lane::Receive | Lane::Accept | Lane::PositionRead if !self.items.is_empty() => return Gate::Take,
-            Lane::Receive => self.receives_out(),
+            lane if lane.receives() && !self.items.is_empty() => return Gate::Take,
+            Lane::Receive | Lane::Datagram => self.receives_out(),
             // Accepts run beside each other; an orphan's connection wakes them.
             Lane::Accept => false,
             Lane::Send | Lane::Settle => self.writes_out(),
@@ -210,6 +220,18 @@ impl Inner {
         if matches!(lane, Lane::PositionRead | Lane::PositionWrite) {
             self.position_busy = false;
         }
+    }
+
+    /// How many items to skip to get at the bytes: 1, if descriptors come first.
+    fn rights_before_bytes(&self) -> usize {
+        usize::from(matches!(self.items.front(), Some(Item::Rights(_))))
+    }
+
+    fn take_rights(&mut self) -> Vec<OwnedFd> {
+        let Some(Item::Rights(rights)) = self.items.front_mut() else { return Vec::new() };
+        let rights = std::mem::take(rights);
+        self.items.pop_front();
+        rights
     }
 
     fn dequeue(&mut self, ticket: &mut Option<Ticket>) -> Option<Waker> {
@@ -388,9 +410,15 @@ impl Salvage {
     /// Takes bytes, or the end or error that an orphan met: at most `capacity` bytes go into `sink`, and the CQE is what
     /// the kernel would have given for them. With `peek` they stay.
     pub(crate) fn take_bytes(&self, capacity: usize, peek: bool, sink: &mut dyn FnMut(&[u8])) -> Option<Cqe> {
+        // Dropped after the lock. A read that does not ask for descriptors loses them, as it would in the kernel.
+        let mut _rights = Vec::new();
         let mut inner = self.lock();
         let taken = inner.taken;
-        let (cqe, taken_now, left) = match inner.items.front()? {
+        let bytes_at = inner.rights_before_bytes();
+        if bytes_at > 0 && !peek {
+            _rights = inner.take_rights();
+        }
+        let (cqe, taken_now, left) = match inner.items.get(if peek { bytes_at } else { 0 })? {
             Item::Bytes(bytes) => {
                 let rest = &bytes[taken..];
                 let count = rest.len().min(capacity);
@@ -399,7 +427,7 @@ impl Salvage {
             }
             Item::End => (Cqe::of(0), 0, 0),
             Item::Error(errno) => (Cqe::of(-errno), 0, 0),
-            Item::Connection(..) => return None,
+            Item::Connection(..) | Item::Datagram(_) | Item::Rights(_) => return None,
         };
         if !peek && left > 0 {
             inner.taken += taken_now;
@@ -413,18 +441,27 @@ impl Salvage {
         Some(cqe)
     }
 
+    /// Takes the descriptors that came with the next bytes.
+    pub(crate) fn take_rights(&self) -> Vec<OwnedFd> {
+        self.lock().take_rights()
+    }
+
+    pub(crate) fn has_rights(&self) -> bool {
+        self.lock().items.iter().any(|item| matches!(item, Item::Rights(_)))
+    }
+
     /// Takes a connection, or the error that an orphaned accept met.
-    pub(crate) fn take_connection(&self) -> Option<Result<(OwnedFd, Option<SocketAddr>), i32>> {
+    pub(crate) fn take_connection(&self) -> Option<Result<(OwnedFd, RawAddress), i32>> {
         let mut inner = self.lock();
         let item = match inner.items.front()? {
             Item::Connection(..) | Item::Error(_) => inner.items.pop_front(),
-            Item::Bytes(_) | Item::End => None,
+            _ => None,
         };
         self.update(&inner);
         match item? {
             Item::Connection(fd, peer) => Some(Ok((fd, peer))),
             Item::Error(errno) => Some(Err(errno)),
-            Item::Bytes(_) | Item::End => unreachable!("matched above"),
+            _ => unreachable!("matched above"),
         }
     }
 
@@ -432,9 +469,9 @@ impl Salvage {
         self.is_active() && !self.lock().items.is_empty()
     }
 
-    /// Whether something is here that a new owner of the descriptor would miss. The end of a stream is met again.
-    pub(crate) fn has_more_than_the_end(&self) -> bool {
-        self.lock().items.iter().any(|item| !matches!(item, Item::End))
+    /// Whether bytes are here that nobody has read.
+    pub(crate) fn has_bytes_somewhere(&self) -> bool {
+        self.lock().items.iter().any(|item| matches!(item, Item::Bytes(_)))
     }
 
     /// Whether an orphan has met an error that nobody was told of.

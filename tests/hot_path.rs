@@ -5,6 +5,8 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use ringtoss::net::UdpSocket;
+use ringtoss::net::udp::{Ecn, Transmit};
 use ringtoss::op::nop;
 use ringtoss::{metrics, spawn, yield_now};
 
@@ -81,6 +83,25 @@ fn the_common_ways_cost_what_they_are_said_to() {
         });
         task.await.unwrap();
         assert_eq!(allocations() - before, 1, "none a wake, one for the task");
+
+        let receiver = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        receiver.set_recv_ecn(true).unwrap();
+        let address = receiver.local_addr().unwrap();
+        let mut buf = Vec::with_capacity(64);
+        let mut before = 0;
+        for round in 0..300 {
+            if round == 100 {
+                before = allocations();
+            }
+            receiver.send_to("datagram", address).await.0.unwrap();
+            let (result, filled) = receiver.recv_from(buf).await;
+            assert_eq!(result.unwrap(), (8, address));
+            receiver.send_msg("datagram", &Transmit::to(address).ecn(Ecn::Ect0)).await.0.unwrap();
+            let (result, filled) = receiver.recv_msg(filled).await;
+            assert_eq!(result.unwrap().ecn, Some(Ecn::Ect0));
+            buf = filled;
+        }
+        assert_eq!(allocations() - before, 0, "a datagram's header is lent by the loop");
 
         let turns = (metrics().turns, metrics().enters);
         for _ in 0..1000 {

@@ -6,13 +6,13 @@ use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use super::address::{ToSocketAddrs, no_address, resolve};
+use super::socket::{self, Bound};
 use super::{ConvertError, TcpStream, domain};
-use crate::fd::Fd;
-use crate::op::{self, Accept, Incoming, Operation};
+use crate::op::{Accept, Incoming, Operation};
 use crate::sys;
 
 /// Connections that may wait to be accepted, unless told otherwise; the kernel lowers it to `net.core.somaxconn`.
-const BACKLOG: u32 = 4096;
+pub(super) const BACKLOG: u32 = 4096;
 
 /// A TCP socket that listens: `socket(2)`, `bind(2)`, `listen(2)`, `accept4(2)`.
 ///
@@ -21,8 +21,7 @@ const BACKLOG: u32 = 4096;
 /// to be closed, and the port is free soon. Connections that were accepted and not taken are closed, and their peers see
 /// the end.
 pub struct TcpListener {
-    /// Taken by `drop` and conversions only.
-    fd: Option<Fd>,
+    socket: Bound,
 }
 
 impl TcpListener {
@@ -50,10 +49,6 @@ impl TcpListener {
         Err(last.unwrap_or_else(no_address))
     }
 
-    fn fd(&self) -> &Fd {
-        self.fd.as_ref().expect("taken at the end only")
-    }
-
     /// Waits for a connection: `IORING_OP_ACCEPT`, `accept4(2)`. Several may wait at once.
     ///
     /// Dropped, nothing is lost: a connection that arrives nevertheless is given to the next accept.
@@ -62,8 +57,7 @@ impl TcpListener {
     /// Those of `accept(2)`. After `EMFILE` or `ENFILE`, which are reported when descriptors that were about to be closed
     /// did not help, the connection still waits, and accepting goes on when there are descriptors again.
     pub fn accept(&self) -> Operation<'_, Accept<TcpStream>> {
-        let fd = self.fd();
-        Operation::on(fd, Accept::new(fd.raw(), fd.lingers()))
+        self.socket.accept()
     }
 
     /// Connections as they come: one submission serves many accepts (`IORING_ACCEPT_MULTISHOT`).
@@ -80,7 +74,7 @@ impl TcpListener {
     /// # std::io::Result::Ok(()) }).unwrap();
     /// ```
     pub fn incoming(&self) -> Incoming<'_, TcpStream> {
-        Incoming::new(self.fd())
+        self.socket.incoming()
     }
 
     /// The address that it listens on: `getsockname(2)`.
@@ -88,7 +82,7 @@ impl TcpListener {
     /// # Errors
     /// Those of the call.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        sys::local_address(self.fd().raw())
+        sys::local_address(self.socket.raw())
     }
 
     /// The time-to-live of packets, in hops: `IP_TTL`, `ip(7)`.
@@ -96,7 +90,7 @@ impl TcpListener {
     /// # Errors
     /// Those of `getsockopt(2)`.
     pub fn ttl(&self) -> io::Result<u32> {
-        sys::option::<libc::c_int>(self.fd().raw(), libc::IPPROTO_IP, libc::IP_TTL).map(|hops| hops as u32)
+        sys::option::<libc::c_int>(self.socket.raw(), libc::IPPROTO_IP, libc::IP_TTL).map(|hops| hops as u32)
     }
 
     /// Sets the time-to-live of packets, in hops; accepted connections inherit it.
@@ -104,7 +98,7 @@ impl TcpListener {
     /// # Errors
     /// Those of `setsockopt(2)`.
     pub fn set_ttl(&self, hops: u32) -> io::Result<()> {
-        sys::set_option(self.fd().raw(), libc::IPPROTO_IP, libc::IP_TTL, hops as libc::c_int)
+        sys::set_option(self.socket.raw(), libc::IPPROTO_IP, libc::IP_TTL, hops as libc::c_int)
     }
 
     /// The error that is pending on the socket, once: `SO_ERROR`.
@@ -112,7 +106,7 @@ impl TcpListener {
     /// # Errors
     /// Those of `getsockopt(2)`.
     pub fn take_error(&self) -> io::Result<Option<io::Error>> {
-        super::stream::take_error(self.fd().raw())
+        socket::take_error(self.socket.raw())
     }
 
     /// Takes a listener of std's.
@@ -126,29 +120,17 @@ impl TcpListener {
     /// # Errors
     /// With the listener, if one of those has received a connection that std would not see, or is in flight on another
     /// loop.
-    pub fn into_std(mut self) -> Result<std::net::TcpListener, ConvertError<TcpListener>> {
-        if let Err(error) = self.fd().settle_now() {
-            return Err(ConvertError::new(error, self));
-        }
-        if self.fd().salvage_if_made().is_some_and(|salvage| salvage.has_items()) {
-            return Err(ConvertError::unaccepted(self));
-        }
-        let fd = self.fd.take().expect("taken at the end only");
-        match fd.into_owned() {
-            Ok(fd) => Ok(std::net::TcpListener::from(fd)),
-            Err((error, fd)) => Err(ConvertError::new(error, TcpListener { fd: Some(fd) })),
-        }
+    pub fn into_std(self) -> Result<std::net::TcpListener, ConvertError<TcpListener>> {
+        let back = |(error, socket)| ConvertError::unaccepted(error, TcpListener { socket });
+        self.socket.into_owned().map(Into::into).map_err(back)
     }
 
     /// Closes it and tells the error: `IORING_OP_CLOSE`, `close(2)`. The port is free then, as when it is dropped.
     ///
     /// # Errors
     /// Those of the call.
-    pub async fn close(mut self) -> io::Result<()> {
-        let fd = self.fd.take().expect("taken at the end only");
-        // Accepts that were dropped hold the socket open. Away from home it is closed soon anyway.
-        let _ = fd.settle_now();
-        op::close(fd).await
+    pub async fn close(self) -> io::Result<()> {
+        self.socket.close().await
     }
 }
 
@@ -158,15 +140,7 @@ fn listen(address: &SocketAddr, backlog: u32) -> io::Result<TcpListener> {
     sys::set_option(raw, libc::SOL_SOCKET, libc::SO_REUSEADDR, 1 as libc::c_int)?;
     sys::bind(raw, address)?;
     sys::listen(raw, backlog.try_into().unwrap_or(libc::c_int::MAX))?;
-    Ok(TcpListener { fd: Some(Fd::new(socket)) })
-}
-
-impl Drop for TcpListener {
-    fn drop(&mut self) {
-        if let Some(fd) = self.fd.take() {
-            fd.close_and_wait();
-        }
-    }
+    Ok(TcpListener { socket: Bound::new(socket) })
 }
 
 impl fmt::Debug for TcpListener {
@@ -175,27 +149,25 @@ impl fmt::Debug for TcpListener {
         if let Ok(address) = self.local_addr() {
             debug.field("addr", &address);
         }
-        debug.field("fd", &self.fd().raw()).finish()
+        debug.field("fd", &self.socket.raw()).finish()
     }
 }
 
 impl AsFd for TcpListener {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.fd().borrow()
+        self.socket.fd().borrow()
     }
 }
 
 impl AsRawFd for TcpListener {
     fn as_raw_fd(&self) -> RawFd {
-        self.fd().raw()
+        self.socket.raw()
     }
 }
 
 impl From<OwnedFd> for TcpListener {
     fn from(fd: OwnedFd) -> TcpListener {
-        let fd = Fd::new(fd);
-        fd.set_lingers(matches!(sys::linger(fd.raw()), Ok(Some(_))));
-        TcpListener { fd: Some(fd) }
+        TcpListener { socket: Bound::foreign(fd) }
     }
 }
 

@@ -1,4 +1,4 @@
-//! L5: TCP.
+//! L5: TCP, UDP and Unix sockets.
 //!
 //! Names and meaning are tokio's; reads and writes take their buffer by value and give it back with the result (see
 //! [`buf`](crate::buf)). Sockets are `Send + Sync` and may move between loops.
@@ -25,15 +25,21 @@
 //! ```
 
 mod address;
+mod datagram;
 mod listener;
+mod socket;
 mod split;
 mod stream;
+pub mod udp;
+pub mod unix;
 
 pub use crate::convert::ConvertError;
 pub use address::{ToSocketAddrs, lookup_host};
 pub use listener::TcpListener;
 pub use split::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, ReuniteError, WriteHalf};
 pub use stream::TcpStream;
+pub use udp::UdpSocket;
+pub use unix::{UnixDatagram, UnixListener, UnixStream};
 
 /// The domain of an address, for `socket(2)`.
 fn domain(address: &std::net::SocketAddr) -> i32 {

@@ -3,37 +3,46 @@
 use std::error::Error;
 use std::fmt;
 use std::io;
-use std::net::{Shutdown, SocketAddr};
+use std::net::Shutdown;
 use std::sync::Arc;
 
-use super::TcpStream;
+use super::{TcpStream, socket};
 use crate::buf::{IoBuf, IoBufMut, IoVecBuf, IoVecBufMut};
+use crate::fd::HasFd;
 use crate::op::{self, All, Operation, PollAdd, Readv, Receive, Receiving, Recv, Send, Writev};
+use crate::sys::{self, Address};
 
-/// Made by [`TcpStream::split`].
-#[derive(Debug)]
-pub struct ReadHalf<'a>(&'a TcpStream);
+/// A stream that can be split: [`TcpStream`] and [`UnixStream`](super::UnixStream).
+pub trait StreamSocket: HasFd + fmt::Debug {
+    /// What its addresses are.
+    type Address: Address;
+}
 
-/// Made by [`TcpStream::split`].
+/// Reads from a stream; made by [`TcpStream::split`] and [`UnixStream::split`](super::UnixStream::split).
 #[derive(Debug)]
-pub struct WriteHalf<'a>(&'a TcpStream);
+pub struct ReadHalf<'a, S = TcpStream>(&'a S);
 
-/// Made by [`TcpStream::into_split`].
+/// Writes to a stream; made by [`TcpStream::split`] and [`UnixStream::split`](super::UnixStream::split).
 #[derive(Debug)]
-pub struct OwnedReadHalf(Arc<TcpStream>);
+pub struct WriteHalf<'a, S = TcpStream>(&'a S);
 
-/// Made by [`TcpStream::into_split`]. Dropping it ends the direction: the peer reads to the end.
+/// Reads from a stream; made by [`TcpStream::into_split`] and [`UnixStream::into_split`](super::UnixStream::into_split).
 #[derive(Debug)]
-pub struct OwnedWriteHalf {
-    stream: Arc<TcpStream>,
+pub struct OwnedReadHalf<S: StreamSocket = TcpStream>(Arc<S>);
+
+/// Writes to a stream; made by [`TcpStream::into_split`] and [`UnixStream::into_split`](super::UnixStream::into_split).
+/// Dropping it ends the direction: the peer reads to the end.
+#[derive(Debug)]
+pub struct OwnedWriteHalf<S: StreamSocket = TcpStream> {
+    stream: Arc<S>,
     shutdown_on_drop: bool,
 }
 
-pub(super) fn borrowed(stream: &mut TcpStream) -> (ReadHalf<'_>, WriteHalf<'_>) {
+pub(super) fn borrowed<S: StreamSocket>(stream: &mut S) -> (ReadHalf<'_, S>, WriteHalf<'_, S>) {
     (ReadHalf(stream), WriteHalf(stream))
 }
 
-pub(super) fn owned(stream: TcpStream) -> (OwnedReadHalf, OwnedWriteHalf) {
+pub(super) fn owned<S: StreamSocket>(stream: S) -> (OwnedReadHalf<S>, OwnedWriteHalf<S>) {
     let stream = Arc::new(stream);
     (OwnedReadHalf(stream.clone()), OwnedWriteHalf { stream, shutdown_on_drop: true })
 }
@@ -47,7 +56,7 @@ macro_rules! read_half {
             /// # Errors
             /// As there.
             pub fn read<B: IoBufMut>(&mut self, buf: B) -> Operation<'_, Recv<B>> {
-                self.0.recv_some(buf)
+                socket::recv(self.0.ring_fd(), buf)
             }
 
             /// As [`TcpStream::read_append`].
@@ -55,7 +64,7 @@ macro_rules! read_half {
             /// # Errors
             /// As there.
             pub fn read_append<B: IoBufMut>(&mut self, buf: B) -> Operation<'_, Recv<B>> {
-                self.0.recv_append(buf)
+                socket::recv_append(self.0.ring_fd(), buf)
             }
 
             /// As [`TcpStream::read_exact`].
@@ -63,7 +72,7 @@ macro_rules! read_half {
             /// # Errors
             /// As there.
             pub fn read_exact<B: IoBufMut>(&mut self, buf: B, len: usize) -> Operation<'_, Recv<B>> {
-                self.0.recv_exact(buf, len)
+                socket::recv_exact(self.0.ring_fd(), buf, len)
             }
 
             /// As [`TcpStream::read_vectored`].
@@ -71,7 +80,7 @@ macro_rules! read_half {
             /// # Errors
             /// As there.
             pub fn read_vectored<V: IoVecBufMut>(&mut self, bufs: V) -> Operation<'_, Readv<V>> {
-                self.0.recv_vectored(bufs)
+                socket::recv_vectored(self.0.ring_fd(), bufs)
             }
 
             /// As [`TcpStream::recv`].
@@ -79,12 +88,12 @@ macro_rules! read_half {
             /// # Errors
             /// As there.
             pub fn recv(&mut self) -> Receive<'_> {
-                Receive::new(&self.0.fd)
+                socket::recv_lease(self.0.ring_fd())
             }
 
             /// As [`TcpStream::recv_stream`].
             pub fn recv_stream(&mut self) -> Receiving<'_> {
-                Receiving::new(&self.0.fd)
+                socket::recv_stream(self.0.ring_fd())
             }
 
             /// As [`TcpStream::peek`].
@@ -92,7 +101,7 @@ macro_rules! read_half {
             /// # Errors
             /// As there.
             pub fn peek<B: IoBufMut>(&mut self, buf: B) -> Operation<'_, Recv<B>> {
-                self.0.peek(buf)
+                socket::peek(self.0.ring_fd(), buf)
             }
 
             /// As [`TcpStream::readable`].
@@ -100,23 +109,23 @@ macro_rules! read_half {
             /// # Errors
             /// As there.
             pub fn readable(&self) -> Operation<'_, PollAdd> {
-                self.0.readable()
+                socket::readable(self.0.ring_fd())
             }
 
             /// As [`TcpStream::local_addr`].
             ///
             /// # Errors
             /// As there.
-            pub fn local_addr(&self) -> io::Result<SocketAddr> {
-                self.0.local_addr()
+            pub fn local_addr(&self) -> io::Result<S::Address> {
+                sys::local_address(self.0.ring_fd().raw())
             }
 
             /// As [`TcpStream::peer_addr`].
             ///
             /// # Errors
             /// As there.
-            pub fn peer_addr(&self) -> io::Result<SocketAddr> {
-                self.0.peer_addr()
+            pub fn peer_addr(&self) -> io::Result<S::Address> {
+                sys::peer_address(self.0.ring_fd().raw())
             }
         }
     };
@@ -130,7 +139,7 @@ macro_rules! write_half {
             /// # Errors
             /// As there.
             pub fn write<B: IoBuf>(&mut self, buf: B) -> Operation<'_, Send<B>> {
-                self.$field.send(buf)
+                socket::send(self.$field.ring_fd(), buf)
             }
 
             /// As [`TcpStream::write_all`].
@@ -138,7 +147,7 @@ macro_rules! write_half {
             /// # Errors
             /// As there.
             pub fn write_all<B: IoBuf>(&mut self, buf: B) -> Operation<'_, All<Send<B>>> {
-                self.$field.send_all(buf)
+                socket::send_all(self.$field.ring_fd(), buf)
             }
 
             /// As [`TcpStream::write_vectored`].
@@ -146,7 +155,7 @@ macro_rules! write_half {
             /// # Errors
             /// As there.
             pub fn write_vectored<V: IoVecBuf>(&mut self, bufs: V) -> Operation<'_, Writev<V>> {
-                self.$field.send_vectored(bufs)
+                socket::send_vectored(self.$field.ring_fd(), bufs)
             }
 
             /// As [`TcpStream::writable`].
@@ -154,7 +163,7 @@ macro_rules! write_half {
             /// # Errors
             /// As there.
             pub fn writable(&self) -> Operation<'_, PollAdd> {
-                self.$field.writable()
+                socket::writable(self.$field.ring_fd())
             }
 
             /// Ends this direction: `shutdown(2)` with `SHUT_WR`, after writes that were dropped.
@@ -162,61 +171,60 @@ macro_rules! write_half {
             /// # Errors
             /// As [`TcpStream::shutdown`].
             pub fn shutdown(&mut self) -> Operation<'_, op::Shutdown> {
-                let fd = &self.$field.fd;
-                Operation::on(fd, op::Shutdown::new(fd.raw(), Shutdown::Write))
+                socket::shutdown(self.$field.ring_fd(), Shutdown::Write)
             }
 
             /// As [`TcpStream::take_dropped_write`].
             pub async fn take_dropped_write(&mut self) -> Option<io::Result<usize>> {
-                self.$field.fd.take_dropped_write().await
+                self.$field.ring_fd().take_dropped_write().await
             }
 
             /// As [`TcpStream::local_addr`].
             ///
             /// # Errors
             /// As there.
-            pub fn local_addr(&self) -> io::Result<SocketAddr> {
-                self.$field.local_addr()
+            pub fn local_addr(&self) -> io::Result<S::Address> {
+                sys::local_address(self.$field.ring_fd().raw())
             }
 
             /// As [`TcpStream::peer_addr`].
             ///
             /// # Errors
             /// As there.
-            pub fn peer_addr(&self) -> io::Result<SocketAddr> {
-                self.$field.peer_addr()
+            pub fn peer_addr(&self) -> io::Result<S::Address> {
+                sys::peer_address(self.$field.ring_fd().raw())
             }
         }
     };
 }
 
-read_half!(impl ReadHalf<'_>);
-read_half!(impl OwnedReadHalf);
-write_half!(0; impl WriteHalf<'_>);
-write_half!(stream; impl OwnedWriteHalf);
+read_half!(impl<S: StreamSocket> ReadHalf<'_, S>);
+read_half!(impl<S: StreamSocket> OwnedReadHalf<S>);
+write_half!(0; impl<S: StreamSocket> WriteHalf<'_, S>);
+write_half!(stream; impl<S: StreamSocket> OwnedWriteHalf<S>);
 
 macro_rules! as_stream {
     ($half:ty, $field:tt) => {
         /// For what needs no direction: options, addresses, `peek`.
-        impl AsRef<TcpStream> for $half {
-            fn as_ref(&self) -> &TcpStream {
+        impl<S: StreamSocket> AsRef<S> for $half {
+            fn as_ref(&self) -> &S {
                 &self.$field
             }
         }
     };
 }
 
-as_stream!(ReadHalf<'_>, 0);
-as_stream!(WriteHalf<'_>, 0);
-as_stream!(OwnedReadHalf, 0);
-as_stream!(OwnedWriteHalf, stream);
+as_stream!(ReadHalf<'_, S>, 0);
+as_stream!(WriteHalf<'_, S>, 0);
+as_stream!(OwnedReadHalf<S>, 0);
+as_stream!(OwnedWriteHalf<S>, stream);
 
-impl OwnedReadHalf {
+impl<S: StreamSocket> OwnedReadHalf<S> {
     /// The stream again.
     ///
     /// # Errors
     /// With both halves, if they are of different streams.
-    pub fn reunite(self, write: OwnedWriteHalf) -> Result<TcpStream, ReuniteError> {
+    pub fn reunite(self, write: OwnedWriteHalf<S>) -> Result<S, ReuniteError<S>> {
         if !Arc::ptr_eq(&self.0, &write.stream) {
             return Err(ReuniteError(self, write));
         }
@@ -225,12 +233,12 @@ impl OwnedReadHalf {
     }
 }
 
-impl OwnedWriteHalf {
+impl<S: StreamSocket> OwnedWriteHalf<S> {
     /// The stream again.
     ///
     /// # Errors
     /// With both halves, if they are of different streams.
-    pub fn reunite(self, read: OwnedReadHalf) -> Result<TcpStream, ReuniteError> {
+    pub fn reunite(self, read: OwnedReadHalf<S>) -> Result<S, ReuniteError<S>> {
         read.reunite(self)
     }
 
@@ -240,22 +248,22 @@ impl OwnedWriteHalf {
     }
 }
 
-impl Drop for OwnedWriteHalf {
+impl<S: StreamSocket> Drop for OwnedWriteHalf<S> {
     fn drop(&mut self) {
         if self.shutdown_on_drop {
-            self.stream.fd.shutdown_write();
+            self.stream.ring_fd().shutdown_write();
         }
     }
 }
 
 /// Halves of different streams do not make one.
 #[derive(Debug)]
-pub struct ReuniteError(pub OwnedReadHalf, pub OwnedWriteHalf);
+pub struct ReuniteError<S: StreamSocket = TcpStream>(pub OwnedReadHalf<S>, pub OwnedWriteHalf<S>);
 
-impl fmt::Display for ReuniteError {
+impl<S: StreamSocket> fmt::Display for ReuniteError<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("tried to reunite halves that are not from the same stream")
     }
 }
 
-impl Error for ReuniteError {}
+impl<S: StreamSocket> Error for ReuniteError<S> {}

@@ -7,11 +7,11 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::time::Duration;
 
 use super::address::{ToSocketAddrs, no_address, resolve};
-use super::split::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf};
-use super::{ConvertError, domain};
+use super::split::{self, OwnedReadHalf, OwnedWriteHalf, ReadHalf, StreamSocket, WriteHalf};
+use super::{ConvertError, domain, socket};
 use crate::buf::{IoBuf, IoBufMut, IoVecBuf, IoVecBufMut};
 use crate::fd::{Fd, HasFd};
-use crate::op::{self, Accepted, All, Operation, Place, PollAdd, Readv, Receive, Receiving, Recv, Send, Writev};
+use crate::op::{self, Accepted, All, Operation, PollAdd, Readv, Receive, Receiving, Recv, Send, Writev};
 use crate::sys;
 
 /// A TCP connection.
@@ -23,7 +23,7 @@ use crate::sys;
 /// Dropping it closes it through the ring, behind everything that was submitted, after cancelling what was dropped in
 /// flight, so that the peer sees the end at once.
 pub struct TcpStream {
-    pub(super) fd: Fd,
+    fd: Fd,
 }
 
 impl TcpStream {
@@ -47,7 +47,7 @@ impl TcpStream {
     async fn connect_to(address: SocketAddr) -> io::Result<TcpStream> {
         let socket = Operation::<op::Socket>::new(op::Socket::new(domain(&address), libc::SOCK_STREAM)).await?;
         let fd = Fd::new(socket);
-        Operation::on(&fd, op::Connect::new(fd.raw(), address)).await?;
+        Operation::on(&fd, op::Connect::new(fd.raw(), &address)).await?;
         Ok(TcpStream { fd })
     }
 
@@ -57,7 +57,7 @@ impl TcpStream {
     /// # Errors
     /// Those of `recv(2)` (`ConnectionReset`, …); `InvalidInput` for a buffer without capacity.
     pub fn read<B: IoBufMut>(&mut self, buf: B) -> Operation<'_, Recv<B>> {
-        self.recv_some(buf)
+        socket::recv(&self.fd, buf)
     }
 
     /// The same, behind what the buffer holds: tokio's `read_buf`.
@@ -65,7 +65,7 @@ impl TcpStream {
     /// # Errors
     /// As [`read`](TcpStream::read).
     pub fn read_append<B: IoBufMut>(&mut self, buf: B) -> Operation<'_, Recv<B>> {
-        Operation::on(&self.fd, Recv::append(self.fd.raw(), buf))
+        socket::recv_append(&self.fd, buf)
     }
 
     /// Reads exactly `len` bytes, from the buffer's start. Dropped, what it had read comes out of the next read.
@@ -75,7 +75,7 @@ impl TcpStream {
     /// `InvalidInput` if the buffer has less capacity. Cut short by a limit,
     /// [`op::transferred`] tells how far it came.
     pub fn read_exact<B: IoBufMut>(&mut self, buf: B, len: usize) -> Operation<'_, Recv<B>> {
-        self.recv_exact(buf, len)
+        socket::recv_exact(&self.fd, buf, len)
     }
 
     /// Reads what is there into several buffers, one after the other: `IORING_OP_READV`, `readv(2)`. Of more than 1,024
@@ -84,7 +84,7 @@ impl TcpStream {
     /// # Errors
     /// As [`read`](TcpStream::read).
     pub fn read_vectored<V: IoVecBufMut>(&mut self, bufs: V) -> Operation<'_, Readv<V>> {
-        self.recv_vectored(bufs)
+        socket::recv_vectored(&self.fd, bufs)
     }
 
     /// Receives what is there into a buffer of the loop's, which is picked when something arrives, so that a connection that
@@ -107,7 +107,7 @@ impl TcpStream {
     /// # Errors
     /// Those of `recv(2)` (`ConnectionReset`, …); `OutOfMemory` if the loop can have no buffers.
     pub fn recv(&mut self) -> Receive<'_> {
-        Receive::new(&self.fd)
+        socket::recv_lease(&self.fd)
     }
 
     /// Receives piece by piece without asking for each: one submission serves many (`IORING_RECV_MULTISHOT`).
@@ -125,7 +125,7 @@ impl TcpStream {
     /// # std::io::Result::Ok(()) }).unwrap();
     /// ```
     pub fn recv_stream(&mut self) -> Receiving<'_> {
-        Receiving::new(&self.fd)
+        socket::recv_stream(&self.fd)
     }
 
     /// Reads what is there and leaves it there for the next read: `recv(2)` with `MSG_PEEK`.
@@ -133,7 +133,7 @@ impl TcpStream {
     /// # Errors
     /// As [`read`](TcpStream::read).
     pub fn peek<B: IoBufMut>(&self, buf: B) -> Operation<'_, Recv<B>> {
-        Operation::on(&self.fd, Recv::peek(self.fd.raw(), buf))
+        socket::peek(&self.fd, buf)
     }
 
     /// Writes what the kernel takes at once: `IORING_OP_SEND`, `send(2)` with `MSG_NOSIGNAL`.
@@ -141,7 +141,7 @@ impl TcpStream {
     /// # Errors
     /// Those of `send(2)` (`BrokenPipe`, `ConnectionReset`, …).
     pub fn write<B: IoBuf>(&mut self, buf: B) -> Operation<'_, Send<B>> {
-        self.send(buf)
+        socket::send(&self.fd, buf)
     }
 
     /// Writes all of the buffer. Dropped, a part of it may have been taken:
@@ -151,7 +151,7 @@ impl TcpStream {
     /// As [`write`](TcpStream::write). Cut short by a limit, [`op::transferred`] tells how
     /// far it came.
     pub fn write_all<B: IoBuf>(&mut self, buf: B) -> Operation<'_, All<Send<B>>> {
-        self.send_all(buf)
+        socket::send_all(&self.fd, buf)
     }
 
     /// Writes from several buffers, one after the other, what the kernel takes at once: `IORING_OP_SENDMSG`, `sendmsg(2)`.
@@ -160,7 +160,7 @@ impl TcpStream {
     /// # Errors
     /// As [`write`](TcpStream::write).
     pub fn write_vectored<V: IoVecBuf>(&mut self, bufs: V) -> Operation<'_, Writev<V>> {
-        self.send_vectored(bufs)
+        socket::send_vectored(&self.fd, bufs)
     }
 
     /// Waits until there is something to read, or the end, or an error: `IORING_OP_POLL_ADD`, `poll(2)`. It reads nothing
@@ -169,7 +169,7 @@ impl TcpStream {
     /// # Errors
     /// Those of `poll(2)`.
     pub fn readable(&self) -> Operation<'_, PollAdd> {
-        Operation::on(&self.fd, PollAdd::readable(self.fd.raw()))
+        socket::readable(&self.fd)
     }
 
     /// Waits until the kernel would take bytes, or there is an error.
@@ -177,7 +177,7 @@ impl TcpStream {
     /// # Errors
     /// Those of `poll(2)`.
     pub fn writable(&self) -> Operation<'_, PollAdd> {
-        Operation::on(&self.fd, PollAdd::new(self.fd.raw(), libc::POLLOUT))
+        socket::writable(&self.fd)
     }
 
     /// Ends one or both directions: `shutdown(2)`, a direct call. Waits for writes that were dropped.
@@ -185,43 +185,13 @@ impl TcpStream {
     /// # Errors
     /// Those of the call (`NotConnected`).
     pub fn shutdown(&mut self, how: Shutdown) -> Operation<'_, op::Shutdown> {
-        Operation::on(&self.fd, op::Shutdown::new(self.fd.raw(), how))
+        socket::shutdown(&self.fd, how)
     }
 
     /// What became of the last write that was dropped in flight: how many bytes the kernel took, or the error that it met.
     /// Waits until it is known; `None` if no write was dropped since the last call.
     pub async fn take_dropped_write(&mut self) -> Option<io::Result<usize>> {
         self.fd.take_dropped_write().await
-    }
-
-    // The same operations for the halves of a split stream, of which each has one direction for itself.
-
-    pub(super) fn recv_some<B: IoBufMut>(&self, buf: B) -> Operation<'_, Recv<B>> {
-        Operation::on(&self.fd, Recv::some(self.fd.raw(), buf))
-    }
-
-    pub(super) fn recv_exact<B: IoBufMut>(&self, buf: B, len: usize) -> Operation<'_, Recv<B>> {
-        Operation::on(&self.fd, Recv::exact(self.fd.raw(), buf, len))
-    }
-
-    pub(super) fn recv_append<B: IoBufMut>(&self, buf: B) -> Operation<'_, Recv<B>> {
-        Operation::on(&self.fd, Recv::append(self.fd.raw(), buf))
-    }
-
-    pub(super) fn recv_vectored<V: IoVecBufMut>(&self, bufs: V) -> Operation<'_, Readv<V>> {
-        Operation::on(&self.fd, Readv::new(self.fd.raw(), bufs, Place::Stream))
-    }
-
-    pub(super) fn send<B: IoBuf>(&self, buf: B) -> Operation<'_, Send<B>> {
-        Operation::on(&self.fd, Send::some(self.fd.raw(), buf))
-    }
-
-    pub(super) fn send_all<B: IoBuf>(&self, buf: B) -> Operation<'_, All<Send<B>>> {
-        Operation::on(&self.fd, Send::all(self.fd.raw(), buf))
-    }
-
-    pub(super) fn send_vectored<V: IoVecBuf>(&self, bufs: V) -> Operation<'_, Writev<V>> {
-        Operation::on(&self.fd, Writev::new(self.fd.raw(), bufs, Place::Stream))
     }
 
     // ---- socket options ---------------------------------------------------------------------------------------
@@ -247,7 +217,7 @@ impl TcpStream {
     /// # Errors
     /// Those of `getsockopt(2)`.
     pub fn nodelay(&self) -> io::Result<bool> {
-        sys::option::<libc::c_int>(self.fd.raw(), libc::IPPROTO_TCP, libc::TCP_NODELAY).map(|on| on != 0)
+        socket::flag(self.fd.raw(), libc::IPPROTO_TCP, libc::TCP_NODELAY)
     }
 
     /// Has small writes sent at once, or gathered (Nagle's algorithm).
@@ -255,7 +225,7 @@ impl TcpStream {
     /// # Errors
     /// Those of `setsockopt(2)`.
     pub fn set_nodelay(&self, nodelay: bool) -> io::Result<()> {
-        sys::set_option(self.fd.raw(), libc::IPPROTO_TCP, libc::TCP_NODELAY, libc::c_int::from(nodelay))
+        socket::set_flag(self.fd.raw(), libc::IPPROTO_TCP, libc::TCP_NODELAY, nodelay)
     }
 
     /// The time-to-live of packets, in hops: `IP_TTL`, `ip(7)`.
@@ -323,20 +293,20 @@ impl TcpStream {
     /// # Errors
     /// Those of `getsockopt(2)`.
     pub fn take_error(&self) -> io::Result<Option<io::Error>> {
-        take_error(self.fd.raw())
+        socket::take_error(self.fd.raw())
     }
 
     // ---- halves and conversions -------------------------------------------------------------------------------
 
     /// Two halves that borrow the stream, one to read and one to write.
     pub fn split(&mut self) -> (ReadHalf<'_>, WriteHalf<'_>) {
-        super::split::borrowed(self)
+        split::borrowed(self)
     }
 
     /// Two halves that own the stream together and may go to different tasks or threads. Dropping the one that writes ends
     /// that direction, as tokio's does.
     pub fn into_split(self) -> (OwnedReadHalf, OwnedWriteHalf) {
-        super::split::owned(self)
+        split::owned(self)
     }
 
     /// Takes a stream of std's.
@@ -352,14 +322,7 @@ impl TcpStream {
     /// which std would not see; if dropped operations are in flight on another loop; or, away from its own loop, if no
     /// duplicate of the descriptor could be had (`EMFILE`).
     pub fn into_std(self) -> Result<std::net::TcpStream, ConvertError<TcpStream>> {
-        if let Err(error) = self.fd.settle_now() {
-            return Err(ConvertError::new(error, self));
-        }
-        match self.fd.salvage_if_made() {
-            Some(salvage) if salvage.has_error() => Err(ConvertError::untold(self)),
-            Some(salvage) if salvage.has_more_than_the_end() => Err(ConvertError::unread(self)),
-            _ => self.give_away(),
-        }
+        socket::into_std(self.fd, |fd| TcpStream { fd }).map(Into::into)
     }
 
     /// Gives the stream to std together with the bytes that dropped reads have received and nobody has read yet.
@@ -367,22 +330,7 @@ impl TcpStream {
     /// # Errors
     /// As [`into_std`](TcpStream::into_std), but for the bytes.
     pub fn into_parts(self) -> Result<(std::net::TcpStream, Vec<u8>), ConvertError<TcpStream>> {
-        if let Err(error) = self.fd.settle_now() {
-            return Err(ConvertError::new(error, self));
-        }
-        let salvage = self.fd.salvage_if_made().cloned();
-        if salvage.as_ref().is_some_and(|salvage| salvage.has_error()) {
-            return Err(ConvertError::untold(self));
-        }
-        let stream = self.give_away()?;
-        Ok((stream, salvage.map(|salvage| salvage.take_all_bytes()).unwrap_or_default()))
-    }
-
-    fn give_away(self) -> Result<std::net::TcpStream, ConvertError<TcpStream>> {
-        match self.fd.into_owned() {
-            Ok(fd) => Ok(fd.into()),
-            Err((error, fd)) => Err(ConvertError::new(error, TcpStream { fd })),
-        }
+        socket::take_apart(self.fd, |fd| TcpStream { fd }).map(|(fd, unread)| (fd.into(), unread))
     }
 
     /// Closes it and tells the error: `IORING_OP_CLOSE`, `close(2)`. Waits for writes that were dropped. Dropped before it
@@ -393,11 +341,6 @@ impl TcpStream {
     pub async fn close(self) -> io::Result<()> {
         op::close(self.fd).await
     }
-}
-
-pub(super) fn take_error(fd: RawFd) -> io::Result<Option<io::Error>> {
-    let errno = sys::option::<libc::c_int>(fd, libc::SOL_SOCKET, libc::SO_ERROR)?;
-    Ok((errno != 0).then(|| io::Error::from_raw_os_error(errno)))
 }
 
 impl fmt::Debug for TcpStream {
@@ -445,9 +388,15 @@ impl From<std::net::TcpStream> for TcpStream {
 }
 
 impl Accepted for TcpStream {
+    type Address = SocketAddr;
+
     fn accepted(fd: OwnedFd, lingers: bool) -> TcpStream {
         let fd = Fd::new(fd);
         fd.set_lingers(lingers);
         TcpStream { fd }
     }
+}
+
+impl StreamSocket for TcpStream {
+    type Address = SocketAddr;
 }

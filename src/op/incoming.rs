@@ -11,7 +11,7 @@ use super::operation::{Operation, Shots};
 use super::{Arena, Cqe, Left, Next, Op, Sealed, Sqe};
 use crate::fd::Fd;
 use crate::salvage::{Item, Lane, Salvage};
-use crate::sys;
+use crate::sys::{self, RawAddress};
 
 /// `IORING_ACCEPT_MULTISHOT`.
 const MULTISHOT: u16 = 1 << 0;
@@ -54,7 +54,7 @@ unsafe impl Op for AcceptMulti {
 
     fn leave(&mut self, _cqe: Cqe) -> Left {
         let item = |accepted| match accepted {
-            Ok(fd) => Item::Connection(fd, None),
+            Ok(fd) => Item::Connection(fd, RawAddress::none()),
             Err(errno) => Item::Error(errno),
         };
         Left::Received(self.ready.drain(..).map(item).collect())

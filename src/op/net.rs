@@ -2,8 +2,6 @@
 
 use std::io;
 use std::marker::PhantomData;
-use std::mem;
-use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 
 use super::read::Fill;
@@ -12,7 +10,7 @@ use super::{Arena, Cqe, Left, Next, Op, Operation, Sealed, Sqe};
 use crate::buf::{BufResult, IoBuf, IoBufMut};
 use crate::driver::poll_mask;
 use crate::salvage::{Item, Lane, Salvage};
-use crate::sys::{self, address_from, encode_address};
+use crate::sys::{self, Address, RawAddress};
 
 /// `IORING_OP_SOCKET`: `socket(2)`. A socket that is made after its future was dropped is closed again.
 #[doc(alias = "IORING_OP_SOCKET")]
@@ -50,12 +48,12 @@ unsafe impl Op for Socket {
 #[derive(Debug)]
 pub struct Connect {
     fd: RawFd,
-    address: SocketAddr,
+    address: RawAddress,
 }
 
 impl Connect {
-    pub(crate) fn new(fd: RawFd, address: SocketAddr) -> Connect {
-        Connect { fd, address }
+    pub(crate) fn new(fd: RawFd, address: &impl Address) -> Connect {
+        Connect { fd, address: address.encode() }
     }
 }
 
@@ -66,7 +64,7 @@ unsafe impl Op for Connect {
     type Output = io::Result<()>;
 
     fn prepare(&mut self, sqe: &mut Sqe, arena: &mut Arena) -> Result<(), i32> {
-        let (storage, len) = encode_address(&self.address);
+        let RawAddress { storage, len } = self.address;
         *sqe = Sqe::new(io_uring::opcode::Connect::CODE).fd(self.fd).addr(arena.store(storage)).offset(u64::from(len));
         Ok(())
     }
@@ -78,6 +76,9 @@ unsafe impl Op for Connect {
 
 /// What a listener makes of a connection that it has accepted.
 pub trait Accepted: 'static {
+    /// What its peers' addresses are.
+    type Address: Address;
+
     /// Wraps the descriptor. `lingers` says that `SO_LINGER` is set on it, inherited from the listener.
     fn accepted(fd: OwnedFd, lingers: bool) -> Self;
 }
@@ -87,16 +88,11 @@ pub trait Accepted: 'static {
 pub struct Accept<T> {
     fd: RawFd,
     lingers: bool,
-    peer: Box<Peer>,
-    salvaged: Option<(OwnedFd, Option<SocketAddr>)>,
+    /// Where the kernel writes the peer's address.
+    peer: Box<RawAddress>,
+    salvaged: Option<(OwnedFd, RawAddress)>,
     retried: bool,
     _makes: PhantomData<fn() -> T>,
-}
-
-/// Where the kernel writes a peer's address.
-struct Peer {
-    address: libc::sockaddr_storage,
-    len: libc::socklen_t,
 }
 
 impl<T> std::fmt::Debug for Accept<T> {
@@ -107,15 +103,7 @@ impl<T> std::fmt::Debug for Accept<T> {
 
 impl<T> Accept<T> {
     pub(crate) fn new(fd: RawFd, lingers: bool) -> Accept<T> {
-        // SAFETY: the storage is plain bytes, for which zero is valid.
-        let address: libc::sockaddr_storage = unsafe { mem::zeroed() };
-        let peer = Box::new(Peer { address, len: 0 });
-        Accept { fd, lingers, peer, salvaged: None, retried: false, _makes: PhantomData }
-    }
-
-    /// The peer as the kernel wrote it.
-    fn peer(&self) -> Option<SocketAddr> {
-        address_from(&self.peer.address).ok()
+        Accept { fd, lingers, peer: Box::new(RawAddress::none()), salvaged: None, retried: false, _makes: PhantomData }
     }
 }
 
@@ -123,13 +111,13 @@ impl<T> Sealed for Accept<T> {}
 
 // SAFETY: the peer's address is on the heap and stays put while the value is moved.
 unsafe impl<T: Accepted> Op for Accept<T> {
-    type Output = io::Result<(T, SocketAddr)>;
+    type Output = io::Result<(T, T::Address)>;
 
     fn prepare(&mut self, sqe: &mut Sqe, _arena: &mut Arena) -> Result<(), i32> {
-        self.peer.len = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
+        self.peer.len = RawAddress::room().len;
         *sqe = Sqe::new(io_uring::opcode::Accept::CODE)
             .fd(self.fd)
-            .addr(&raw mut self.peer.address as u64)
+            .addr(&raw mut self.peer.storage as u64)
             .offset(&raw mut self.peer.len as u64)
             .op_flags(libc::SOCK_CLOEXEC as u32);
         Ok(())
@@ -150,11 +138,11 @@ unsafe impl<T: Accepted> Op for Accept<T> {
     fn complete(mut self, cqe: Cqe) -> Self::Output {
         let (fd, peer) = match self.salvaged.take() {
             Some(salvaged) => salvaged,
-            None => (cqe.ok().map(|fd| sys::own(fd as RawFd))?, self.peer()),
+            None => (cqe.ok().map(|fd| sys::own(fd as RawFd))?, *self.peer),
         };
-        let peer = match peer {
-            Some(peer) => peer,
-            None => sys::peer_address(fd.as_raw_fd())?,
+        let peer = match T::Address::decode(&peer) {
+            Ok(peer) => peer,
+            Err(_) => sys::peer_address(fd.as_raw_fd())?,
         };
         Ok((T::accepted(fd, self.lingers), peer))
     }
@@ -168,7 +156,7 @@ unsafe impl<T: Accepted> Op for Accept<T> {
             return Left::Received(vec![Item::Connection(fd, peer)]);
         }
         match cqe.result {
-            fd if fd >= 0 => Left::Received(vec![Item::Connection(sys::own(fd), self.peer())]),
+            fd if fd >= 0 => Left::Received(vec![Item::Connection(sys::own(fd), *self.peer)]),
             _ if cqe.cancelled() => Left::Nothing,
             error => Left::Received(vec![Item::Error(-error)]),
         }
@@ -368,16 +356,22 @@ pub struct PollAdd {
     fd: RawFd,
     events: i16,
     lane: Lane,
+    in_kernel: bool,
 }
 
 impl PollAdd {
     pub(crate) fn new(fd: RawFd, events: i16) -> PollAdd {
-        PollAdd { fd, events, lane: Lane::Free }
+        PollAdd { fd, events, lane: Lane::Free, in_kernel: false }
     }
 
     /// Whether a stream of ours can be read: what was salvaged counts, too.
     pub(crate) fn readable(fd: RawFd) -> PollAdd {
-        PollAdd { fd, events: libc::POLLIN | libc::POLLRDHUP, lane: Lane::Receive }
+        PollAdd { lane: Lane::Receive, ..PollAdd::new(fd, libc::POLLIN | libc::POLLRDHUP) }
+    }
+
+    /// The same for a socket of datagrams.
+    pub(crate) fn has_datagram(fd: RawFd) -> PollAdd {
+        PollAdd { lane: Lane::Datagram, ..PollAdd::readable(fd) }
     }
 }
 
@@ -389,7 +383,14 @@ unsafe impl Op for PollAdd {
 
     fn prepare(&mut self, sqe: &mut Sqe, _arena: &mut Arena) -> Result<(), i32> {
         *sqe = Sqe::new(io_uring::opcode::PollAdd::CODE).fd(self.fd).op_flags(poll_mask(self.events));
+        self.in_kernel = true;
         Ok(())
+    }
+
+    fn step(&mut self, cqe: Cqe) -> Next {
+        // Called back to see what a dropped receive has left.
+        let called = std::mem::take(&mut self.in_kernel) && self.lane == Lane::Datagram && cqe.cancelled();
+        if called { Next::Again } else { Next::Done(cqe) }
     }
 
     fn complete(self, cqe: Cqe) -> io::Result<()> {

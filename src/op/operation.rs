@@ -7,7 +7,7 @@ use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use super::Op;
-use super::orphan::{Orphaned, leave};
+use super::orphan::{Orphaned, cancel, cancel_later, leave};
 use crate::context::{self, NO_LOOP};
 use crate::driver::{Dropped, Polled};
 use crate::fd::Fd;
@@ -329,6 +329,7 @@ impl<'a, O: Op> Operation<'a, O> {
         let fd = self.fd;
         // Cloned before the driver is borrowed: it may be anybody's waker.
         let waker = waker.clone();
+        let beside_others = op.lane() == Lane::Datagram;
         let submitted = context::with(|core| {
             let mut driver = core.driver.borrow_mut();
             let driver = &mut *driver;
@@ -341,6 +342,9 @@ impl<'a, O: Op> Operation<'a, O> {
             self.key = driver.submit(waker, |sqe, arena| op.prepare(sqe, arena))?;
             self.loop_id = core.id;
             self.phase = Phase::InFlight;
+            if beside_others && let Some(fd) = fd {
+                fd.note_receiver(core.id, self.key, driver);
+            }
             Ok(())
         });
         match submitted {
@@ -589,6 +593,11 @@ impl<'a, O: Op> Operation<'a, O> {
         if let Some(salvage) = &salvage {
             salvage.orphaned(loop_id, key, lane);
         }
+        if lane == Lane::Datagram
+            && let Some(fd) = self.fd
+        {
+            fd.hand_receiver_over();
+        }
         op.abandon();
         Box::new(Orphaned { op, salvage, lane, loop_id, key })
     }
@@ -619,24 +628,6 @@ fn pass_gate<O: Op>(op: &mut O, salvage: &Salvage, rare: &mut Option<Box<Rare>>,
                 None if !salvage.has_items() => {}
                 None => return Passed::Go,
             },
-        }
-    }
-}
-
-/// Asks an operation's loop to cancel it.
-fn cancel(loop_id: u64, key: Key) {
-    let here = context::with(|core| (core.id == loop_id).then(|| core.driver.borrow_mut().cancel(key)));
-    if here.flatten().is_none() {
-        // A loop that takes no mail has ended and cancels everything anyway.
-        let _ = registry::post(loop_id, Mail::Cancel(key));
-    }
-}
-
-fn cancel_later(unwanted: Vec<(u64, Key)>) {
-    for (loop_id, key) in unwanted {
-        let here = context::with(|core| (core.id == loop_id).then(|| core.driver.borrow_mut().cancel_later(key)));
-        if here.flatten().is_none() {
-            let _ = registry::post(loop_id, Mail::Cancel(key));
         }
     }
 }

@@ -4,6 +4,9 @@
 use std::sync::Arc;
 
 use super::{Next, Op};
+use crate::context;
+use crate::mail::Mail;
+use crate::registry;
 use crate::ring::Cqe;
 use crate::salvage::{Item, Lane, Salvage, Undo};
 use crate::slot::{Earlier, Key, Orphan};
@@ -77,10 +80,42 @@ pub(super) fn leave<O: Op>(op: &mut O, salvage: &Salvage, cqe: Cqe, loop_id: u64
     }
     match left {
         Left::Nothing => salvage.settle(loop_id, key, None),
-        Left::Received(items) => salvage.settle(loop_id, key, items),
+        Left::Received(items) => {
+            let brought = !items.is_empty();
+            salvage.settle(loop_id, key, items);
+            if brought && op.lane() == Lane::Datagram {
+                call_back(salvage);
+            }
+        }
         Left::Written { fate, last_step } => salvage.settle_write(loop_id, key, fate, last_step),
         Left::Position { undo, bytes, then } => {
             salvage.settle_position(loop_id, key, undo, bytes.into_iter().chain(then))
+        }
+    }
+}
+
+/// Receives of datagrams run beside each other: those that wait in the kernel are cancelled, so that one of them takes what
+/// lies here. The others go back to the kernel.
+fn call_back(salvage: &Salvage) {
+    for (loop_id, key) in salvage.take_receivers() {
+        cancel(loop_id, key);
+    }
+}
+
+/// Asks an operation's loop to cancel it.
+pub(super) fn cancel(loop_id: u64, key: Key) {
+    let here = context::with(|core| (core.id == loop_id).then(|| core.driver.borrow_mut().cancel(key)));
+    if here.flatten().is_none() {
+        // A loop that takes no mail has ended and cancels everything anyway.
+        let _ = registry::post(loop_id, Mail::Cancel(key));
+    }
+}
+
+pub(super) fn cancel_later(unwanted: Vec<(u64, Key)>) {
+    for (loop_id, key) in unwanted {
+        let here = context::with(|core| (core.id == loop_id).then(|| core.driver.borrow_mut().cancel_later(key)));
+        if here.flatten().is_none() {
+            let _ = registry::post(loop_id, Mail::Cancel(key));
         }
     }
 }

@@ -122,13 +122,15 @@ impl<B: IoBufMut> Fill<B> {
         self.refused.get_or_insert(reason);
     }
 
+    /// What has been read.
+    pub(super) fn filled(&self) -> &[u8] {
+        // SAFETY: the kernel has written `done` bytes from `start` on, within the buffer.
+        unsafe { std::slice::from_raw_parts(self.buf.buf_ptr().add(self.start), self.done) }
+    }
+
     /// Copies out what has been read; nothing that was dropped is lost.
     pub(super) fn leave(&mut self, cqe: Cqe) -> (Option<Item>, Option<Item>) {
-        let bytes = (self.done > 0).then(|| {
-            // SAFETY: the kernel has written `done` bytes from `start` on, within the buffer.
-            let bytes = unsafe { std::slice::from_raw_parts(self.buf.buf_ptr().add(self.start), self.done) };
-            Item::Bytes(bytes.to_vec())
-        });
+        let bytes = (self.done > 0).then(|| Item::Bytes(self.filled().to_vec()));
         let then = match cqe.result {
             0 if self.done < self.end => Some(Item::End),
             result if result < 0 && !cqe.cancelled() => Some(Item::Error(-result)),

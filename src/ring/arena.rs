@@ -2,6 +2,8 @@
 
 use std::mem::{self, MaybeUninit};
 
+use super::message::Cells;
+
 /// Bytes of a chunk; larger requests get one of their own.
 const CHUNK_BYTES: usize = 4096;
 
@@ -13,6 +15,8 @@ pub struct Arena {
     /// The chunk that is being filled, and how many words of it are.
     chunk: usize,
     used: usize,
+    /// Memory that stays with an operation until its end.
+    pub(crate) cells: Cells,
 }
 
 impl std::fmt::Debug for Arena {

@@ -20,6 +20,7 @@ mod buffers;
 mod diagnose;
 #[cfg(test)]
 pub(crate) mod fault;
+mod message;
 mod sqe;
 mod uring;
 
@@ -28,6 +29,7 @@ use std::io;
 pub use arena::Arena;
 pub(crate) use buffers::BufferRing;
 pub(crate) use diagnose::explain;
+pub(crate) use message::MessageCell;
 pub(crate) use sqe::{ASYNC, BUFFER_SELECT, HARDLINK, LINK, SKIP_SUCCESS};
 pub use sqe::{Cqe, Sqe};
 pub(crate) use uring::Uring;

@@ -5,15 +5,20 @@
 #![allow(unsafe_code)]
 
 mod address;
+pub(crate) mod ancillary;
 mod dir;
 pub(crate) mod ring;
+mod socket;
 
 use std::io;
 use std::mem;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 
-pub(crate) use address::{address_from, bind, encode_address, local_address, peer_address};
+pub use address::{Address, RawAddress};
+pub(crate) use address::{bind, local_address, peer_address};
+pub(crate) use ancillary::Control;
 pub(crate) use dir::{Entries, clone_content, open_directory, set_times, unlink_at};
+pub(crate) use socket::{is_shut_for_receiving, socket_pair};
 
 pub(crate) const ENTER_GETEVENTS: u32 = 1 << 0;
 pub(crate) const ENTER_EXT_ARG: u32 = 1 << 3;

@@ -1,0 +1,297 @@
+//! UDP, `udp(7)`: [`UdpSocket`], and what travels beside the bytes of a datagram: [`UdpMessage`], [`Transmit`].
+
+mod message;
+mod options;
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+
+pub use message::{Ecn, Transmit, UdpMessage};
+
+use super::address::{ToSocketAddrs, no_address, resolve};
+use super::datagram::DatagramSocket;
+use super::socket::{self, Bound};
+use super::{ConvertError, domain};
+use crate::buf::{IoBuf, IoBufMut};
+use crate::op::{Operation, Plain, PollAdd, RecvMsg, SendMsg, WithSource};
+use crate::sys::{self, Address};
+
+/// A UDP socket.
+///
+/// Receives and sends take a buffer by value and give it back. Each may be dropped at any moment, in a `select!` say, and
+/// nothing is lost: a datagram that a dropped receive has received comes out of the next one, whole and with its source. A
+/// dropped send has sent its datagram or has not; the next send waits until that is known, and
+/// [`take_dropped_write`](UdpSocket::take_dropped_write) tells. (What the buffer of a dropped receive was too small for is
+/// cut off, as it would have been otherwise.)
+///
+/// When it is dropped its port is free at once, which takes a kernel entry.
+///
+/// ```
+/// # ringtoss::block_on(async {
+/// use ringtoss::net::UdpSocket;
+///
+/// let server = UdpSocket::bind("127.0.0.1:0").await?;
+/// let address = server.local_addr()?;
+/// let echo = ringtoss::spawn(async move {
+///     let (result, buf) = server.recv_from(Vec::with_capacity(1500)).await;
+///     let (_, peer) = result?;
+///     server.send_to(buf, peer).await.0
+/// });
+/// let client = UdpSocket::bind("127.0.0.1:0").await?;
+/// client.connect(address).await?;
+/// client.send("ping").await.0?;
+/// let (result, buf) = client.recv(Vec::with_capacity(1500)).await;
+/// assert_eq!((result?, &buf[..]), (4, &b"ping"[..]));
+/// echo.await.unwrap()?;
+/// # std::io::Result::Ok(()) }).unwrap();
+/// ```
+pub struct UdpSocket {
+    socket: DatagramSocket,
+}
+
+impl UdpSocket {
+    /// Binds to the first of the addresses that can be bound: `socket(2)`, `bind(2)`. Port 0 lets the kernel choose.
+    ///
+    /// # Errors
+    /// Those of `bind(2)` for the last address (`AddrInUse`, `AddrNotAvailable`, `PermissionDenied`), and those of
+    /// [`lookup_host`](super::lookup_host).
+    pub async fn bind<A: ToSocketAddrs>(address: A) -> io::Result<UdpSocket> {
+        let mut last = None;
+        for address in resolve(&address).await? {
+            match bind_to(&address) {
+                Ok(socket) => return Ok(socket),
+                Err(error) => last = Some(error),
+            }
+        }
+        Err(last.unwrap_or_else(no_address))
+    }
+
+    /// Sets the peer to the first of the addresses that can be reached: [`send`](UdpSocket::send) goes there, and only what
+    /// comes from there is received. `IORING_OP_CONNECT`, `connect(2)`.
+    ///
+    /// # Errors
+    /// Those of the call for the last address (`NetworkUnreachable`, …), and those of [`lookup_host`](super::lookup_host).
+    pub async fn connect<A: ToSocketAddrs>(&self, address: A) -> io::Result<()> {
+        let mut last = None;
+        for address in resolve(&address).await? {
+            match self.socket.connect(&address).await {
+                Ok(()) => return Ok(()),
+                Err(error) => last = Some(error),
+            }
+        }
+        Err(last.unwrap_or_else(no_address))
+    }
+
+    /// Sends a datagram to the peer: `IORING_OP_SEND`, `send(2)`.
+    ///
+    /// # Errors
+    /// Those of the call: `EDESTADDRREQ` without a peer, `EMSGSIZE` for one that is too large, and what the network has said
+    /// about earlier ones (`ConnectionRefused`, …).
+    #[inline]
+    pub fn send<B: IoBuf>(&self, buf: B) -> Operation<'_, SendMsg<B>> {
+        self.socket.send(buf, |send| send)
+    }
+
+    /// Sends a datagram to an address: `IORING_OP_SEND`, `sendto(2)`. For a name, see [`lookup_host`](super::lookup_host).
+    ///
+    /// # Errors
+    /// As [`send`](UdpSocket::send).
+    #[inline]
+    pub fn send_to<B: IoBuf>(&self, buf: B, target: SocketAddr) -> Operation<'_, SendMsg<B>> {
+        self.socket.send(buf, |send| send.to(Ok(target.encode())))
+    }
+
+    /// Sends a datagram, or several of one size, with what is to travel beside the bytes: `IORING_OP_SENDMSG`, `sendmsg(2)`.
+    ///
+    /// # Errors
+    /// As [`send`](UdpSocket::send); `InvalidInput` for what the kernel does not send like that.
+    pub fn send_msg<B: IoBuf>(&self, buf: B, transmit: &Transmit) -> Operation<'_, SendMsg<B>> {
+        let family = || self.peer_addr().map_or(libc::AF_INET, |peer| domain(&peer));
+        self.socket.send(buf, |send| transmit.apply(send, family))
+    }
+
+    /// Receives a datagram, from the buffer's start; what the buffer has no room for is cut off. `IORING_OP_RECV`, `recv(2)`
+    /// (`IORING_OP_RECVMSG` on a socket that is not connected). 0 is an empty datagram. Several receives may wait at once.
+    ///
+    /// # Errors
+    /// Those of the call, among them what the network has said about datagrams that were sent (`ConnectionRefused`, …);
+    /// `UnexpectedEof` when the receiving direction was shut down; `InvalidInput` for a buffer without capacity.
+    #[inline]
+    pub fn recv<B: IoBufMut>(&self, buf: B) -> Operation<'_, RecvMsg<B, Plain>> {
+        self.socket.recv(buf)
+    }
+
+    /// The same, behind what the buffer holds: tokio's `recv_buf`.
+    ///
+    /// # Errors
+    /// As [`recv`](UdpSocket::recv).
+    pub fn recv_append<B: IoBufMut>(&self, buf: B) -> Operation<'_, RecvMsg<B, Plain>> {
+        self.socket.recv_append(buf)
+    }
+
+    /// Receives a datagram and tells where it came from: `IORING_OP_RECVMSG`, `recvmsg(2)`.
+    ///
+    /// # Errors
+    /// As [`recv`](UdpSocket::recv).
+    #[inline]
+    pub fn recv_from<B: IoBufMut>(&self, buf: B) -> Operation<'_, RecvMsg<B, WithSource<SocketAddr>>> {
+        self.socket.recv(buf)
+    }
+
+    /// The same, behind what the buffer holds: tokio's `recv_buf_from`.
+    ///
+    /// # Errors
+    /// As [`recv`](UdpSocket::recv).
+    pub fn recv_append_from<B: IoBufMut>(&self, buf: B) -> Operation<'_, RecvMsg<B, WithSource<SocketAddr>>> {
+        self.socket.recv_append(buf)
+    }
+
+    /// Receives a datagram, or several that the kernel has joined, with what travelled beside the bytes as far as it was
+    /// asked for ([`set_recv_ecn`](UdpSocket::set_recv_ecn) and its kin): `IORING_OP_RECVMSG`, `recvmsg(2)`.
+    ///
+    /// # Errors
+    /// As [`recv`](UdpSocket::recv).
+    pub fn recv_msg<B: IoBufMut>(&self, buf: B) -> Operation<'_, RecvMsg<B, UdpMessage>> {
+        self.socket.recv(buf)
+    }
+
+    /// As [`recv`](UdpSocket::recv), and leaves the datagram there for the next receive: `MSG_PEEK`.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn peek<B: IoBufMut>(&self, buf: B) -> Operation<'_, RecvMsg<B, Plain>> {
+        self.socket.peek(buf)
+    }
+
+    /// As [`recv_from`](UdpSocket::recv_from), and leaves the datagram there for the next receive: `MSG_PEEK`.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn peek_from<B: IoBufMut>(&self, buf: B) -> Operation<'_, RecvMsg<B, WithSource<SocketAddr>>> {
+        self.socket.peek(buf)
+    }
+
+    /// Waits until there is something to receive, or an error: `IORING_OP_POLL_ADD`, `poll(2)`.
+    ///
+    /// # Errors
+    /// Those of `poll(2)`.
+    pub fn readable(&self) -> Operation<'_, PollAdd> {
+        self.socket.readable()
+    }
+
+    /// Waits until the kernel would take a datagram, or there is an error.
+    ///
+    /// # Errors
+    /// Those of `poll(2)`.
+    pub fn writable(&self) -> Operation<'_, PollAdd> {
+        self.socket.writable()
+    }
+
+    /// What became of the last send that was dropped in flight: its bytes, if it was sent, and otherwise the error, which is
+    /// `ECANCELED` if it met no other. Waits until it is known; `None` if no send was dropped since the last call.
+    pub async fn take_dropped_write(&self) -> Option<io::Result<usize>> {
+        self.socket.take_dropped_write().await
+    }
+
+    /// The address of this socket: `getsockname(2)`.
+    ///
+    /// # Errors
+    /// Those of the call.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        sys::local_address(self.as_raw_fd())
+    }
+
+    /// The address of the peer: `getpeername(2)`.
+    ///
+    /// # Errors
+    /// Those of the call (`NotConnected`).
+    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
+        sys::peer_address(self.as_raw_fd())
+    }
+
+    /// The error that is pending on the socket, once: `SO_ERROR`.
+    ///
+    /// # Errors
+    /// Those of `getsockopt(2)`.
+    pub fn take_error(&self) -> io::Result<Option<io::Error>> {
+        socket::take_error(self.as_raw_fd())
+    }
+
+    /// Takes a socket of std's.
+    pub fn from_std(socket: std::net::UdpSocket) -> UdpSocket {
+        UdpSocket::from(OwnedFd::from(socket))
+    }
+
+    /// Gives the socket to std, in blocking mode. Operations that were dropped are ended first.
+    ///
+    /// # Errors
+    /// With the socket, if a dropped receive has received a datagram, which std would not see (see
+    /// [`into_parts`](UdpSocket::into_parts)), or if dropped operations are in flight on another loop.
+    pub fn into_std(self) -> Result<std::net::UdpSocket, ConvertError<UdpSocket>> {
+        let back = |(error, socket)| ConvertError::refused(error, UdpSocket { socket });
+        self.socket.into_owned().map(Into::into).map_err(back)
+    }
+
+    /// Gives the socket to std together with the datagrams that dropped receives have received and nobody has taken yet.
+    ///
+    /// # Errors
+    /// With the socket, if dropped operations are in flight on another loop, or, away from its own loop, if no duplicate of
+    /// the descriptor could be had (`EMFILE`).
+    #[expect(clippy::type_complexity, reason = "it is what it says")]
+    pub fn into_parts(self) -> Result<(std::net::UdpSocket, Vec<(Vec<u8>, SocketAddr)>), ConvertError<UdpSocket>> {
+        match self.socket.into_parts() {
+            Ok((fd, unread)) => Ok((fd.into(), unread)),
+            Err((error, socket)) => Err(ConvertError::new(error, UdpSocket { socket })),
+        }
+    }
+
+    /// Closes it and tells the error: `IORING_OP_CLOSE`, `close(2)`. Waits for sends that were dropped.
+    ///
+    /// # Errors
+    /// Those of the call.
+    pub async fn close(self) -> io::Result<()> {
+        self.socket.close().await
+    }
+}
+
+fn bind_to(address: &SocketAddr) -> io::Result<UdpSocket> {
+    let socket = sys::socket(domain(address), libc::SOCK_DGRAM)?;
+    sys::bind(socket.as_raw_fd(), address)?;
+    Ok(UdpSocket { socket: DatagramSocket::new(Bound::new(socket)) })
+}
+
+impl fmt::Debug for UdpSocket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut debug = f.debug_struct("UdpSocket");
+        if let Ok(address) = self.local_addr() {
+            debug.field("addr", &address);
+        }
+        debug.field("fd", &self.as_raw_fd()).finish()
+    }
+}
+
+impl AsFd for UdpSocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.fd().borrow()
+    }
+}
+
+impl AsRawFd for UdpSocket {
+    fn as_raw_fd(&self) -> RawFd {
+        self.socket.fd().raw()
+    }
+}
+
+impl From<OwnedFd> for UdpSocket {
+    fn from(fd: OwnedFd) -> UdpSocket {
+        UdpSocket { socket: DatagramSocket::foreign::<SocketAddr>(Bound::new(fd)) }
+    }
+}
+
+impl From<std::net::UdpSocket> for UdpSocket {
+    fn from(socket: std::net::UdpSocket) -> UdpSocket {
+        UdpSocket::from_std(socket)
+    }
+}

@@ -1,0 +1,387 @@
+//! Datagrams, and messages with more than bytes: `IORING_OP_RECV`, `RECVMSG`, `SEND`, `SENDMSG`.
+//!
+//! A receive that needs to know more than the bytes (source, control messages) goes through a message header that the
+//! kernel writes at the end, so that has an address of its own: a cell of the loop's, lent for the operation. One that
+//! needs the bytes only has no header.
+
+use std::io;
+use std::marker::PhantomData;
+use std::os::fd::{OwnedFd, RawFd};
+
+use super::read::Fill;
+use super::write::Drain;
+use super::{Arena, Cqe, Left, Next, Op, Sealed, Sqe};
+use crate::buf::{BufResult, IoBuf, IoBufMut};
+use crate::context;
+use crate::ring::MessageCell;
+use crate::salvage::{Datagram, Item, Lane, Salvage};
+use crate::sys::{self, Address, Control, RawAddress, ancillary};
+
+/// A cell of the loop's; goes back to the loop that it is dropped on.
+#[derive(Debug, Default)]
+pub(super) struct Lent(pub(super) Option<Box<MessageCell>>);
+
+impl Lent {
+    pub(super) fn get(&mut self, arena: &mut Arena) -> &mut MessageCell {
+        self.0.get_or_insert_with(|| arena.cells.lend())
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        if let Some(cell) = self.0.take() {
+            context::with(|core| core.driver.borrow_mut().arena.cells.give_back(cell));
+        }
+    }
+}
+
+/// What was received besides the bytes.
+#[derive(Debug)]
+pub struct Details<'a> {
+    fd: RawFd,
+    /// Bytes in the buffer.
+    pub(crate) len: usize,
+    from: Option<RawAddress>,
+    /// `MSG_*` flags.
+    pub(crate) flags: i32,
+    pub(crate) control: Control<&'a [u8]>,
+}
+
+impl Details<'_> {
+    /// Where it came from.
+    pub(crate) fn from<A: Address>(&self) -> io::Result<A> {
+        source(self.fd, self.from)
+    }
+}
+
+/// Where a datagram came from. What was received on a connected socket without asking came from its peer.
+pub(crate) fn source<A: Address>(fd: RawFd, from: Option<RawAddress>) -> io::Result<A> {
+    match from {
+        Some(from) => A::decode(&from),
+        None => sys::peer_address(fd).or_else(|_| A::decode(&RawAddress::none())),
+    }
+}
+
+/// What a receive gives.
+pub trait Receives: 'static {
+    /// What the result is.
+    type Output;
+    /// Whether it needs a message header at all.
+    #[doc(hidden)]
+    const HEADER: bool;
+    /// Room for control messages, in bytes.
+    #[doc(hidden)]
+    const CONTROL_BYTES: usize;
+
+    #[doc(hidden)]
+    fn received(details: Details<'_>) -> io::Result<Self::Output>;
+}
+
+/// How many bytes there were.
+#[derive(Debug)]
+pub struct Plain(());
+
+impl Receives for Plain {
+    type Output = usize;
+    const HEADER: bool = false;
+    const CONTROL_BYTES: usize = 0;
+
+    #[inline]
+    fn received(details: Details<'_>) -> io::Result<usize> {
+        Ok(details.len)
+    }
+}
+
+/// How many bytes there were, and where they came from.
+#[derive(Debug)]
+pub struct WithSource<A>(PhantomData<fn() -> A>);
+
+impl<A: Address> Receives for WithSource<A> {
+    type Output = (usize, A);
+    const HEADER: bool = true;
+    const CONTROL_BYTES: usize = 0;
+
+    #[inline]
+    fn received(details: Details<'_>) -> io::Result<(usize, A)> {
+        details.from().map(|from| (details.len, from))
+    }
+}
+
+/// `IORING_OP_RECVMSG`, or `IORING_OP_RECV` where nothing but the bytes is asked for: `recvmsg(2)` of a datagram. One that
+/// arrives after the future was dropped is given to the next receive.
+#[doc(alias = "IORING_OP_RECVMSG")]
+#[doc(alias = "IORING_OP_RECV")]
+pub struct RecvMsg<B, R> {
+    fd: RawFd,
+    fill: Fill<B>,
+    header: bool,
+    peek: bool,
+    in_kernel: bool,
+    cell: Lent,
+    salvaged: Option<Box<Datagram>>,
+    _gives: PhantomData<fn() -> R>,
+}
+
+impl<B: std::fmt::Debug, R> std::fmt::Debug for RecvMsg<B, R> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RecvMsg").field("fd", &self.fd).field("buf", &self.fill).finish_non_exhaustive()
+    }
+}
+
+impl<B: IoBufMut, R: Receives> RecvMsg<B, R> {
+    /// `connected` says that whoever asks for the source later can be told the socket's peer.
+    #[inline]
+    pub(crate) fn new(fd: RawFd, buf: B, connected: bool) -> RecvMsg<B, R> {
+        RecvMsg::made(fd, Fill::some(buf), connected)
+    }
+
+    pub(crate) fn append(fd: RawFd, buf: B, connected: bool) -> RecvMsg<B, R> {
+        RecvMsg::made(fd, Fill::append(buf), connected)
+    }
+
+    fn made(fd: RawFd, fill: Fill<B>, connected: bool) -> RecvMsg<B, R> {
+        let header = R::HEADER || !connected;
+        RecvMsg {
+            fd,
+            fill,
+            header,
+            peek: false,
+            in_kernel: false,
+            cell: Lent(None),
+            salvaged: None,
+            _gives: PhantomData,
+        }
+    }
+
+    pub(crate) fn peek(mut self) -> RecvMsg<B, R> {
+        self.peek = true;
+        self
+    }
+
+    fn details(&self) -> (Option<RawAddress>, i32, Control<&[u8]>) {
+        match &self.cell.0 {
+            Some(cell) => (Some(cell.name()), cell.flags(), Control::new(cell.control())),
+            None => (None, 0, Control::new(&[][..])),
+        }
+    }
+}
+
+impl<B, R> Sealed for RecvMsg<B, R> {}
+
+// SAFETY: the entry points into the buffer, which `IoBufMut` promises to stay put while it is moved, or to the cell, which is
+// on the heap, as is what that points to.
+unsafe impl<B: IoBufMut, R: Receives> Op for RecvMsg<B, R> {
+    type Output = BufResult<R::Output, B>;
+
+    fn prepare(&mut self, sqe: &mut Sqe, arena: &mut Arena) -> Result<(), i32> {
+        let (address, len) = self.fill.window()?;
+        let flags = libc::MSG_CMSG_CLOEXEC | if self.peek { libc::MSG_PEEK } else { 0 };
+        *sqe = if self.header {
+            let header = self.cell.get(arena).arm_receive(address, len, R::CONTROL_BYTES);
+            Sqe::new(io_uring::opcode::RecvMsg::CODE).addr(header).len(1)
+        } else {
+            Sqe::new(io_uring::opcode::Recv::CODE).addr(address).len(len)
+        };
+        *sqe = sqe.fd(self.fd).op_flags(flags as u32);
+        self.in_kernel = true;
+        Ok(())
+    }
+
+    #[inline]
+    fn step(&mut self, cqe: Cqe) -> Next {
+        if std::mem::take(&mut self.in_kernel) && cqe.cancelled() {
+            // Called back to see what another has left. If that was not the reason, `Again` says so, too.
+            return Next::Again;
+        }
+        self.fill.step(cqe)
+    }
+
+    fn complete(mut self, cqe: Cqe) -> Self::Output {
+        let mut salvaged = self.salvaged.take();
+        let (from, flags, control) = match &mut salvaged {
+            Some(datagram) => (datagram.from, datagram.flags, datagram.control.hand_over()),
+            None if cqe.result >= 0 => self.details(),
+            None => (None, 0, Control::new(&[][..])),
+        };
+        let received = (cqe.result >= 0).then(|| {
+            let len = cqe.result as usize;
+            if len == 0 && sys::is_shut_for_receiving(self.fd) {
+                let end = "the receiving direction of this socket was shut down";
+                return Err(io::Error::new(io::ErrorKind::UnexpectedEof, end));
+            }
+            R::received(Details { fd: self.fd, len, from, flags, control })
+        });
+        let (result, buf) = self.fill.complete(cqe);
+        (result.and_then(|_| received.expect("it was received")), buf)
+    }
+
+    #[inline]
+    fn lane(&self) -> Lane {
+        Lane::Datagram
+    }
+
+    fn leave(&mut self, cqe: Cqe) -> Left {
+        if self.peek || cqe.cancelled() {
+            return Left::Nothing;
+        }
+        if cqe.result < 0 {
+            return Left::Received(vec![Item::Error(-cqe.result)]);
+        }
+        let datagram = match self.salvaged.take() {
+            Some(datagram) => datagram,
+            None => {
+                let (from, flags, control) = self.details();
+                let bytes = self.fill.filled().to_vec();
+                Box::new(Datagram { bytes, from, flags, control: control.into_boxed() })
+            }
+        };
+        Left::Received(vec![Item::Datagram(datagram)])
+    }
+
+    fn take_salvaged(&mut self, salvage: &Salvage) -> Option<Cqe> {
+        let (address, len) = match self.fill.window() {
+            Ok(window) => window,
+            Err(errno) => return Some(Cqe::of(-errno)),
+        };
+        let mut datagram = match salvage.take_datagram(self.peek)? {
+            Ok(datagram) => datagram,
+            Err(errno) => return Some(Cqe::of(-errno)),
+        };
+        let count = datagram.bytes.len().min(len as usize);
+        if count < datagram.bytes.len() {
+            datagram.flags |= libc::MSG_TRUNC;
+        }
+        // SAFETY: the window is ours to write, `count` is at most its length, and the datagram lies elsewhere.
+        unsafe { std::ptr::copy_nonoverlapping(datagram.bytes.as_ptr(), address as *mut u8, count) };
+        self.salvaged = Some(Box::new(datagram));
+        Some(Cqe::of(count as i32))
+    }
+}
+
+/// `IORING_OP_SENDMSG`, or `IORING_OP_SEND` where there are no control messages: `sendmsg(2)`, without `SIGPIPE`.
+#[doc(alias = "IORING_OP_SENDMSG")]
+#[doc(alias = "IORING_OP_SEND")]
+#[derive(Debug)]
+pub struct SendMsg<B> {
+    fd: RawFd,
+    drain: Drain<B>,
+    to: Option<Result<RawAddress, &'static str>>,
+    control: Outgoing,
+    /// Open until the kernel has let go: it looks them up with every try.
+    rights: Vec<OwnedFd>,
+    datagram: bool,
+    cell: Lent,
+}
+
+/// Control messages that go out with a datagram.
+#[derive(Clone, Copy, Debug)]
+pub struct Outgoing {
+    bytes: [u8; Outgoing::MAX],
+    len: usize,
+}
+
+impl Outgoing {
+    /// ECN, a source of IPv6 and a segment's size.
+    const MAX: usize = ancillary::space(4) + ancillary::space(20) + ancillary::space(2);
+
+    pub(crate) fn none() -> Outgoing {
+        Outgoing { bytes: [0; Outgoing::MAX], len: 0 }
+    }
+
+    pub(crate) fn append(&mut self, level: i32, kind: i32, data: &[u8]) {
+        self.len += ancillary::put(&mut self.bytes[self.len..], level, kind, data);
+    }
+}
+
+impl<B: IoBuf> SendMsg<B> {
+    /// A datagram to the peer.
+    #[inline]
+    pub(crate) fn datagram(fd: RawFd, buf: B) -> SendMsg<B> {
+        let control = Outgoing::none();
+        SendMsg { fd, drain: Drain::some(buf), to: None, control, rights: Vec::new(), datagram: true, cell: Lent(None) }
+    }
+
+    /// Bytes of a stream, with descriptors.
+    pub(crate) fn stream(fd: RawFd, buf: B, rights: Vec<OwnedFd>) -> SendMsg<B> {
+        SendMsg { datagram: false, rights, ..SendMsg::datagram(fd, buf) }
+    }
+
+    /// To another address, if there is one; `Err` says why not.
+    pub(crate) fn to(mut self, to: Result<RawAddress, &'static str>) -> SendMsg<B> {
+        self.to = Some(to);
+        self
+    }
+
+    pub(crate) fn with(mut self, control: Outgoing) -> SendMsg<B> {
+        self.control = control;
+        self
+    }
+
+    pub(crate) fn with_rights(mut self, rights: Vec<OwnedFd>) -> SendMsg<B> {
+        self.rights = rights;
+        self
+    }
+}
+
+impl<B> Sealed for SendMsg<B> {}
+
+// SAFETY: an address is in the arena and copied by the kernel while the entry is taken. Otherwise the entry points into the
+// buffer, which `IoBuf` promises to stay put while it is moved, or to the cell, which is on the heap, as is what that
+// points to.
+unsafe impl<B: IoBuf> Op for SendMsg<B> {
+    type Output = BufResult<usize, B>;
+
+    fn prepare(&mut self, sqe: &mut Sqe, arena: &mut Arena) -> Result<(), i32> {
+        let (address, len) = self.drain.window()?;
+        let to = self.to.transpose().map_err(|_| libc::EINVAL)?;
+        let control = &self.control.bytes[..self.control.len];
+        if len == 0 && !self.datagram && !self.rights.is_empty() {
+            // The kernel would say that it sent nothing, and lose them.
+            return Err(libc::EINVAL);
+        }
+        *sqe = if self.rights.is_empty() && control.is_empty() {
+            let mut send = Sqe::new(io_uring::opcode::Send::CODE).addr(address).len(len);
+            if let Some(RawAddress { storage, len }) = to {
+                // Where other opcodes have the index of a file, this one has the length of the address.
+                send = send.offset(arena.store(storage)).file_index(address_len(len));
+            }
+            send
+        } else {
+            let rights = ancillary::sending_rights(&self.rights);
+            let header = self.cell.get(arena).arm_send(address, len, to, &[control, &rights]);
+            Sqe::new(io_uring::opcode::SendMsg::CODE).addr(header).len(1)
+        };
+        *sqe = sqe.fd(self.fd).op_flags(libc::MSG_NOSIGNAL as u32);
+        Ok(())
+    }
+
+    #[inline]
+    fn step(&mut self, cqe: Cqe) -> Next {
+        self.drain.step(cqe)
+    }
+
+    fn complete(self, cqe: Cqe) -> Self::Output {
+        let (result, buf) = self.drain.complete(cqe);
+        match self.to {
+            Some(Err(reason)) if result.is_err() => (Err(io::Error::new(io::ErrorKind::InvalidInput, reason)), buf),
+            _ => (result, buf),
+        }
+    }
+
+    #[inline]
+    fn lane(&self) -> Lane {
+        Lane::Send
+    }
+
+    fn leave(&mut self, cqe: Cqe) -> Left {
+        // Of a datagram, nothing sent is not the same as 0 bytes sent.
+        let unsent = self.datagram && cqe.cancelled();
+        let fate = if unsent { Err(libc::ECANCELED) } else { self.drain.fate(cqe) };
+        Left::Written { fate, last_step: None }
+    }
+}
+
+/// `addr_len`, the first half of the field that it shares.
+const fn address_len(len: libc::socklen_t) -> u32 {
+    if cfg!(target_endian = "big") { len << 16 } else { len }
+}

@@ -1,0 +1,11 @@
+//! Unix sockets, on the real kernel and real sockets.
+
+mod datagrams;
+mod descriptors;
+mod listeners;
+mod peers;
+mod select;
+mod streams;
+#[path = "../tcp/util.rs"]
+#[allow(dead_code, reason = "shared with the tests of TCP")]
+mod util;

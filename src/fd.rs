@@ -189,16 +189,20 @@ impl Fd {
         }
     }
 
-    /// A receive of a datagram was dropped, so the one that is noted here may have to be called back.
-    pub(crate) fn hand_receiver_over(&self) {
-        let Addressee::Slot(key) = Addressee::of(self.receiver.swap(NO_RECEIVER, Ordering::AcqRel)) else { return };
+    /// A receive of a datagram was dropped, so the one that is noted here, if it is another, may have to be called back.
+    pub(crate) fn hand_receiver_over(&self, dropped: Key) {
+        let noted = Addressee::of(self.receiver.swap(NO_RECEIVER, Ordering::AcqRel));
+        let Addressee::Slot(key) = noted else { return };
         let salvage = self.salvage();
         let home = match self.home.load(Ordering::Acquire) {
             // The first of them was the home.
             SHARED => salvage.visits().first().copied().unwrap_or(NOWHERE),
             home => home,
         };
-        salvage.note_receiver(home, key, |_| true);
+        if key != dropped {
+            let known = |key| context::with(|core| core.id != home || core.driver.borrow_mut().knows(key));
+            salvage.note_receiver(home, key, |key| known(key).unwrap_or(true));
+        }
     }
 
     /// The loops that may have entries that name it, and what is in flight without a future.

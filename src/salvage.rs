@@ -153,6 +153,7 @@ impl Inner {
             || self.descriptors.len() > 1
             || self.lost
             || self.position_busy
+            || self.receivers.are_many()
     }
 
     fn writes_out(&self) -> bool {

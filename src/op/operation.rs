@@ -596,7 +596,7 @@ impl<'a, O: Op> Operation<'a, O> {
         if lane == Lane::Datagram
             && let Some(fd) = self.fd
         {
-            fd.hand_receiver_over();
+            fd.hand_receiver_over(key);
         }
         op.abandon();
         Box::new(Orphaned { op, salvage, lane, loop_id, key })

@@ -25,6 +25,14 @@ pub(super) struct Receivers {
     tidy_at: usize,
 }
 
+impl Receivers {
+    /// Whether it is time to strike off those that have ended: the next receive has to come by for that, because only their
+    /// own loop knows.
+    pub(super) fn are_many(&self) -> bool {
+        self.names.len() >= self.tidy_at && !self.names.is_empty()
+    }
+}
+
 impl Salvage {
     /// Takes the next datagram, or the error that an orphaned receive met. With `peek` it stays, and its control messages
     /// with it.
@@ -58,6 +66,7 @@ impl Salvage {
             *tidy_at = 8.max(2 * names.len());
         }
         names.push((loop_id, key));
+        self.update(&inner);
         !inner.items.is_empty()
     }
 
@@ -69,5 +78,32 @@ impl Salvage {
     /// All datagrams that are left, for a new owner of the descriptor; an error stays behind.
     pub(crate) fn take_all_datagrams(&self) -> Vec<Datagram> {
         std::iter::from_fn(|| self.take_datagram(false)?.ok()).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn receives_that_have_ended_are_not_kept() {
+        let cell = Salvage::default();
+        let key = |generation| Key { index: 0, generation };
+        for now in 0..10_000 {
+            cell.note_receiver(1, key(now), |key| key.generation + 3 > now);
+            assert!(cell.lock().receivers.names.len() <= 16);
+        }
+        // Those of another loop are for that to strike off, and it is told to come by.
+        for now in 0..100 {
+            cell.note_receiver(2, key(now), |_| true);
+        }
+        cell.note_receiver(1, key(10_000), |_| false);
+        while !cell.is_active() {
+            cell.note_receiver(2, key(200), |_| true);
+        }
+        cell.note_receiver(2, key(201), |_| false);
+        assert!(!cell.is_active());
+        let left = cell.take_receivers();
+        assert!(left.len() <= 17 && left.contains(&(2, key(201))), "{left:?}");
     }
 }

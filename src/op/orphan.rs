@@ -25,8 +25,7 @@ pub enum Left {
     /// A read at the file's position: how that is put back, what it read, and what came after.
     Position {
         undo: Undo,
-        bytes: Option<Item>,
-        then: Option<Item>,
+        items: Vec<Item>,
     },
 }
 
@@ -88,9 +87,7 @@ pub(super) fn leave<O: Op>(op: &mut O, salvage: &Salvage, cqe: Cqe, loop_id: u64
             }
         }
         Left::Written { fate, last_step } => salvage.settle_write(loop_id, key, fate, last_step),
-        Left::Position { undo, bytes, then } => {
-            salvage.settle_position(loop_id, key, undo, bytes.into_iter().chain(then))
-        }
+        Left::Position { undo, items } => salvage.settle_position(loop_id, key, undo, items),
     }
 }
 

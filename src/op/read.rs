@@ -240,7 +240,7 @@ unsafe impl<B: IoBufMut> Op for Read<B> {
 
     fn leave(&mut self, cqe: Cqe) -> Left {
         let (bytes, then) = self.fill.leave(cqe);
-        Left::Position { undo: self.position.undo(self.fill.done()), bytes, then }
+        Left::Position { undo: self.position.undo(self.fill.done()), items: bytes.into_iter().chain(then).collect() }
     }
 
     fn abandon(&mut self) {

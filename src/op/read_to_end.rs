@@ -105,7 +105,7 @@ unsafe impl Op for ReadToEnd {
             result if result < 0 && !cqe.cancelled() => Some(Item::Error(-result)),
             _ => None,
         };
-        Left::Position { undo, bytes, then }
+        Left::Position { undo, items: bytes.into_iter().chain(then).collect() }
     }
 
     fn abandon(&mut self) {

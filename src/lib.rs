@@ -59,6 +59,7 @@
 //! | L3 | [`op`], [`task`] | operations and tasks |
 //! | L4 | `executor`, `blocking` | who runs when, and where calls go that block |
 //! | L5 | `event_loop`, [`fs`], [`net`], [`time`] | what people use |
+//! | L6 | [`compat`] | the poll-based traits of futures, tokio and hyper |
 //!
 //! # Where it runs
 //!
@@ -70,6 +71,7 @@ compile_error!("ringtoss is built on io_uring and runs on Linux only (6.1 or new
 mod blocking;
 pub mod buf;
 mod clock;
+pub mod compat;
 mod context;
 mod convert;
 mod driver;
@@ -80,6 +82,7 @@ mod executor;
 mod fault_tests;
 mod fd;
 pub mod fs;
+mod guard;
 mod inbox;
 mod mail;
 pub mod net;

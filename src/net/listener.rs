@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use super::address::{ToSocketAddrs, no_address, resolve};
 use super::{ConvertError, TcpStream, domain};
 use crate::fd::Fd;
-use crate::op::{self, Accept, Operation};
+use crate::op::{self, Accept, Incoming, Operation};
 use crate::sys;
 
 /// Connections that may wait to be accepted, unless told otherwise; the kernel lowers it to `net.core.somaxconn`.
@@ -62,6 +62,23 @@ impl TcpListener {
     pub fn accept(&self) -> Operation<'_, Accept<TcpStream>> {
         let fd = self.fd();
         Operation::on(fd, Accept::new(fd.raw(), fd.lingers()))
+    }
+
+    /// Connections as they come: one submission serves many accepts (`IORING_ACCEPT_MULTISHOT`).
+    ///
+    /// ```
+    /// # ringtoss::block_on(async {
+    /// use ringtoss::net::{TcpListener, TcpStream};
+    /// let listener = TcpListener::bind("127.0.0.1:0").await?;
+    /// let _clients = [TcpStream::connect(listener.local_addr()?).await?, TcpStream::connect(listener.local_addr()?).await?];
+    /// let mut incoming = listener.incoming();
+    /// let first = incoming.next().await?;
+    /// let second = incoming.next().await?;
+    /// assert_ne!(first.peer_addr()?, second.peer_addr()?);
+    /// # std::io::Result::Ok(()) }).unwrap();
+    /// ```
+    pub fn incoming(&self) -> Incoming<'_, TcpStream> {
+        Incoming::new(self.fd())
     }
 
     /// The address that it listens on: `getsockname(2)`.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::TcpStream;
 use crate::buf::{IoBuf, IoBufMut, IoVecBuf, IoVecBufMut};
-use crate::op::{self, All, Operation, PollAdd, Readv, Recv, Send, Writev};
+use crate::op::{self, All, Operation, PollAdd, Readv, Receive, Receiving, Recv, Send, Writev};
 
 /// Made by [`TcpStream::split`].
 #[derive(Debug)]
@@ -47,7 +47,7 @@ macro_rules! read_half {
             /// # Errors
             /// As there.
             pub fn read<B: IoBufMut>(&mut self, buf: B) -> Operation<'_, Recv<B>> {
-                self.0.recv(buf)
+                self.0.recv_some(buf)
             }
 
             /// As [`TcpStream::read_append`].
@@ -72,6 +72,19 @@ macro_rules! read_half {
             /// As there.
             pub fn read_vectored<V: IoVecBufMut>(&mut self, bufs: V) -> Operation<'_, Readv<V>> {
                 self.0.recv_vectored(bufs)
+            }
+
+            /// As [`TcpStream::recv`].
+            ///
+            /// # Errors
+            /// As there.
+            pub fn recv(&mut self) -> Receive<'_> {
+                Receive::new(&self.0.fd)
+            }
+
+            /// As [`TcpStream::recv_stream`].
+            pub fn recv_stream(&mut self) -> Receiving<'_> {
+                Receiving::new(&self.0.fd)
             }
 
             /// As [`TcpStream::peek`].

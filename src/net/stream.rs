@@ -10,8 +10,8 @@ use super::address::{ToSocketAddrs, no_address, resolve};
 use super::split::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf};
 use super::{ConvertError, domain};
 use crate::buf::{IoBuf, IoBufMut, IoVecBuf, IoVecBufMut};
-use crate::fd::Fd;
-use crate::op::{self, Accepted, All, Operation, Place, PollAdd, Readv, Recv, Send, Writev};
+use crate::fd::{Fd, HasFd};
+use crate::op::{self, Accepted, All, Operation, Place, PollAdd, Readv, Receive, Receiving, Recv, Send, Writev};
 use crate::sys;
 
 /// A TCP connection.
@@ -57,7 +57,7 @@ impl TcpStream {
     /// # Errors
     /// Those of `recv(2)` (`ConnectionReset`, …); `InvalidInput` for a buffer without capacity.
     pub fn read<B: IoBufMut>(&mut self, buf: B) -> Operation<'_, Recv<B>> {
-        self.recv(buf)
+        self.recv_some(buf)
     }
 
     /// The same, behind what the buffer holds: tokio's `read_buf`.
@@ -85,6 +85,47 @@ impl TcpStream {
     /// As [`read`](TcpStream::read).
     pub fn read_vectored<V: IoVecBufMut>(&mut self, bufs: V) -> Operation<'_, Readv<V>> {
         self.recv_vectored(bufs)
+    }
+
+    /// Receives what is there into a buffer of the loop's, which is picked when something arrives, so that a connection that
+    /// idles ties up none: `IORING_OP_RECV` with `IOSQE_BUFFER_SELECT`, `recv(2)`. `None` is the end of the stream.
+    ///
+    /// ```
+    /// # ringtoss::block_on(async {
+    /// # let (mut stream, mut peer) = { let listener = ringtoss::net::TcpListener::bind("127.0.0.1:0").await?;
+    /// # let peer = ringtoss::net::TcpStream::connect(listener.local_addr()?).await?; (listener.accept().await?.0, peer) };
+    /// # peer.write_all("ping").await.0?;
+    /// # drop(peer);
+    /// while let Some(lease) = stream.recv().await? {
+    ///     assert_eq!(&lease[..], b"ping");
+    ///     // It can be sent as it is, and goes back to the loop when that is done.
+    ///     stream.write_all(lease).await.0?;
+    /// }
+    /// # std::io::Result::Ok(()) }).unwrap();
+    /// ```
+    ///
+    /// # Errors
+    /// Those of `recv(2)` (`ConnectionReset`, …); `OutOfMemory` if the loop can have no buffers.
+    pub fn recv(&mut self) -> Receive<'_> {
+        Receive::new(&self.fd)
+    }
+
+    /// Receives piece by piece without asking for each: one submission serves many (`IORING_RECV_MULTISHOT`).
+    ///
+    /// ```
+    /// # ringtoss::block_on(async {
+    /// # let (mut stream, mut peer) = { let listener = ringtoss::net::TcpListener::bind("127.0.0.1:0").await?;
+    /// # let peer = ringtoss::net::TcpStream::connect(listener.local_addr()?).await?; (listener.accept().await?.0, peer) };
+    /// # peer.write_all("ping").await.0?;
+    /// # drop(peer);
+    /// let mut received = stream.recv_stream();
+    /// while let Some(lease) = received.next().await {
+    ///     assert_eq!(&lease?[..], b"ping");
+    /// }
+    /// # std::io::Result::Ok(()) }).unwrap();
+    /// ```
+    pub fn recv_stream(&mut self) -> Receiving<'_> {
+        Receiving::new(&self.fd)
     }
 
     /// Reads what is there and leaves it there for the next read: `recv(2)` with `MSG_PEEK`.
@@ -155,7 +196,7 @@ impl TcpStream {
 
     // The same operations for the halves of a split stream, of which each has one direction for itself.
 
-    pub(super) fn recv<B: IoBufMut>(&self, buf: B) -> Operation<'_, Recv<B>> {
+    pub(super) fn recv_some<B: IoBufMut>(&self, buf: B) -> Operation<'_, Recv<B>> {
         Operation::on(&self.fd, Recv::some(self.fd.raw(), buf))
     }
 
@@ -337,6 +378,12 @@ impl fmt::Debug for TcpStream {
             debug.field("peer", &peer);
         }
         debug.field("fd", &self.fd.raw()).finish()
+    }
+}
+
+impl HasFd for TcpStream {
+    fn ring_fd(&self) -> &Fd {
+        &self.fd
     }
 }
 

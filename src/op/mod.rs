@@ -29,6 +29,8 @@
 #![allow(unsafe_code)]
 
 mod file;
+mod incoming;
+mod lease;
 mod limit;
 mod net;
 mod operation;
@@ -38,11 +40,14 @@ mod position;
 mod raw;
 mod read;
 mod read_to_end;
+mod receive;
 mod vectored;
 mod write;
 
 pub use crate::ring::{Arena, Cqe, Sqe};
 pub use file::{Fsync, Ftruncate, Seek};
+pub use incoming::{AcceptMulti, Incoming};
+pub use lease::{RecvLease, RecvMulti};
 pub use limit::{Cancel, CancelOn, CutShort, TimeLimit, transferred};
 pub use net::{Accept, Accepted, Connect, PollAdd, Recv, Send, Shutdown, Socket, poll_readable, poll_writable};
 use operation::Next;
@@ -54,6 +59,8 @@ pub(crate) use position::{AT_POSITION, NO_OFFSET};
 pub use raw::{Completion, Nop, Raw, nop, submit};
 pub use read::Read;
 pub use read_to_end::ReadToEnd;
+pub(crate) use receive::OwnedReceiving;
+pub use receive::{Receive, Receiving};
 pub(crate) use vectored::Place;
 pub use vectored::{Readv, Writev};
 pub use write::{All, Write};
@@ -114,6 +121,12 @@ pub unsafe trait Op: Sized + 'static + Sealed {
     #[inline]
     fn progress(&self) -> usize {
         0
+    }
+
+    /// Whether it goes on by itself until it is cancelled, so that nobody may wait for its end.
+    #[doc(hidden)]
+    fn is_endless(&self) -> bool {
+        false
     }
 
     /// Takes what an orphan left, as if the kernel had just given it.

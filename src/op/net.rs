@@ -165,12 +165,12 @@ unsafe impl<T: Accepted> Op for Accept<T> {
 
     fn leave(&mut self, cqe: Cqe) -> Left {
         if let Some((fd, peer)) = self.salvaged.take() {
-            return Left::Received(Some(Item::Connection(fd, peer)), None);
+            return Left::Received(vec![Item::Connection(fd, peer)]);
         }
         match cqe.result {
-            fd if fd >= 0 => Left::Received(Some(Item::Connection(sys::own(fd), self.peer())), None),
+            fd if fd >= 0 => Left::Received(vec![Item::Connection(sys::own(fd), self.peer())]),
             _ if cqe.cancelled() => Left::Nothing,
-            error => Left::Received(Some(Item::Error(-error)), None),
+            error => Left::Received(vec![Item::Error(-error)]),
         }
     }
 
@@ -247,7 +247,7 @@ unsafe impl<B: IoBufMut> Op for Recv<B> {
             return Left::Nothing;
         }
         let (bytes, then) = self.fill.leave(cqe);
-        Left::Received(bytes, then)
+        Left::Received(bytes.into_iter().chain(then).collect())
     }
 
     fn progress(&self) -> usize {

@@ -99,6 +99,16 @@ impl<O: Op + std::fmt::Debug> std::fmt::Debug for Operation<'_, O> {
     }
 }
 
+/// What a poll of an operation with several completions gives. Each has been handed to the operation.
+pub(super) enum Shots {
+    /// There is something, and more to come.
+    Some,
+    /// The last completion of a submission: it is idle now, and polled again, it is submitted again.
+    Last(Cqe),
+    /// It could not be submitted.
+    Refused(i32),
+}
+
 /// What the loop says when an operation is polled.
 enum Answer {
     Pending,
@@ -126,7 +136,7 @@ impl<'a, O: Op> Operation<'a, O> {
     }
 
     #[inline]
-    fn op(&mut self) -> &mut O {
+    pub(super) fn op(&mut self) -> &mut O {
         self.op.as_mut().expect("an operation is not polled after its end")
     }
 
@@ -157,7 +167,7 @@ impl<'a, O: Op> Operation<'a, O> {
             };
             match answer {
                 Answer::Pending => {
-                    if self.op().lane() == Lane::Accept {
+                    if self.receives_beside_others() {
                         self.look_for_salvaged(cx.waker());
                     }
                     return Poll::Pending;
@@ -168,6 +178,45 @@ impl<'a, O: Op> Operation<'a, O> {
                     }
                 }
             }
+        }
+    }
+
+    /// Whether no submission of it is under way.
+    pub(super) fn is_idle(&self) -> bool {
+        self.phase == Phase::Start
+    }
+
+    /// The way of operations that are streams: hands the next completion to the operation.
+    pub(super) fn poll_shots(&mut self, cx: &mut Context<'_>) -> Poll<Shots> {
+        loop {
+            if self.phase == Phase::Start {
+                match self.start(cx.waker()) {
+                    Answer::Pending => {}
+                    // What was salvaged has been handed over already.
+                    Answer::Cqe(cqe) if self.op().progress() > 0 => return Poll::Ready(Shots::Last(cqe)),
+                    Answer::Cqe(cqe) => return Poll::Ready(Shots::Refused(-cqe.result)),
+                }
+            } else {
+                let answer =
+                    if self.phase == Phase::InFlight { self.ask(cx.waker()) } else { self.look_elsewhere(cx.waker()) };
+                if let Answer::Cqe(cqe) = answer {
+                    let _ = self.op().step(cqe);
+                    if cqe.more() {
+                        return Poll::Ready(Shots::Some);
+                    }
+                    if self.stop == Stop::Salvaged && cqe.cancelled() {
+                        // Something was salvaged for it: that is found when it begins again.
+                        self.stop = Stop::No;
+                        continue;
+                    }
+                    self.ended(cqe);
+                    return Poll::Ready(Shots::Last(cqe));
+                }
+            }
+            if self.op().lane() == Lane::Accept {
+                self.look_for_salvaged(cx.waker());
+            }
+            return Poll::Pending;
         }
     }
 
@@ -203,9 +252,7 @@ impl<'a, O: Op> Operation<'a, O> {
     #[inline]
     fn ended(&mut self, cqe: Cqe) -> Cqe {
         if self.rare.is_some() {
-            self.leave_salvage();
-            self.release_position();
-            drop(self.rare.take());
+            self.give_way();
         }
         cqe
     }
@@ -236,6 +283,8 @@ impl<'a, O: Op> Operation<'a, O> {
         if self.stop != Stop::No {
             return Answer::Cqe(Cqe::of(-libc::ECANCELED));
         }
+        // Held if an earlier attempt panicked, in a method of the buffer's say.
+        self.release_position();
         let op = self.op.as_mut().expect("an operation is not polled after its end");
         if let Some(fd) = self.fd
             && op.lane() != Lane::Free
@@ -266,7 +315,7 @@ impl<'a, O: Op> Operation<'a, O> {
             let mut driver = core.driver.borrow_mut();
             let driver = &mut *driver;
             if driver.is_ending() {
-                return Err(libc::ECANCELED);
+                return Err((libc::ECANCELED, waker));
             }
             if let Some(fd) = fd {
                 fd.visit(core.id);
@@ -278,8 +327,12 @@ impl<'a, O: Op> Operation<'a, O> {
         });
         match submitted {
             Some(Ok(())) => Answer::Pending,
-            Some(Err(errno)) => Answer::Cqe(Cqe::of(-errno)),
-            None => panic!("{NO_LOOP}"),
+            // The waker that was not kept is dropped here, where nothing is borrowed.
+            Some(Err((errno, _waker))) => Answer::Cqe(Cqe::of(-errno)),
+            None => {
+                self.release_position();
+                panic!("{NO_LOOP}")
+            }
         }
     }
 
@@ -302,20 +355,34 @@ impl<'a, O: Op> Operation<'a, O> {
             Some(Polled::Earlier(cqe)) => Answer::Cqe(cqe),
             Some(Polled::StaleWaker) => {
                 let waker = waker.clone();
-                let old = context::with(|core| core.driver.borrow_mut().replace_waker(key, waker));
-                drop(old);
-                Answer::Pending
+                match context::with(|core| core.driver.borrow_mut().replace_waker(key, waker)) {
+                    Some(Ok(_old)) => Answer::Pending,
+                    Some(Err(waker)) => self.ask(&waker),
+                    None => unreachable!("its loop is entered"),
+                }
             }
             None => self.watch(waker),
         }
     }
 
-    /// Accepts run beside each other on one listener: what an orphan of another leaves there must not lie while this one
-    /// waits in the kernel. It is woken, cancels itself and takes it.
+    /// Whether it is with the kernel and others may be beside it on the same object: accepts, and reads of clones of a pipe.
+    fn receives_beside_others(&mut self) -> bool {
+        if self.phase == Phase::Start {
+            return false;
+        }
+        match self.op().lane() {
+            Lane::Accept => true,
+            Lane::PositionRead => self.special && self.salvage().is_some_and(|salvage| salvage.is_shared_stream()),
+            _ => false,
+        }
+    }
+
+    /// What an orphan of another leaves must not lie while this one waits in the kernel. It is woken, cancels itself and
+    /// takes it.
     fn look_for_salvaged(&mut self, waker: &Waker) {
         let Some(salvage) = self.salvage() else { return };
         salvage.listen(&mut self.rare().ticket, waker);
-        if self.phase != Phase::Start && self.stop == Stop::No && salvage.has_items() {
+        if self.stop == Stop::No && salvage.has_items() {
             self.stop(Stop::Salvaged);
         }
     }
@@ -342,6 +409,10 @@ impl<'a, O: Op> Operation<'a, O> {
         if registry::post(self.loop_id, Mail::Watch(self.key, cell.clone())).is_ok() {
             self.phase = Phase::Elsewhere;
             self.rare().cell = Some(cell);
+            if self.op().is_endless() {
+                // Results are left here with the last one, so it has to end there; it begins again here.
+                cancel(self.loop_id, self.key);
+            }
             return Answer::Pending;
         }
         match registry::claim(self.loop_id, self.key, waker) {
@@ -403,11 +474,15 @@ impl<'a, O: Op> Operation<'a, O> {
     #[cold]
     #[inline(never)]
     fn drop_unfinished(&mut self) {
-        if let Some(op) = self.op.take() {
+        if let Some(mut op) = self.op.take() {
             let lane = op.lane();
             let (loop_id, key) = (self.loop_id, self.key);
             match std::mem::replace(&mut self.phase, Phase::Finished) {
-                Phase::Start | Phase::Finished => self.leave_progress(&mut { op }),
+                Phase::Start | Phase::Finished => {
+                    self.leave_progress(&mut op);
+                    // Before the value goes, whose drop is the user's code and may panic.
+                    self.give_way();
+                }
                 Phase::InFlight if context::current_id() == loop_id => self.drop_here(op, lane),
                 Phase::InFlight => {
                     let handed = Handed::new(self.orphan(op, lane));
@@ -418,7 +493,13 @@ impl<'a, O: Op> Operation<'a, O> {
                 Phase::Elsewhere => self.drop_elsewhere(op, lane),
             }
         }
+        self.give_way();
+    }
+
+    /// Gives up its place among those who wait, and the position.
+    fn give_way(&mut self) {
         self.leave_salvage();
+        self.release_position();
         drop(self.rare.take());
     }
 
@@ -456,9 +537,9 @@ impl<'a, O: Op> Operation<'a, O> {
         let dropped = context::with(|core| core.driver.borrow_mut().drop_future(key)).expect("its loop is entered");
         match dropped {
             Dropped::Voided(waker) => {
-                drop(waker);
                 self.leave_progress(&mut op);
-                self.release_position();
+                self.give_way();
+                drop(waker);
             }
             Dropped::Done(earlier, cqe) => self.orphan(op, lane).finish(earlier, cqe),
             Dropped::InFlight => {
@@ -478,8 +559,12 @@ impl<'a, O: Op> Operation<'a, O> {
         }
     }
 
-    fn orphan(&self, mut op: O, lane: Lane) -> Box<dyn Orphan> {
+    fn orphan(&mut self, mut op: O, lane: Lane) -> Box<dyn Orphan> {
         let (loop_id, key) = (self.loop_id, self.key);
+        if let Some(rare) = &mut *self.rare {
+            // From here on its place among the orphans holds the position.
+            rare.holds_position = false;
+        }
         let salvage = self.fd.filter(|_| lane.leaves_traces()).map(|fd| fd.salvage().clone());
         if let Some(salvage) = &salvage {
             salvage.orphaned(loop_id, key, lane);
@@ -547,14 +632,15 @@ impl<O: Op> Future for Operation<'_, O> {
         let polled = match this.phase {
             _ if this.special => this.poll_long(cx, None),
             Phase::InFlight => match this.take_done() {
-                Some(cqe) => match this.op().step(cqe) {
-                    Next::Done(cqe) => Poll::Ready(cqe),
-                    Next::Again => {
-                        this.phase = Phase::Start;
-                        this.poll_long(cx, None)
+                Some(cqe) => {
+                    // Before anything may panic: the slot is gone.
+                    this.phase = Phase::Start;
+                    match this.op().step(cqe) {
+                        Next::Done(cqe) => Poll::Ready(cqe),
+                        Next::Again => this.poll_long(cx, None),
+                        Next::More => unreachable!("the last completion"),
                     }
-                    Next::More => unreachable!("the last completion"),
-                },
+                }
                 None => this.poll_long(cx, None),
             },
             Phase::Start if !this.must_ask() => match this.submit(cx.waker()) {

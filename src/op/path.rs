@@ -227,5 +227,6 @@ pub(crate) async fn close(fd: Fd) -> io::Result<()> {
         return Ok(());
     }
     fd.cancel_orphans();
+    fd.retire();
     Operation::<Close>::new(Close::new(fd)).await
 }

@@ -125,7 +125,7 @@ unsafe impl<V: IoVecBufMut> Op for Readv<V> {
         };
         let bytes = (!bytes.is_empty()).then_some(Item::Bytes(bytes));
         match self.place {
-            Place::Stream => Left::Received(bytes, then),
+            Place::Stream => Left::Received(bytes.into_iter().chain(then).collect()),
             Place::File(_) => Left::Position { undo: self.position.undo(self.done), bytes, then },
         }
     }

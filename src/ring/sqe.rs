@@ -40,6 +40,8 @@ pub(crate) const LINK: u8 = 1 << 2;
 pub(crate) const HARDLINK: u8 = 1 << 3;
 /// `IOSQE_ASYNC`.
 pub(crate) const ASYNC: u8 = 1 << 4;
+/// `IOSQE_BUFFER_SELECT`.
+pub(crate) const BUFFER_SELECT: u8 = 1 << 5;
 /// `IOSQE_CQE_SKIP_SUCCESS`.
 pub(crate) const SKIP_SUCCESS: u8 = 1 << 6;
 
@@ -166,6 +168,8 @@ pub struct Cqe {
     pub(crate) flags: u32,
 }
 
+/// `IORING_CQE_F_BUFFER`.
+const CQE_BUFFER: u32 = 1 << 0;
 /// `IORING_CQE_F_MORE`.
 pub(crate) const CQE_MORE: u32 = 1 << 1;
 
@@ -189,6 +193,12 @@ impl Cqe {
     #[inline]
     pub fn more(&self) -> bool {
         self.flags & CQE_MORE != 0
+    }
+
+    /// The number of the provided buffer that comes with it (`IORING_CQE_F_BUFFER`).
+    #[inline]
+    pub(crate) fn buffer(&self) -> Option<u16> {
+        (self.flags & CQE_BUFFER != 0).then_some((self.flags >> 16) as u16)
     }
 
     /// The result as a count or descriptor, or the error that it stands for.

@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
-use super::{Config, Cqe, Entered, Sqe, Wait, diagnose};
+use super::{BufferRing, Config, Cqe, Entered, Sqe, Wait, diagnose};
 use crate::sys;
 use crate::sys::ring::{self as abi, Params, RawCqe, Shared};
 
@@ -202,6 +202,10 @@ impl Uring {
             }
         }
         Ok(if self.tail == self.head && self.backlog.is_empty() { Entered::All } else { Entered::Pressed })
+    }
+
+    pub(crate) fn register_buffers(&self, group: u16, entries: usize) -> io::Result<BufferRing> {
+        BufferRing::new(self.fd.as_raw_fd(), group, entries)
     }
 
     #[inline(always)]

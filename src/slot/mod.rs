@@ -29,6 +29,7 @@
 mod elsewhere;
 
 use std::collections::VecDeque;
+use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::task::Waker;
 
@@ -56,6 +57,8 @@ pub(crate) enum Addressee {
     Nobody,
     /// Closes whose end the loop waits for before it goes on.
     Counted,
+    /// A close that takes its time, by the number that it closes.
+    Closing(RawFd),
 }
 
 impl Addressee {
@@ -66,6 +69,7 @@ impl Addressee {
             Addressee::Wakeup => FIRST_INTERNAL as u64,
             Addressee::Nobody => FIRST_INTERNAL as u64 + 1,
             Addressee::Counted => FIRST_INTERNAL as u64 + 2,
+            Addressee::Closing(fd) => (fd as u32 as u64) << 32 | (FIRST_INTERNAL as u64 + 3),
         }
     }
 
@@ -78,6 +82,7 @@ impl Addressee {
         match index - FIRST_INTERNAL {
             0 => Addressee::Wakeup,
             2 => Addressee::Counted,
+            3 => Addressee::Closing((user_data >> 32) as RawFd),
             _ => Addressee::Nobody,
         }
     }
@@ -180,11 +185,12 @@ impl Slot {
         self.waker.as_mut()
     }
 
-    /// Keeps a completion with more to come.
-    #[cold]
-    pub(crate) fn push_earlier(&mut self, cqe: Cqe) {
+    /// Keeps a completion with more to come; how many are kept now.
+    pub(crate) fn push_earlier(&mut self, cqe: Cqe) -> usize {
         let rare = self.rare.get_or_insert_with(|| Box::new(Rare { owner: Owner::Future, earlier: None }));
-        rare.earlier.get_or_insert_default().push_back(cqe);
+        let earlier = rare.earlier.get_or_insert_default();
+        earlier.push_back(cqe);
+        earlier.len()
     }
 
     /// The oldest completion with more to come.
@@ -383,7 +389,7 @@ mod tests {
             let key = Key { index, generation };
             assert_eq!(Addressee::of(Addressee::Slot(key).user_data()), Addressee::Slot(key));
         }
-        for own in [Addressee::Wakeup, Addressee::Nobody, Addressee::Counted] {
+        for own in [Addressee::Wakeup, Addressee::Nobody, Addressee::Counted, Addressee::Closing(i32::MAX)] {
             assert_eq!(Addressee::of(own.user_data()), own);
         }
     }

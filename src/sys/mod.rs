@@ -20,6 +20,8 @@ pub(crate) const ENTER_NO_IOWAIT: u32 = 1 << 7;
 
 const REGISTER_RING_FDS: libc::c_uint = 20;
 const UNREGISTER_RING_FDS: libc::c_uint = 21;
+const REGISTER_PBUF_RING: libc::c_uint = 22;
+const UNREGISTER_PBUF_RING: libc::c_uint = 23;
 
 /// `struct io_uring_getevents_arg` of `linux/io_uring.h`.
 #[repr(C)]
@@ -44,6 +46,16 @@ struct RsrcUpdate {
     offset: u32,
     resv: u32,
     data: u64,
+}
+
+/// `struct io_uring_buf_reg`.
+#[repr(C)]
+struct BufReg {
+    ring_address: u64,
+    ring_entries: u32,
+    group: u16,
+    flags: u16,
+    resv: [u64; 3],
 }
 
 /// Turns the -1 of a system call into the thread's `errno`.
@@ -118,6 +130,26 @@ pub(crate) fn unregister_ring_fd(ring: RawFd, index: RawFd) {
             1,
         );
     }
+}
+
+/// Registers a ring of buffers at an address, `IORING_REGISTER_PBUF_RING`. The memory must stay until it is unregistered.
+pub(crate) fn register_buffer_ring(ring: RawFd, ring_address: u64, ring_entries: u32, group: u16) -> io::Result<()> {
+    change_buffer_ring(ring, REGISTER_PBUF_RING, BufReg { ring_address, ring_entries, group, flags: 0, resv: [0; 3] })
+}
+
+/// Undoes [`register_buffer_ring`]. It fails only if there is none.
+pub(crate) fn unregister_buffer_ring(ring: RawFd, group: u16) {
+    let none = BufReg { ring_address: 0, ring_entries: 0, group, flags: 0, resv: [0; 3] };
+    let _ = change_buffer_ring(ring, UNREGISTER_PBUF_RING, none);
+}
+
+fn change_buffer_ring(ring: RawFd, opcode: libc::c_uint, argument: BufReg) -> io::Result<()> {
+    // SAFETY: one structure that lives over the call is passed; that the memory which it names stays is `BufferRing`'s
+    // promise.
+    let result = unsafe {
+        libc::syscall(libc::SYS_io_uring_register, ring as libc::c_long, opcode as libc::c_long, &raw const argument, 1)
+    };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 /// `close(2)` of a number that this process owns and that nobody uses any more.
@@ -261,6 +293,26 @@ pub(crate) fn socket(domain: libc::c_int, kind: libc::c_int) -> io::Result<Owned
 pub(crate) fn listen(fd: RawFd, backlog: libc::c_int) -> io::Result<()> {
     // SAFETY: no memory is passed; a bad number gives EBADF.
     check(unsafe { libc::listen(fd, backlog) }).map(drop)
+}
+
+/// `send(2)` that takes what there is room for now, or fails with `WouldBlock`.
+pub(crate) fn send_now(fd: RawFd, bytes: &[u8]) -> io::Result<usize> {
+    let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+    // SAFETY: the bytes live over the call and their length is passed.
+    let sent = unsafe { libc::send(fd, bytes.as_ptr().cast(), bytes.len(), flags) };
+    if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(sent as usize) }
+}
+
+/// The same from several slices, of which the first 1,024 are used: `sendmsg(2)`.
+pub(crate) fn send_vectored_now(fd: RawFd, slices: &[io::IoSlice<'_>]) -> io::Result<usize> {
+    // SAFETY: a message header is plain numbers and pointers, for which zero is valid.
+    let mut message: libc::msghdr = unsafe { mem::zeroed() };
+    message.msg_iov = slices.as_ptr().cast_mut().cast();
+    message.msg_iovlen = slices.len().min(1024) as _;
+    // SAFETY: `IoSlice` has the layout of an iovec, by std's promise; slices and header live over the call, which only
+    // reads them.
+    let sent = unsafe { libc::sendmsg(fd, &raw const message, libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL) };
+    if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(sent as usize) }
 }
 
 /// `shutdown(2)`. Does not block.

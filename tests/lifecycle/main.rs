@@ -7,6 +7,7 @@ mod crowd;
 mod descriptors;
 mod drops;
 mod ends;
+mod hostile;
 mod tasks;
 mod turns;
 mod util;

@@ -122,3 +122,16 @@ pub async fn until(mut holds: impl FnMut() -> bool) {
         op::nop().await.unwrap();
     }
 }
+
+/// Runs a test on a thread of its own, for a minute at most: for those whose failure would be a loop that hangs.
+pub fn bounded(test: impl FnOnce() + Send + 'static) {
+    let (done, ended) = std::sync::mpsc::channel();
+    let thread = std::thread::spawn(move || {
+        test();
+        let _ = done.send(());
+    });
+    match ended.recv_timeout(Duration::from_secs(60)) {
+        Err(std::sync::mpsc::RecvTimeoutError::Timeout) => panic!("stuck"),
+        _ => thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+    }
+}

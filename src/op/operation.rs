@@ -315,7 +315,7 @@ impl<'a, O: Op> Operation<'a, O> {
             let mut driver = core.driver.borrow_mut();
             let driver = &mut *driver;
             if driver.is_ending() {
-                return Err((libc::ECANCELED, waker));
+                return refused(waker);
             }
             if let Some(fd) = fd {
                 fd.visit(core.id);
@@ -572,6 +572,13 @@ impl<'a, O: Op> Operation<'a, O> {
         op.abandon();
         Box::new(Orphaned { op, salvage, lane, loop_id, key })
     }
+}
+
+/// What a loop that ends says to a submission.
+#[cold]
+#[inline(never)]
+fn refused(waker: Waker) -> Result<(), (i32, Waker)> {
+    Err((libc::ECANCELED, waker))
 }
 
 /// What the gate of an object's salvage has let through.

@@ -115,6 +115,8 @@ struct Inner {
     position_busy: bool,
     lost: bool,
     visits: Vec<u64>,
+    /// Counts the accepts that were cancelled: see [`Salvage::accept_cancelled`].
+    accepts_cancelled: u64,
 }
 
 /// See the module.
@@ -267,6 +269,20 @@ impl Salvage {
     pub(crate) fn is_shared_stream(&self) -> bool {
         let mut inner = self.lock();
         inner.descriptors.len() > 1 && inner.lane_of_object(Lane::PositionRead) == Lane::Receive
+    }
+
+    /// The kernel wakes one accept of those that wait for each connection, and if that is being cancelled, nobody takes the
+    /// connection, also if it came first and the other was submitted behind its cancellation (probed on 6.18). So those that
+    /// were with the kernel beside one that was cancelled try again.
+    pub(crate) fn accept_cancelled(&self) {
+        let mut inner = self.lock();
+        inner.accepts_cancelled += 1;
+        self.release_and_wake(inner);
+    }
+
+    /// How many accepts were cancelled so far: one that was submitted at another count tries again.
+    pub(crate) fn accepts_cancelled(&self) -> u64 {
+        self.lock().accepts_cancelled
     }
 
     /// Has the waker woken when an orphan brings something, while its own operation is with the kernel.

@@ -47,6 +47,8 @@ struct Rare {
     cell: Option<Arc<Elsewhere>>,
     /// It has the position of its file, and others wait for that.
     holds_position: bool,
+    /// How many other accepts had been cancelled when this one was submitted: see [`Salvage::accept_cancelled`].
+    accepts_cancelled: u64,
 }
 
 /// Why an operation is to end early.
@@ -209,6 +211,12 @@ impl<'a, O: Op> Operation<'a, O> {
                         self.stop = Stop::No;
                         continue;
                     }
+                    if cqe.cancelled()
+                        && self.op().lane() == Lane::Accept
+                        && let Some(salvage) = self.salvage()
+                    {
+                        salvage.accept_cancelled();
+                    }
                     self.ended(cqe);
                     return Poll::Ready(Shots::Last(cqe));
                 }
@@ -245,6 +253,11 @@ impl<'a, O: Op> Operation<'a, O> {
             // Back to the start, where it finds what was salvaged.
             self.stop = Stop::No;
             return None;
+        }
+        if self.op().lane() == Lane::Accept
+            && let Some(salvage) = self.salvage()
+        {
+            salvage.accept_cancelled();
         }
         Some(self.ended(Cqe::of(-self.stop.errno())))
     }
@@ -300,6 +313,11 @@ impl<'a, O: Op> Operation<'a, O> {
                     Passed::Took(cqe) => return Answer::Cqe(cqe),
                 }
             }
+        }
+        if self.op().lane() == Lane::Accept
+            && let Some(salvage) = self.salvage()
+        {
+            self.rare().accepts_cancelled = salvage.accepts_cancelled();
         }
         self.submit(waker)
     }
@@ -382,7 +400,9 @@ impl<'a, O: Op> Operation<'a, O> {
     fn look_for_salvaged(&mut self, waker: &Waker) {
         let Some(salvage) = self.salvage() else { return };
         salvage.listen(&mut self.rare().ticket, waker);
-        if self.stop == Stop::No && salvage.has_items() {
+        let seen = self.rare().accepts_cancelled;
+        let retries = self.op().lane() == Lane::Accept && salvage.accepts_cancelled() != seen;
+        if self.stop == Stop::No && (retries || salvage.has_items()) {
             self.stop(Stop::Salvaged);
         }
     }

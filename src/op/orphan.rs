@@ -71,7 +71,11 @@ impl<O: Op> Orphan for Orphaned<O> {
 
 /// Hands over what a dropped operation brought.
 pub(super) fn leave<O: Op>(op: &mut O, salvage: &Salvage, cqe: Cqe, loop_id: u64, key: Key) {
-    match op.leave(cqe) {
+    let left = op.leave(cqe);
+    if op.lane() == Lane::Accept && cqe.cancelled() {
+        salvage.accept_cancelled();
+    }
+    match left {
         Left::Nothing => salvage.settle(loop_id, key, None),
         Left::Received(items) => salvage.settle(loop_id, key, items),
         Left::Written { fate, last_step } => salvage.settle_write(loop_id, key, fate, last_step),

@@ -438,6 +438,65 @@ fn what_a_dropped_read_took_from_a_pipe_reaches_a_clone_that_waits_in_the_kernel
     });
 }
 
+/// Arms two accepts, and ends the first in the very submission in which a connection arrives for it.
+async fn connect_while_one_of_two_accepts_ends(cancel: bool) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (mut first, mut second) = (listener.accept(), listener.accept());
+    assert!(poll_once(&mut first).await.is_pending());
+    op::nop().await.unwrap();
+    assert!(poll_once(&mut second).await.is_pending());
+    op::nop().await.unwrap();
+    // Its socket is made, and now it is staged.
+    let mut connect = Box::pin(TcpStream::connect(address));
+    assert!(poll_once(&mut connect).await.is_pending());
+    op::nop().await.unwrap();
+    assert!(poll_once(&mut connect).await.is_pending());
+    let mut cancelled = None;
+    if cancel {
+        cancelled = Some(first.cancel())
+    } else {
+        drop(first)
+    }
+    let accepting = async {
+        if let Some(cancelled) = cancelled
+            && let Ok(connection) = cancelled.await
+        {
+            return connection;
+        }
+        second.await.unwrap()
+    };
+    let (_connection, _peer) = accepting.await;
+    connect.await.unwrap();
+}
+
+#[test]
+fn an_accept_that_is_ended_takes_no_wake_up_with_it() {
+    for cancel in [false, true] {
+        run(connect_while_one_of_two_accepts_ends(cancel));
+    }
+}
+
+#[test]
+fn an_accept_that_follows_on_a_dropped_one_gets_what_arrives_in_the_same_turn() {
+    run(async {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut first = listener.accept();
+        assert!(poll_once(&mut first).await.is_pending());
+        op::nop().await.unwrap();
+        let mut connect = Box::pin(TcpStream::connect(listener.local_addr().unwrap()));
+        assert!(poll_once(&mut connect).await.is_pending());
+        op::nop().await.unwrap();
+        // All in one submission: the next accept, the connection, and the cancellation.
+        drop(first);
+        let mut second = listener.accept();
+        assert!(poll_once(&mut second).await.is_pending());
+        assert!(poll_once(&mut connect).await.is_pending());
+        second.await.unwrap();
+        connect.await.unwrap();
+    });
+}
+
 // ---- descriptors ----------------------------------------------------------------------------------------------
 
 fn open_descriptors() -> usize {

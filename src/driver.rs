@@ -3,26 +3,26 @@
 //! The driver runs no code of the user's. What a harvest brings up (wakers to wake, orphans to finish) is collected and
 //! handed out, to be run when the driver is not borrowed any more.
 
+mod harvest;
 mod leases;
 
 use std::io;
 use std::os::fd::RawFd;
 use std::task::Waker;
 
+pub(crate) use harvest::Harvest;
+use harvest::deliver;
 pub(crate) use leases::{GROUP, LeaseConfig};
 
 use crate::mail::Closing;
 use crate::registry::{self, Results};
 use crate::ring::{self, Arena, Config, Cqe, Entered, Ring, SKIP_SUCCESS, Sqe, Wait};
-use crate::slot::{Addressee, Delivered, Earlier, Elsewhere, Key, Orphan, Slot, Slots, State};
+use crate::slot::{Addressee, Earlier, Elsewhere, Key, Orphan, Slot, Slots, State};
 use crate::sys;
 use std::sync::Arc;
 
 /// How often the kernel may refuse entries in a row before the loop pauses for a millisecond: it is out of memory.
 const REFUSALS_BEFORE_PAUSE: u32 = 16;
-
-/// So many completions of one operation that nobody takes, and it is told to stop.
-const FLOOD: usize = 16;
 
 /// Counts of what a loop has done since it was made. See [`EventLoop::metrics`](crate::EventLoop::metrics).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -44,22 +44,6 @@ pub struct Metrics {
     pub in_flight: u64,
     /// Operations given up when loops of this process ended before the kernel had let go of them: their memory is leaked.
     pub leaked: u64,
-}
-
-/// What a completion brings up, to be run outside the driver.
-#[derive(Default)]
-pub(crate) struct Harvest {
-    pub wakers: Vec<Waker>,
-    pub orphans: Vec<(Box<dyn Orphan>, Earlier, Cqe)>,
-    pub watched: Vec<(Arc<Elsewhere>, Earlier, Cqe)>,
-    /// Operations of several completions of which too many lie in their slots. The driver's own: it stops them at once.
-    floods: Vec<Key>,
-}
-
-impl Harvest {
-    pub(crate) fn is_empty(&self) -> bool {
-        self.wakers.is_empty() && self.orphans.is_empty() && self.watched.is_empty()
-    }
 }
 
 /// What a poll of an operation gives.
@@ -558,62 +542,6 @@ pub(crate) fn lose(state: State) {
         State::Watched(cell) => registry::lose(&cell),
         State::Waiting(waker) => waker.wake(),
         State::Done(_) => {}
-    }
-}
-
-#[inline(always)]
-fn deliver(
-    slots: &mut Slots,
-    harvest: &mut Harvest,
-    metrics: &mut Metrics,
-    wake: &mut impl FnMut(Waker) -> Result<(), Waker>,
-    key: Key,
-    cqe: Cqe,
-) {
-    if cqe.more() {
-        return deliver_earlier(slots, harvest, metrics, key, cqe);
-    }
-    match slots.deliver(key, cqe) {
-        Some(waker) => {
-            if let Err(waker) = wake(waker) {
-                push_waker(harvest, waker);
-            }
-        }
-        None => deliver_rare(slots, harvest, metrics, key, cqe),
-    }
-}
-
-/// Whom the loop does not know. Not inlined: the loop over completions is short, and stays so.
-#[inline(never)]
-fn push_waker(harvest: &mut Harvest, waker: Waker) {
-    harvest.wakers.push(waker);
-}
-
-/// A completion whose future is gone or looks elsewhere.
-#[cold]
-#[inline(never)]
-fn deliver_rare(slots: &mut Slots, harvest: &mut Harvest, metrics: &mut Metrics, key: Key, cqe: Cqe) {
-    match slots.deliver_rare(key) {
-        Some(Delivered::Orphan(orphan, earlier)) => harvest.orphans.push((orphan, earlier, cqe)),
-        Some(Delivered::Watched(cell, earlier)) => harvest.watched.push((cell, earlier, cqe)),
-        None => metrics.stale_completions += 1,
-    }
-}
-
-/// A completion with more to come.
-#[cold]
-#[inline(never)]
-fn deliver_earlier(slots: &mut Slots, harvest: &mut Harvest, metrics: &mut Metrics, key: Key, cqe: Cqe) {
-    let Some(slot) = slots.get_mut(key) else {
-        metrics.stale_completions += 1;
-        return;
-    };
-    if slot.push_earlier(cqe) == FLOOD {
-        harvest.floods.push(key);
-    }
-    if let Some(waker) = slot.waker() {
-        // Taken, not cloned: a clone may run anything. The future leaves its waker again when it is polled.
-        harvest.wakers.push(std::mem::replace(waker, Waker::noop().clone()));
     }
 }
 

@@ -8,13 +8,18 @@
 //! - No slot index wraps: within a level a higher slot is a later time, and everything at a level is later
 //!   than everything at the levels below. The first occupied slot is found with two bit scans.
 //! - An entry's place is a function of `elapsed` and its deadline, so it is not stored, and equal deadlines
-//!   always share a list, in the order in which they were inserted.
+//!   always share a slot, in the order in which they were inserted.
 //! - `elapsed` moves only to the start of the *first* occupied slot, while that slot is emptied. This changes
 //!   no digit that places any other entry.
 //!
 //! The wheel's time follows events, not the clock: a slot is opened only when its earliest deadline is due.
 //! So the loop is never woken just to cascade, nothing is rounded (an entry is due exactly when the clock
 //! reaches its deadline), and each entry moves down at most once per level in its life.
+//!
+//! With a million timers each look at one of them is a miss of the caches, so an operation looks at no other: a slot
+//! is a vector to whose end deadlines with names of entries are added, and a removal leaves the name behind, which
+//! then names nothing. Slots count the names that stand for something, are emptied with the last of those, and are
+//! tidied when they are few.
 //!
 //! No user code runs in here: wakers are handed in by value and handed back, never cloned, dropped or woken.
 
@@ -23,8 +28,12 @@ use std::task::Waker;
 const DIGIT_BITS: u32 = 6;
 const SLOTS: usize = 1 << DIGIT_BITS;
 const LEVELS: usize = u64::BITS.div_ceil(DIGIT_BITS) as usize;
-/// The end of a list. No entry has this index.
+/// The end of the free list. No entry has this index.
 const NIL: u32 = u32::MAX;
+/// A slot that has this many names more than four times those that stand for something is tidied.
+const LEFT_BEHIND: usize = 64;
+/// An empty slot keeps memory for so many names.
+const KEPT: usize = 32;
 
 /// Names one registration. It is never reused, so a key that is no longer present means "fired or removed".
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -38,20 +47,29 @@ struct Entry {
     /// `None` marks a free entry; `next` then links the free list.
     waker: Option<Waker>,
     generation: u32,
-    prev: u32,
     next: u32,
 }
 
+/// What a slot knows of an entry.
 #[derive(Clone, Copy)]
+struct Item {
+    deadline_ns: u64,
+    key: TimerKey,
+}
+
 struct Slot {
-    head: u32,
-    tail: u32,
-    /// No deadline in the list is earlier. Exact until the entry that set it is removed; exact again when
-    /// the slot is next opened.
+    /// In the order of insertion. Some may name entries that are gone.
+    items: Vec<Item>,
+    /// How many do not.
+    live: usize,
+    /// No deadline of a live one is earlier. Exact until the entry that set it is removed; exact again when the slot
+    /// is next opened or tidied.
     min_ns: u64,
 }
 
-const EMPTY: Slot = Slot { head: NIL, tail: NIL, min_ns: u64::MAX };
+impl Slot {
+    const EMPTY: Slot = Slot { items: Vec::new(), live: 0, min_ns: u64::MAX };
+}
 
 /// The timers of one loop.
 pub(crate) struct Timers {
@@ -65,8 +83,8 @@ pub(crate) struct Timers {
     entries: Vec<Entry>,
     free: u32,
     len: usize,
-    /// What one opened slot has due: deadline and index. Kept for its capacity.
-    opened: Vec<(u64, u32)>,
+    /// What one opened slot has due. Kept for its capacity.
+    opened: Vec<Item>,
     #[cfg(test)]
     links: u64,
 }
@@ -74,7 +92,7 @@ pub(crate) struct Timers {
 impl Timers {
     pub fn new() -> Self {
         Self {
-            slots: Box::new([[EMPTY; SLOTS]; LEVELS]),
+            slots: Box::new([const { [const { Slot::EMPTY }; SLOTS] }; LEVELS]),
             occupied: [0; LEVELS],
             levels: 0,
             elapsed: 0,
@@ -107,8 +125,9 @@ impl Timers {
         entry.waker = Some(waker);
         let generation = entry.generation;
         self.len += 1;
-        self.link(index);
-        TimerKey { index, generation }
+        let key = TimerKey { index, generation };
+        self.place_item(Item { deadline_ns, key });
+        key
     }
 
     /// Whether the pending timer `key` would wake the same task as `waker`. `None`: it fired or was removed.
@@ -130,9 +149,17 @@ impl Timers {
     /// Takes a timer out. The waker is returned to be dropped where no part of the loop is borrowed. `None`:
     /// it fired or was removed before.
     pub fn remove(&mut self, key: TimerKey) -> Option<Waker> {
-        self.get(key)?;
-        self.unlink(key.index);
-        Some(self.release(key.index))
+        let deadline_ns = self.get(key)?.deadline_ns;
+        let waker = self.release(key.index);
+        let (level, index) = place(self.elapsed, deadline_ns);
+        let slot = &mut self.slots[level][index];
+        slot.live -= 1;
+        if slot.live == 0 {
+            self.clear(level, index);
+        } else if slot.items.len() > 4 * slot.live + LEFT_BEHIND {
+            self.tidy(level, index);
+        }
+        Some(waker)
     }
 
     /// When to look again. Never later than the earliest deadline, and mostly equal to it: the removal of the
@@ -149,24 +176,26 @@ impl Timers {
             if self.slots[level][slot].min_ns > now_ns {
                 return;
             }
-            let mut index = self.slots[level][slot].head;
+            let opened = std::mem::replace(&mut self.slots[level][slot], Slot::EMPTY);
             self.clear(level, slot);
             self.elapsed = self.elapsed.max(slot_start(self.elapsed, level, slot));
-            while index != NIL {
-                let entry = &self.entries[index as usize];
-                let next = entry.next;
-                if entry.deadline_ns <= now_ns {
-                    self.opened.push((entry.deadline_ns, index));
+            let all_live = opened.live == opened.items.len();
+            for &item in &opened.items {
+                if !all_live && self.get(item.key).is_none() {
+                    continue;
+                }
+                if item.deadline_ns <= now_ns {
+                    self.opened.push(item);
                 } else {
                     // Differs from `elapsed` in lower digits only now, so this moves it down: the loop ends.
-                    self.link(index);
+                    self.place_item(item);
                 }
-                index = next;
             }
+            self.reuse(level, slot, opened.items);
             // Later slots are later in time, so ordering each slot orders all. Stable, to keep insertion order.
             let mut opened = std::mem::take(&mut self.opened);
-            opened.sort_by_key(|&(deadline_ns, _)| deadline_ns);
-            due.extend(opened.drain(..).map(|(_, index)| self.release(index)));
+            opened.sort_by_key(|item| item.deadline_ns);
+            due.extend(opened.drain(..).map(|item| self.release(item.key.index)));
             self.opened = opened;
         }
         // With nothing to place, the wheel may catch up, and what comes next starts at the low levels.
@@ -186,11 +215,11 @@ impl Timers {
         }
         let index = u32::try_from(self.entries.len()).unwrap_or(NIL);
         assert!(index != NIL, "more than 2^32 - 1 timers on one loop");
-        self.entries.push(Entry { deadline_ns: 0, waker: None, generation: 0, prev: NIL, next: NIL });
+        self.entries.push(Entry { deadline_ns: 0, waker: None, generation: 0, next: NIL });
         index
     }
 
-    /// Frees an entry that is in no list.
+    /// Frees an entry. What names it in a slot names nothing from here on.
     fn release(&mut self, index: u32) -> Waker {
         let entry = &mut self.entries[index as usize];
         let waker = entry.waker.take().expect("a pending timer has a waker");
@@ -213,49 +242,51 @@ impl Timers {
         Some((level, self.occupied[level].trailing_zeros() as usize))
     }
 
+    /// Empties a slot that has no live names.
     fn clear(&mut self, level: usize, slot: usize) {
-        self.slots[level][slot] = EMPTY;
+        let items = std::mem::replace(&mut self.slots[level][slot], Slot::EMPTY).items;
+        self.reuse(level, slot, items);
         self.occupied[level] &= !(1 << slot);
         if self.occupied[level] == 0 {
             self.levels &= !(1 << level);
         }
     }
 
-    fn link(&mut self, index: u32) {
+    /// Gives an empty slot memory that was its own. What a crowd needed is given back.
+    fn reuse(&mut self, level: usize, slot: usize, mut items: Vec<Item>) {
+        let slot = &mut self.slots[level][slot];
+        if items.capacity() <= KEPT && slot.items.capacity() == 0 {
+            items.clear();
+            slot.items = items;
+        }
+    }
+
+    fn place_item(&mut self, item: Item) {
         #[cfg(test)]
         {
             self.links += 1;
         }
-        let entry = &mut self.entries[index as usize];
-        let (level, slot) = place(self.elapsed, entry.deadline_ns);
-        let list = &mut self.slots[level][slot];
-        entry.prev = list.tail;
-        entry.next = NIL;
-        list.min_ns = list.min_ns.min(entry.deadline_ns);
-        let tail = std::mem::replace(&mut list.tail, index);
-        if tail == NIL {
-            list.head = index;
-            self.occupied[level] |= 1 << slot;
+        let (level, index) = place(self.elapsed, item.deadline_ns);
+        let slot = &mut self.slots[level][index];
+        slot.min_ns = slot.min_ns.min(item.deadline_ns);
+        slot.items.push(item);
+        slot.live += 1;
+        if slot.live == 1 {
+            self.occupied[level] |= 1 << index;
             self.levels |= 1 << level;
-        } else {
-            self.entries[tail as usize].next = index;
         }
     }
 
-    fn unlink(&mut self, index: u32) {
-        let Entry { deadline_ns, prev, next, .. } = self.entries[index as usize];
-        let (level, slot) = place(self.elapsed, deadline_ns);
-        if prev == NIL && next == NIL {
-            return self.clear(level, slot);
-        }
-        match prev {
-            NIL => self.slots[level][slot].head = next,
-            prev => self.entries[prev as usize].next = next,
-        }
-        match next {
-            NIL => self.slots[level][slot].tail = prev,
-            next => self.entries[next as usize].prev = prev,
-        }
+    /// Takes out the names that name nothing.
+    #[cold]
+    fn tidy(&mut self, level: usize, slot: usize) {
+        let mut items = std::mem::take(&mut self.slots[level][slot].items);
+        items.retain(|item| self.get(item.key).is_some());
+        items.shrink_to(2 * items.len());
+        let slot = &mut self.slots[level][slot];
+        debug_assert_eq!(items.len(), slot.live);
+        slot.min_ns = items.iter().map(|item| item.deadline_ns).min().expect("it is not empty");
+        slot.items = items;
     }
 }
 

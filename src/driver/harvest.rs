@@ -1,0 +1,84 @@
+//! What completions bring up, and how each finds the slot that it is for.
+
+use std::sync::Arc;
+use std::task::Waker;
+
+use super::Metrics;
+use crate::ring::Cqe;
+use crate::slot::{Delivered, Earlier, Elsewhere, Key, Orphan, Slots};
+
+/// So many completions of one operation that nobody takes, and it is told to stop.
+const FLOOD: usize = 16;
+
+/// What a completion brings up, to be run outside the driver.
+#[derive(Default)]
+pub(crate) struct Harvest {
+    pub wakers: Vec<Waker>,
+    pub orphans: Vec<(Box<dyn Orphan>, Earlier, Cqe)>,
+    pub watched: Vec<(Arc<Elsewhere>, Earlier, Cqe)>,
+    /// Operations of several completions of which too many lie in their slots. The driver's own: it stops them at once.
+    pub(super) floods: Vec<Key>,
+}
+
+impl Harvest {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.wakers.is_empty() && self.orphans.is_empty() && self.watched.is_empty()
+    }
+}
+
+/// Hands a completion to its slot, and whom it wakes to `wake`, which gives back whom it does not know.
+#[inline(always)]
+pub(super) fn deliver(
+    slots: &mut Slots,
+    harvest: &mut Harvest,
+    metrics: &mut Metrics,
+    wake: &mut impl FnMut(Waker) -> Result<(), Waker>,
+    key: Key,
+    cqe: Cqe,
+) {
+    if cqe.more() {
+        return deliver_earlier(slots, harvest, metrics, key, cqe);
+    }
+    match slots.deliver(key, cqe) {
+        Some(waker) => {
+            if let Err(waker) = wake(waker) {
+                push_waker(harvest, waker);
+            }
+        }
+        None => deliver_rare(slots, harvest, metrics, key, cqe),
+    }
+}
+
+/// Whom the loop does not know. Not inlined: the loop over completions is short, and stays so.
+#[inline(never)]
+fn push_waker(harvest: &mut Harvest, waker: Waker) {
+    harvest.wakers.push(waker);
+}
+
+/// A completion whose future is gone or looks elsewhere.
+#[cold]
+#[inline(never)]
+fn deliver_rare(slots: &mut Slots, harvest: &mut Harvest, metrics: &mut Metrics, key: Key, cqe: Cqe) {
+    match slots.deliver_rare(key) {
+        Some(Delivered::Orphan(orphan, earlier)) => harvest.orphans.push((orphan, earlier, cqe)),
+        Some(Delivered::Watched(cell, earlier)) => harvest.watched.push((cell, earlier, cqe)),
+        None => metrics.stale_completions += 1,
+    }
+}
+
+/// A completion with more to come.
+#[cold]
+#[inline(never)]
+fn deliver_earlier(slots: &mut Slots, harvest: &mut Harvest, metrics: &mut Metrics, key: Key, cqe: Cqe) {
+    let Some(slot) = slots.get_mut(key) else {
+        metrics.stale_completions += 1;
+        return;
+    };
+    if slot.push_earlier(cqe) == FLOOD {
+        harvest.floods.push(key);
+    }
+    if let Some(waker) = slot.waker() {
+        // Taken, not cloned: a clone may run anything. The future leaves its waker again when it is polled.
+        harvest.wakers.push(std::mem::replace(waker, Waker::noop().clone()));
+    }
+}

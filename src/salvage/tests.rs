@@ -1,0 +1,83 @@
+//! The cell by itself.
+
+use super::*;
+
+fn key(index: u32) -> Key {
+    Key { index, generation: 1 }
+}
+
+fn ask(cell: &Salvage, lane: Lane) -> Gate {
+    let mut ticket = None;
+    let gate = cell.ask(lane, &mut ticket, Waker::noop());
+    cell.leave(&mut ticket);
+    gate
+}
+
+fn take(cell: &Salvage, capacity: usize) -> (Option<i32>, Vec<u8>) {
+    let mut out = Vec::new();
+    let cqe = cell.take_bytes(capacity, false, &mut |bytes| out.extend_from_slice(bytes));
+    (cqe.map(|cqe| cqe.result), out)
+}
+
+#[test]
+fn what_orphans_bring_comes_out_in_order_with_errors_and_the_end() {
+    let cell = Salvage::default();
+    assert!(!cell.is_active());
+    cell.orphaned(1, key(0), Lane::Receive);
+    assert_eq!(ask(&cell, Lane::Receive), Gate::Wait);
+    cell.settle(1, key(0), [Item::Bytes(b"hello".to_vec())]);
+    cell.settle(0, key(9), [Item::Error(libc::ECONNRESET), Item::End]);
+    assert_eq!(ask(&cell, Lane::Receive), Gate::Take);
+    assert_eq!(take(&cell, 3), (Some(3), b"hel".to_vec()));
+    assert_eq!(take(&cell, 9), (Some(2), b"lo".to_vec()));
+    assert_eq!(take(&cell, 9), (Some(-libc::ECONNRESET), vec![]));
+    assert_eq!(take(&cell, 9), (Some(0), vec![]));
+    assert_eq!(take(&cell, 9), (None, vec![]));
+    assert!(!cell.is_active());
+    assert_eq!(ask(&cell, Lane::Receive), Gate::Go);
+}
+
+#[test]
+fn writes_wait_for_overlapping_orphans_only() {
+    let cell = Salvage::default();
+    cell.orphaned(1, key(0), Lane::WriteAt { start: 100, end: 200 });
+    assert_eq!(ask(&cell, Lane::WriteAt { start: 0, end: 100 }), Gate::Go);
+    assert_eq!(ask(&cell, Lane::WriteAt { start: 200, end: 300 }), Gate::Go);
+    assert_eq!(ask(&cell, Lane::WriteAt { start: 199, end: 300 }), Gate::Wait);
+    assert_eq!(ask(&cell, Lane::Settle), Gate::Wait);
+    assert_eq!(ask(&cell, Lane::Receive), Gate::Go);
+    cell.settle_write(1, key(0), Ok(7), None);
+    assert_eq!(ask(&cell, Lane::Settle), Gate::Go);
+    assert_eq!(cell.take_fate(), Some(Ok(7)));
+    assert_eq!(cell.take_fate(), None);
+}
+
+#[test]
+fn a_reader_that_waits_adopts_and_one_that_leaves_gives_the_orphan_up() {
+    let cell = Salvage::default();
+    cell.orphaned(1, key(0), Lane::Receive);
+    let mut ticket = None;
+    assert_eq!(cell.ask(Lane::Receive, &mut ticket, Waker::noop()), Gate::Wait);
+    assert!(cell.is_adopted());
+    assert_eq!(cell.leave(&mut ticket), vec![(1, key(0))]);
+    assert!(!cell.is_adopted());
+}
+
+#[test]
+fn what_is_left_without_an_orphan_takes_nobodys_stake() {
+    let cell = Arc::new(Salvage::default());
+    let stake = Stake::new(cell.clone());
+    // As progress is left between two steps.
+    cell.settle_write(0, Key { index: 0, generation: stake.key.generation }, Ok(1), None);
+    assert_eq!(ask(&cell, Lane::Settle), Gate::Wait);
+    drop(stake);
+    assert_eq!(ask(&cell, Lane::Settle), Gate::Go);
+}
+
+#[test]
+fn a_lost_orphan_is_an_error_and_not_a_hang() {
+    let cell = Salvage::default();
+    cell.orphaned(1, key(0), Lane::Receive);
+    cell.lose();
+    assert_eq!(ask(&cell, Lane::Receive), Gate::Lost);
+}

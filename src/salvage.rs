@@ -448,7 +448,11 @@ impl Salvage {
     }
 
     pub(crate) fn has_rights(&self) -> bool {
-        self.lock().items.iter().any(|item| matches!(item, Item::Rights(_)))
+        self.lock().items.iter().any(|item| match item {
+            Item::Rights(_) => true,
+            Item::Datagram(datagram) => datagram.control.has_rights(),
+            _ => false,
+        })
     }
 
     /// Takes a connection, or the error that an orphaned accept met.

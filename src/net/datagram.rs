@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::socket::{self, Bound};
 use crate::buf::{IoBuf, IoBufMut};
+use crate::convert::ConvertError;
 use crate::fd::Fd;
 use crate::op::{self, Operation, PollAdd, Receives, RecvMsg, SendMsg};
 use crate::salvage::Datagram;
@@ -97,10 +98,10 @@ impl DatagramSocket {
     }
 
     /// The same together with what dropped receives have received.
-    pub(super) fn into_parts<A: Address>(self) -> Result<(OwnedFd, Unread<A>), (io::Error, DatagramSocket)> {
+    pub(super) fn into_parts<A: Address>(self) -> Result<(OwnedFd, Unread<A>), ConvertError<DatagramSocket>> {
         let connected = self.connected;
         let parts = self.socket.into_parts();
-        let (fd, unread) = parts.map_err(|(error, socket)| (error, DatagramSocket { socket, connected }))?;
+        let (fd, unread) = parts.map_err(|failure| failure.map(|socket| DatagramSocket { socket, connected }))?;
         let source = |datagram: &Datagram| op::source(fd.as_raw_fd(), datagram.from);
         let unread = unread.into_iter().filter_map(|datagram| {
             let from = source(&datagram).ok()?;

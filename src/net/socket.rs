@@ -168,16 +168,25 @@ impl Bound {
         fd.into_owned().map_err(|(error, fd)| (Some(error), Bound { fd: Some(fd), nameless }))
     }
 
-    /// The same together with the datagrams that dropped receives have received.
-    pub(super) fn into_parts(mut self) -> Result<(OwnedFd, Vec<Datagram>), (io::Error, Bound)> {
+    /// The same together with the datagrams that dropped receives have received. Refused, if one of those has left something
+    /// else.
+    pub(super) fn into_parts(mut self) -> Result<(OwnedFd, Vec<Datagram>), ConvertError<Bound>> {
         if let Err(error) = self.fd().settle_now() {
-            return Err((error, self));
+            return Err(ConvertError::new(error, self));
+        }
+        let salvage = self.fd().salvage_if_made().cloned();
+        if salvage.as_ref().is_some_and(|salvage| salvage.has_error()) {
+            return Err(ConvertError::untold(self));
+        }
+        if salvage.as_ref().is_some_and(|salvage| salvage.has_rights()) {
+            return Err(ConvertError::descriptors(self));
         }
         let fd = self.fd.take().expect("taken at the end only");
-        let salvage = fd.salvage_if_made().cloned();
         let nameless = self.nameless;
-        let fd = fd.into_owned().map_err(|(error, fd)| (error, Bound { fd: Some(fd), nameless }))?;
-        Ok((fd, salvage.map(|salvage| salvage.take_all_datagrams()).unwrap_or_default()))
+        match fd.into_owned() {
+            Ok(fd) => Ok((fd, salvage.map(|salvage| salvage.take_all_datagrams()).unwrap_or_default())),
+            Err((error, fd)) => Err(ConvertError::new(error, Bound { fd: Some(fd), nameless })),
+        }
     }
 
     pub(super) async fn close(mut self) -> io::Result<()> {

@@ -47,9 +47,13 @@ pub(crate) fn number(data: &[u8]) -> Option<i32> {
     }
 }
 
+fn is_rights((level, kind, _): (i32, i32, &[u8])) -> bool {
+    (level, kind) == (libc::SOL_SOCKET, libc::SCM_RIGHTS)
+}
+
 /// Takes the descriptors that came with a message (`SCM_RIGHTS`) into ownership: to be called once for it.
 fn rights(bytes: &[u8]) -> Vec<OwnedFd> {
-    let rights = messages(bytes).filter(|&(level, kind, _)| (level, kind) == (libc::SOL_SOCKET, libc::SCM_RIGHTS));
+    let rights = messages(bytes).filter(|&message| is_rights(message));
     rights.flat_map(|(_, _, data)| data.chunks_exact(4)).map(|fd| own(number(fd).expect("four bytes"))).collect()
 }
 
@@ -69,6 +73,10 @@ impl<B: AsRef<[u8]>> Control<B> {
 
     pub(crate) fn messages(&self) -> impl Iterator<Item = (i32, i32, &[u8])> {
         messages(self.bytes.as_ref())
+    }
+
+    pub(crate) fn has_rights(&self) -> bool {
+        self.rights_are_here && self.messages().any(is_rights)
     }
 
     /// The descriptors, once.

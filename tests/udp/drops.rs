@@ -144,6 +144,10 @@ fn an_error_that_a_dropped_receive_met_is_told_by_the_next() {
         socket.send("x").await.0.unwrap();
         turn().await;
         drop(receive);
+        // A conversion would lose it.
+        let failure = socket.into_parts().unwrap_err();
+        assert_eq!(failure.error().kind(), ErrorKind::ResourceBusy);
+        let socket = failure.into_inner();
         assert_eq!(socket.recv(Vec::with_capacity(9)).await.0.unwrap_err().kind(), ErrorKind::ConnectionRefused);
     });
 }

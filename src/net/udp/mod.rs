@@ -237,13 +237,13 @@ impl UdpSocket {
     /// Gives the socket to std together with the datagrams that dropped receives have received and nobody has taken yet.
     ///
     /// # Errors
-    /// With the socket, if dropped operations are in flight on another loop, or, away from its own loop, if no duplicate of
-    /// the descriptor could be had (`EMFILE`).
+    /// With the socket, if a dropped receive has met an error, which would be lost, if dropped operations are in flight on
+    /// another loop, or, away from its own loop, if no duplicate of the descriptor could be had (`EMFILE`).
     #[expect(clippy::type_complexity, reason = "it is what it says")]
     pub fn into_parts(self) -> Result<(std::net::UdpSocket, Vec<(Vec<u8>, SocketAddr)>), ConvertError<UdpSocket>> {
         match self.socket.into_parts() {
             Ok((fd, unread)) => Ok((fd.into(), unread)),
-            Err((error, socket)) => Err(ConvertError::new(error, UdpSocket { socket })),
+            Err(failure) => Err(failure.map(|socket| UdpSocket { socket })),
         }
     }
 

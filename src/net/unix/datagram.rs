@@ -250,15 +250,15 @@ impl UnixDatagram {
     /// Gives the socket to std together with the datagrams that dropped receives have received and nobody has taken yet.
     ///
     /// # Errors
-    /// With the socket, if dropped operations are in flight on another loop, or, away from its own loop, if no duplicate of
-    /// the descriptor could be had (`EMFILE`).
+    /// With the socket, if a dropped receive has met an error, or descriptors, which would be lost, if dropped operations are in flight on
+    /// another loop, or, away from its own loop, if no duplicate of the descriptor could be had (`EMFILE`).
     #[expect(clippy::type_complexity, reason = "it is what it says")]
     pub fn into_parts(
         self,
     ) -> Result<(std::os::unix::net::UnixDatagram, Vec<(Vec<u8>, SocketAddr)>), ConvertError<UnixDatagram>> {
         match self.socket.into_parts() {
             Ok((fd, unread)) => Ok((fd.into(), unread)),
-            Err((error, socket)) => Err(ConvertError::new(error, UnixDatagram { socket })),
+            Err(failure) => Err(failure.map(|socket| UnixDatagram { socket })),
         }
     }
 

@@ -277,13 +277,11 @@ impl Fd {
     }
 
     /// Ends the writing direction of a socket whose writer is gone. Nothing of the writer's can be staged any more: what
-    /// it dropped before submission is void. So it need not go through the ring, but at home it costs no call there.
+    /// it dropped before submission is void. It must not go through the ring: a worker thread of the
+    /// kernel's would look the number up later, when it may be another's.
     pub(crate) fn shutdown_write(&self) {
-        let at_home = self.home.load(Ordering::Acquire) == context::current_id();
-        if !at_home || !context::with(|core| core.driver.borrow_mut().shutdown_write(self.raw())).unwrap_or(false) {
-            // Not connected any more, most likely: then there is nothing to end.
-            let _ = sys::shutdown(self.raw(), libc::SHUT_WR);
-        }
+        // Not connected any more, most likely: then there is nothing to end.
+        let _ = sys::shutdown(self.raw(), libc::SHUT_WR);
     }
 }
 

@@ -139,7 +139,7 @@ impl TcpStream {
         Operation::on(&self.fd, PollAdd::new(self.fd.raw(), libc::POLLOUT))
     }
 
-    /// Ends one or both directions: `IORING_OP_SHUTDOWN`, `shutdown(2)`. Waits for writes that were dropped.
+    /// Ends one or both directions: `shutdown(2)`. Waits for writes that were dropped.
     ///
     /// # Errors
     /// Those of the call (`NotConnected`).

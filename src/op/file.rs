@@ -1,7 +1,7 @@
 //! What is done to an open file as a whole: `IORING_OP_FSYNC`, `IORING_OP_FTRUNCATE`, and moving its position.
 
 use std::io::{self, SeekFrom};
-use std::os::fd::RawFd;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
 use super::{Arena, Cqe, Next, Op, Sealed, Sqe};
 use crate::salvage::Lane;
@@ -49,16 +49,17 @@ unsafe impl Op for Fsync {
     }
 }
 
-/// `IORING_OP_FTRUNCATE` (Linux 6.9): `ftruncate(2)`.
+/// `IORING_OP_FTRUNCATE` (Linux 6.9): `ftruncate(2)`, on a duplicate of its own: a worker thread of the kernel's looks the
+/// number up when it gets to it, and by then the file may be closed and the number another file's.
 #[doc(alias = "IORING_OP_FTRUNCATE")]
 #[derive(Debug)]
 pub struct Ftruncate {
-    fd: RawFd,
+    fd: OwnedFd,
     len: u64,
 }
 
 impl Ftruncate {
-    pub(crate) fn new(fd: RawFd, len: u64) -> Ftruncate {
+    pub(crate) fn new(fd: OwnedFd, len: u64) -> Ftruncate {
         Ftruncate { fd, len }
     }
 }
@@ -70,7 +71,7 @@ unsafe impl Op for Ftruncate {
     type Output = io::Result<()>;
 
     fn prepare(&mut self, sqe: &mut Sqe, _arena: &mut Arena) -> Result<(), i32> {
-        *sqe = Sqe::new(io_uring::opcode::Ftruncate::CODE).fd(self.fd).offset(self.len);
+        *sqe = Sqe::new(io_uring::opcode::Ftruncate::CODE).fd(self.fd.as_raw_fd()).offset(self.len);
         Ok(())
     }
 

@@ -320,8 +320,10 @@ unsafe impl<B: IoBuf> Op for Send<B> {
     }
 }
 
-/// `IORING_OP_SHUTDOWN`: `shutdown(2)`. Waits for dropped writes first.
-#[doc(alias = "IORING_OP_SHUTDOWN")]
+/// `shutdown(2)`, a direct call, which does not block. Waits for dropped writes first.
+///
+/// Not `IORING_OP_SHUTDOWN`: the ring leaves that to a worker thread, which looks the descriptor's number up when it gets to
+/// it (probed on 6.18). If the socket has been closed meanwhile, it shuts down whatever has the number then.
 #[derive(Debug)]
 pub struct Shutdown {
     fd: RawFd,
@@ -341,13 +343,12 @@ impl Shutdown {
 
 impl Sealed for Shutdown {}
 
-// SAFETY: the entry holds no address.
+// SAFETY: there is never an entry.
 unsafe impl Op for Shutdown {
     type Output = io::Result<()>;
 
-    fn prepare(&mut self, sqe: &mut Sqe, _arena: &mut Arena) -> Result<(), i32> {
-        *sqe = Sqe::new(io_uring::opcode::Shutdown::CODE).fd(self.fd).len(self.how as u32);
-        Ok(())
+    fn prepare(&mut self, _sqe: &mut Sqe, _arena: &mut Arena) -> Result<(), i32> {
+        Err(sys::shutdown(self.fd, self.how).map_or_else(|error| error.raw_os_error().unwrap_or(libc::EIO), |()| 0))
     }
 
     fn complete(self, cqe: Cqe) -> io::Result<()> {

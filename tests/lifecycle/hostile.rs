@@ -583,3 +583,37 @@ fn sockets_that_linger_are_closed_though_their_loop_ends() {
         end_with_lingering_sockets(40, Duration::from_secs(100), 16 << 20);
     }
 }
+
+#[test]
+fn a_half_that_is_dropped_shuts_no_stranger_down() {
+    if !is_alone("a_half_that_is_dropped_shuts_no_stranger_down") {
+        return;
+    }
+    run(async {
+        for _ in 0..40 {
+            let mut streams = Vec::new();
+            for _ in 0..40 {
+                let (mut stream, peer) = pair().await;
+                // So that the loop is its home.
+                stream.write("x").await.0.unwrap();
+                streams.push((stream, peer));
+            }
+            let (streams, peers): (Vec<_>, Vec<_>) = streams.into_iter().unzip();
+            let numbers: Vec<_> = streams.iter().map(|stream| stream.as_raw_fd()).collect();
+            drop(streams.into_iter().map(TcpStream::into_split).collect::<Vec<_>>());
+            // Shut down and closed in one submission; the kernel may have left the first to a worker thread of its own.
+            op::nop().await.unwrap();
+            let strangers: Vec<_> = (0..20).map(|_| std::os::unix::net::UnixStream::pair().unwrap()).collect();
+            assert!(strangers.iter().any(|(one, _)| numbers.contains(&one.as_raw_fd())), "numbers are used again");
+            for _ in 0..3 {
+                op::nop().await.unwrap();
+            }
+            std::thread::sleep(Duration::from_millis(2));
+            for (mut one, mut other) in strangers {
+                std::io::Write::write_all(&mut one, b"x").unwrap();
+                std::io::Write::write_all(&mut other, b"x").unwrap();
+            }
+            drop(peers);
+        }
+    });
+}

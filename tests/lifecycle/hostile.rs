@@ -186,10 +186,10 @@ fn a_waker_that_panics_while_a_loop_ends_frees_nothing_under_the_kernel() {
 #[test]
 fn a_waker_that_panics_in_mail_does_not_end_the_loop() {
     let event_loop = EventLoop::new().unwrap();
-    let mut sleep = event_loop.block_on(async {
+    let (mut sleep,) = event_loop.block_on(async {
         let mut sleep = ringtoss::time::sleep(Duration::from_secs(3600));
         assert!(poll_with(&mut sleep, &Arc::new(Bomb).into()).is_pending());
-        sleep
+        (sleep,)
     });
     Pin::new(&mut sleep).reset(ringtoss::time::Instant::now());
     event_loop.block_on(async { op::nop().await.unwrap() });

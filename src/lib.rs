@@ -58,7 +58,7 @@
 //! | L2 | `driver`, `context`, `fd` | the loop as operations see it |
 //! | L3 | [`op`], [`task`] | operations and tasks |
 //! | L4 | `executor`, `blocking` | who runs when, and where calls go that block |
-//! | L5 | `event_loop`, [`fs`], [`net`], [`time`] | what people use |
+//! | L5 | `event_loop`, [`fs`], [`net`], [`signal`], [`time`] | what people use |
 //!
 //! # Where it runs
 //!
@@ -87,6 +87,7 @@ pub mod op;
 mod registry;
 mod ring;
 mod salvage;
+pub mod signal;
 mod slot;
 mod sys;
 pub mod task;

@@ -36,6 +36,7 @@ const LAYERS: &[(&str, u32)] = &[
     ("event_loop", 11),
     ("fs", 12),
     ("net", 12),
+    ("signal", 12),
 ];
 
 /// Where unsafe code may be.

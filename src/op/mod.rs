@@ -44,6 +44,7 @@ mod write;
 pub use crate::ring::{Arena, Cqe, Sqe};
 pub use file::{Fsync, Ftruncate, Seek};
 pub use limit::{Cancel, CancelOn, CutShort, TimeLimit, transferred};
+pub(crate) use net::poll_number;
 pub use net::{Accept, Accepted, Connect, PollAdd, Recv, Send, Shutdown, Socket, poll_readable, poll_writable};
 use operation::Next;
 pub use operation::Operation;

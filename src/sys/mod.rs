@@ -6,6 +6,7 @@
 
 mod address;
 pub(crate) mod ring;
+pub(crate) mod signal;
 
 use std::io;
 use std::mem;
@@ -182,6 +183,14 @@ fn file_format(fd: RawFd) -> u32 {
 /// Whether reads and writes at the position of this file have to take turns.
 pub(crate) fn has_position(fd: RawFd) -> bool {
     matches!(file_format(fd), libc::S_IFREG | libc::S_IFBLK | libc::S_IFDIR)
+}
+
+/// Whether a descriptor can be read from now: `poll(2)`, without waiting.
+#[cfg(test)]
+pub(crate) fn is_readable(fd: RawFd) -> bool {
+    let mut poll = libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
+    // SAFETY: one structure that lives over the call is passed; with the timeout 0 it does not block.
+    unsafe { libc::poll(&raw mut poll, 1, 0) == 1 }
 }
 
 /// Whether a read that has just given 0 met a FIFO without a writer that never had one since it was opened, rather than

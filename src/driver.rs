@@ -307,16 +307,6 @@ impl Driver {
         }
     }
 
-    /// Ends the writing direction of a socket, behind everything that was submitted; `false` if nothing is any more.
-    pub(crate) fn shutdown_write(&mut self, fd: RawFd) -> bool {
-        if !self.ending {
-            let shutdown =
-                Sqe::new(io_uring::opcode::Shutdown::CODE).fd(fd).len(libc::SHUT_WR as u32).flags(SKIP_SUCCESS);
-            self.push_internal(shutdown, Addressee::Nobody);
-        }
-        !self.ending
-    }
-
     /// Cancels what a descriptor that goes still has in flight on this loop.
     pub(crate) fn cancel_for(&mut self, closing: &Closing, loop_id: u64) {
         for &(id, key) in &closing.cancels {

@@ -252,13 +252,12 @@ impl Fd {
     }
 
     /// Ends the writing direction of a socket whose writer is gone. Nothing of the writer's can be staged any more: what
-    /// it dropped before submission is void. So it need not go through the ring, but at home it costs no call there.
+    /// it dropped before submission is void. So it is called directly. It must not go through the ring: the kernel leaves
+    /// `IORING_OP_SHUTDOWN` to a worker thread, which looks the number up when it gets to it, and by then the close that
+    /// was submitted behind may be done and the number somebody else's (seen on Linux 6.18).
     pub(crate) fn shutdown_write(&self) {
-        let at_home = self.home.load(Ordering::Acquire) == context::current_id();
-        if !at_home || !context::with(|core| core.driver.borrow_mut().shutdown_write(self.raw())).unwrap_or(false) {
-            // Not connected any more, most likely: then there is nothing to end.
-            let _ = sys::shutdown(self.raw(), libc::SHUT_WR);
-        }
+        // Not connected any more, most likely, if it fails: then there is nothing to end.
+        let _ = sys::shutdown(self.raw(), libc::SHUT_WR);
     }
 }
 

@@ -58,7 +58,7 @@
 //! | L2 | `driver`, `context`, `fd` | the loop as operations see it |
 //! | L3 | [`op`], [`task`] | operations and tasks |
 //! | L4 | `executor`, `blocking` | who runs when, and where calls go that block |
-//! | L5 | `event_loop`, [`fs`], [`net`], [`signal`], [`time`] | what people use |
+//! | L5 | `event_loop`, [`fs`], [`net`], [`io`], [`signal`], [`time`] | what people use |
 //!
 //! # Where it runs
 //!
@@ -81,6 +81,7 @@ mod fault_tests;
 mod fd;
 pub mod fs;
 mod inbox;
+pub mod io;
 mod mail;
 pub mod net;
 pub mod op;

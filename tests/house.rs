@@ -37,6 +37,8 @@ const LAYERS: &[(&str, u32)] = &[
     ("fs", 12),
     ("net", 12),
     ("signal", 12),
+    // L6: what works with all of them.
+    ("io", 13),
 ];
 
 /// Where unsafe code may be.

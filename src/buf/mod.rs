@@ -24,6 +24,7 @@
 #![allow(unsafe_code)]
 
 mod aligned;
+mod fill;
 mod result;
 mod slice;
 mod vectored;
@@ -31,6 +32,8 @@ mod vectored;
 use std::sync::Arc;
 
 pub use aligned::AlignedBuf;
+pub use fill::IoBufMutExt;
+pub(crate) use fill::{First, FirstMut, fill_with};
 pub use result::{BufResult, BufResultExt};
 pub use slice::{IoBufExt, Slice};
 pub use vectored::{IoVecBuf, IoVecBufMut};

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::TcpStream;
 use crate::buf::{IoBuf, IoBufMut, IoVecBuf, IoVecBufMut};
-use crate::op::{self, All, Operation, PollAdd, Readv, Recv, Send, Writev};
+use crate::op::{self, All, Operation, PollAdd, ReadToEnd, Readv, Recv, Send, Writev};
 
 /// Made by [`TcpStream::split`].
 #[derive(Debug)]
@@ -64,6 +64,14 @@ macro_rules! read_half {
             /// As there.
             pub fn read_exact<B: IoBufMut>(&mut self, buf: B, len: usize) -> Operation<'_, Recv<B>> {
                 self.0.recv_exact(buf, len)
+            }
+
+            /// As [`TcpStream::read_to_end`].
+            ///
+            /// # Errors
+            /// As there.
+            pub fn read_to_end(&mut self, buf: Vec<u8>) -> Operation<'_, ReadToEnd> {
+                self.0.recv_to_end(buf)
             }
 
             /// As [`TcpStream::read_vectored`].

@@ -11,7 +11,7 @@ use super::split::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf};
 use super::{ConvertError, domain};
 use crate::buf::{IoBuf, IoBufMut, IoVecBuf, IoVecBufMut};
 use crate::fd::Fd;
-use crate::op::{self, Accepted, All, Operation, Place, PollAdd, Readv, Recv, Send, Writev};
+use crate::op::{self, Accepted, All, Operation, Place, PollAdd, ReadToEnd, Readv, Recv, Send, Writev};
 use crate::sys;
 
 /// A TCP connection.
@@ -76,6 +76,16 @@ impl TcpStream {
     /// [`op::transferred`] tells how far it came.
     pub fn read_exact<B: IoBufMut>(&mut self, buf: B, len: usize) -> Operation<'_, Recv<B>> {
         self.recv_exact(buf, len)
+    }
+
+    /// Reads until the end of the stream, behind what the vector holds, and gives the number of bytes read. Dropped, what it
+    /// had read comes out of the next read.
+    ///
+    /// # Errors
+    /// Those of `recv(2)`, and `OutOfMemory`, with what there was in the vector, which counts as read. Cut short by a
+    /// limit, [`op::transferred`] tells how far it came.
+    pub fn read_to_end(&mut self, buf: Vec<u8>) -> Operation<'_, ReadToEnd> {
+        self.recv_to_end(buf)
     }
 
     /// Reads what is there into several buffers, one after the other: `IORING_OP_READV`, `readv(2)`. Of more than 1,024
@@ -165,6 +175,10 @@ impl TcpStream {
 
     pub(super) fn recv_append<B: IoBufMut>(&self, buf: B) -> Operation<'_, Recv<B>> {
         Operation::on(&self.fd, Recv::append(self.fd.raw(), buf))
+    }
+
+    pub(super) fn recv_to_end(&self, buf: Vec<u8>) -> Operation<'_, ReadToEnd> {
+        Operation::on(&self.fd, ReadToEnd::of_stream(self.fd.raw(), buf))
     }
 
     pub(super) fn recv_vectored<V: IoVecBufMut>(&self, bufs: V) -> Operation<'_, Readv<V>> {

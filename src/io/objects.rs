@@ -1,0 +1,91 @@
+//! The traits for what the kernel reads and writes. Everything is the type's own, so nothing is lost when it is dropped.
+
+use std::future::Future;
+use std::io;
+use std::net::Shutdown;
+
+use super::{Read, Split, Write};
+use crate::buf::{BufResult, IoBuf, IoBufMut, IoVecBuf, IoVecBufMut};
+use crate::fs::File;
+use crate::net::{self, TcpStream};
+
+macro_rules! reads {
+    ($($type:ty),*) => {$(
+        impl Read for $type {
+            fn read<B: IoBufMut + Send>(&mut self, buf: B) -> impl Future<Output = BufResult<usize, B>> + Send {
+                <$type>::read(self, buf)
+            }
+
+            fn read_append<B: IoBufMut + Send>(&mut self, buf: B) -> impl Future<Output = BufResult<usize, B>> + Send {
+                <$type>::read_append(self, buf)
+            }
+
+            fn read_exact<B: IoBufMut + Send>(
+                &mut self,
+                buf: B,
+                len: usize,
+            ) -> impl Future<Output = BufResult<usize, B>> + Send {
+                <$type>::read_exact(self, buf, len)
+            }
+
+            fn read_vectored<V: IoVecBufMut + Send>(
+                &mut self,
+                bufs: V,
+            ) -> impl Future<Output = BufResult<usize, V>> + Send {
+                <$type>::read_vectored(self, bufs)
+            }
+
+            fn read_to_end(&mut self, buf: Vec<u8>) -> impl Future<Output = BufResult<usize, Vec<u8>>> + Send {
+                <$type>::read_to_end(self, buf)
+            }
+        }
+    )*};
+}
+
+macro_rules! writes {
+    ($($type:ty: $this:ident => $shutdown:expr;)*) => {$(
+        impl Write for $type {
+            fn write<B: IoBuf + Send>(&mut self, buf: B) -> impl Future<Output = BufResult<usize, B>> + Send {
+                <$type>::write(self, buf)
+            }
+
+            fn write_all<B: IoBuf + Send>(&mut self, buf: B) -> impl Future<Output = BufResult<(), B>> + Send {
+                <$type>::write_all(self, buf)
+            }
+
+            fn write_vectored<V: IoVecBuf + Send>(
+                &mut self,
+                bufs: V,
+            ) -> impl Future<Output = BufResult<usize, V>> + Send {
+                <$type>::write_vectored(self, bufs)
+            }
+
+            fn shutdown(&mut self) -> impl Future<Output = io::Result<()>> + Send {
+                let $this = self;
+                $shutdown
+            }
+
+            fn take_dropped_write(&mut self) -> impl Future<Output = Option<io::Result<usize>>> + Send {
+                <$type>::take_dropped_write(self)
+            }
+        }
+    )*};
+}
+
+reads!(File, TcpStream, net::ReadHalf<'_>, net::OwnedReadHalf);
+writes! {
+    // A file has no other side.
+    File: _this => std::future::ready(Ok(()));
+    TcpStream: this => TcpStream::shutdown(this, Shutdown::Write);
+    net::WriteHalf<'_>: this => net::WriteHalf::shutdown(this);
+    net::OwnedWriteHalf: this => net::OwnedWriteHalf::shutdown(this);
+}
+
+impl Split for TcpStream {
+    type Reader<'a> = net::ReadHalf<'a>;
+    type Writer<'a> = net::WriteHalf<'a>;
+
+    fn split(&mut self) -> (net::ReadHalf<'_>, net::WriteHalf<'_>) {
+        TcpStream::split(self)
+    }
+}

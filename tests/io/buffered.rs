@@ -203,7 +203,7 @@ fn a_buf_writer_loses_and_repeats_nothing_when_it_is_dropped_at_any_moment() {
         for seed in 1..=8 {
             let (writer, mut reader) = pair().await;
             let mut writer = BufWriter::with_capacity(60_000, writer);
-            let len = 3_000_000;
+            let len = 1_000_000;
             let read = async {
                 let mut all = Vec::new();
                 loop {
@@ -256,5 +256,23 @@ fn a_large_write_that_was_dropped_is_told_of() {
             writer.write_all(pattern(taken + more, large - taken - more)).await.0.unwrap();
         };
         assert_eq!(futures::join!(read, write).0, large);
+    });
+}
+
+#[test]
+fn the_fate_of_a_large_write_is_not_taken_for_that_of_a_flush() {
+    run(async {
+        let (writer, mut reader) = pair().await;
+        let mut writer = BufWriter::with_capacity(10, writer);
+        assert!(poll_and_drop(writer.write_all(pattern(0, 12 << 20)), 3).await.is_none());
+        writer.write_all("the end").await.0.unwrap();
+        // Waits for the large one, and is dropped before it is submitted.
+        assert!(poll_and_drop(writer.flush(), 1).await.is_none());
+        let read = async { reader.read_to_end(Vec::new()).await.1 };
+        let (all, result) = futures::join!(read, writer.shutdown());
+        result.unwrap();
+        let large = all.strip_suffix(b"the end").expect("it arrives");
+        assert!(!large.is_empty());
+        check(large, 0);
     });
 }

@@ -153,7 +153,16 @@ where
     F: FnOnce() -> io::Result<T> + Send + 'static,
     T: Send + 'static,
 {
+    start(call)?.await.map_err(io::Error::other)?
+}
+
+/// The same for whoever keeps the call itself.
+pub(crate) fn start<F, T>(call: F) -> io::Result<JoinHandle<T>>
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
     let (job, handle) = task::blocking(call);
     submit(job)?;
-    handle.await.map_err(io::Error::other)?
+    Ok(handle)
 }

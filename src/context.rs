@@ -5,14 +5,13 @@
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
-use std::task::Waker;
 
 use crate::clock::Clock;
 use crate::driver::{Driver, Harvest};
+use crate::guard::{guard, wake_all};
 use crate::inbox::Inbox;
 use crate::registry;
 use crate::timer::Timers;
@@ -122,25 +121,5 @@ fn run_rare(harvest: &mut Harvest) {
     }
     for (cell, earlier, cqe) in harvest.watched.drain(..) {
         guard(|| registry::deliver(&cell, earlier, cqe));
-    }
-}
-
-/// Wakes everybody. A waker of somebody else's may panic: the others are woken all the same.
-#[inline]
-pub(crate) fn wake_all(wakers: &mut Vec<Waker>) {
-    let mut wakers = wakers.drain(..);
-    while !wakers.as_slice().is_empty() {
-        guard(|| wakers.by_ref().for_each(Waker::wake));
-    }
-}
-
-/// Runs code of the user's that nobody awaits (the drop of a buffer): a panic in it must not end the loop. The panic
-/// hook has reported it.
-#[inline]
-pub(crate) fn guard(f: impl FnOnce()) {
-    let Err(payload) = catch_unwind(AssertUnwindSafe(f)) else { return };
-    // A payload's drop may panic, too; what that throws is left alone.
-    if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
-        std::mem::forget(payload);
     }
 }

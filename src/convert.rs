@@ -19,12 +19,36 @@ impl<T> ConvertError<T> {
 
     /// Bytes were received that std would not see.
     pub(crate) fn unread(object: T) -> ConvertError<T> {
-        let error = io::Error::new(
-            io::ErrorKind::ResourceBusy,
+        ConvertError::kept(
             "a dropped read has received bytes that the converted object would not see: read them first, \
              or take them with into_parts",
-        );
-        ConvertError { error, object }
+            object,
+        )
+    }
+
+    /// An error was met that std would not see.
+    pub(crate) fn untold(object: T) -> ConvertError<T> {
+        ConvertError::kept(
+            "a dropped read has met an error that the converted object would not see: read until it comes out",
+            object,
+        )
+    }
+
+    /// A connection was accepted, or an error met, that std would not see.
+    pub(crate) fn unaccepted(object: T) -> ConvertError<T> {
+        ConvertError::kept(
+            "a dropped accept has received a connection that the converted object would not see: accept it first",
+            object,
+        )
+    }
+
+    fn kept(reason: &'static str, object: T) -> ConvertError<T> {
+        ConvertError { error: io::Error::new(io::ErrorKind::ResourceBusy, reason), object }
+    }
+
+    /// The same for what the object is a part of.
+    pub(crate) fn map<U>(self, wrap: impl FnOnce(T) -> U) -> ConvertError<U> {
+        ConvertError { error: self.error, object: wrap(self.object) }
     }
 
     /// Why it failed.

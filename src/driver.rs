@@ -3,9 +3,13 @@
 //! The driver runs no code of the user's. What a harvest brings up (wakers to wake, orphans to finish) is collected and
 //! handed out, to be run when the driver is not borrowed any more.
 
+mod leases;
+
 use std::io;
 use std::os::fd::RawFd;
 use std::task::Waker;
+
+pub(crate) use leases::{GROUP, LeaseConfig};
 
 use crate::mail::Closing;
 use crate::registry::{self, Results};
@@ -16,6 +20,9 @@ use std::sync::Arc;
 
 /// How often the kernel may refuse entries in a row before the loop pauses for a millisecond: it is out of memory.
 const REFUSALS_BEFORE_PAUSE: u32 = 16;
+
+/// So many completions of one operation that nobody takes, and it is told to stop.
+const FLOOD: usize = 16;
 
 /// Counts of what a loop has done since it was made. See [`EventLoop::metrics`](crate::EventLoop::metrics).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -45,6 +52,8 @@ pub(crate) struct Harvest {
     pub wakers: Vec<Waker>,
     pub orphans: Vec<(Box<dyn Orphan>, Earlier, Cqe)>,
     pub watched: Vec<(Arc<Elsewhere>, Earlier, Cqe)>,
+    /// Operations of several completions of which too many lie in their slots. The driver's own: it stops them at once.
+    floods: Vec<Key>,
 }
 
 impl Harvest {
@@ -74,6 +83,9 @@ pub(crate) enum Dropped {
 }
 
 pub(crate) struct Driver {
+    /// Before the ring, so that it is dropped before.
+    leases: Option<leases::Leases>,
+    pub lease_config: LeaseConfig,
     ring: Ring,
     slots: Slots,
     /// Inputs of staged entries; reset whenever the kernel has taken all of them.
@@ -89,6 +101,8 @@ pub(crate) struct Driver {
     /// Set when the loop ends: nothing new is submitted, descriptors are closed when all is reaped.
     ending: bool,
     late_closes: Vec<RawFd>,
+    /// Closes that take their time in a worker thread of the kernel's. A ring that goes cancels those that have not begun.
+    slow_closes: Vec<RawFd>,
     pub metrics: Metrics,
 }
 
@@ -100,6 +114,8 @@ impl Driver {
     /// A driver on any ring.
     pub(crate) fn on(ring: Ring, wakeup_fd: RawFd) -> Driver {
         Driver {
+            leases: None,
+            lease_config: LeaseConfig::default(),
             ring,
             slots: Slots::new(),
             arena: Arena::default(),
@@ -111,6 +127,7 @@ impl Driver {
             refusals: 0,
             ending: false,
             late_closes: Vec::new(),
+            slow_closes: Vec::new(),
             metrics: Metrics::default(),
         }
     }
@@ -123,24 +140,47 @@ impl Driver {
 
     // ---- submitting -------------------------------------------------------------------------------------------
 
-    /// Stages the entry that `prepare` makes, in place, and gives it a slot. `Err` is `prepare`'s: nothing is staged then.
+    /// Stages the entry that `prepare` makes, in place, and gives it a slot. `Err` is `prepare`'s, with the waker, to be
+    /// dropped outside: nothing is staged then.
     #[inline]
     pub(crate) fn submit(
         &mut self,
         waker: Waker,
         prepare: impl FnOnce(&mut Sqe, &mut Arena) -> Result<(), i32>,
-    ) -> Result<Key, i32> {
+    ) -> Result<Key, (i32, Waker)> {
         debug_assert!(!self.ending, "nothing is submitted on a loop that ends");
-        // Not when it gets full: an entry that was just staged can still be made void, by whoever drops its future.
         if self.ring.is_full() {
-            self.flush();
+            return self.submit_to_full(waker, prepare);
         }
         let key = self.slots.next_key();
         let sqe = self.ring.stage();
-        prepare(sqe, &mut self.arena)?;
+        if let Err(errno) = prepare(sqe, &mut self.arena) {
+            return Err((errno, waker));
+        }
+        sqe.user_data = Addressee::Slot(key).user_data();
+        let position = self.ring.commit_fitting();
+        self.slots.insert(key, position, waker);
+        Ok(key)
+    }
+
+    /// The same where the queue is full: it is handed over now. Not when it gets full: an entry that was just staged can
+    /// still be made void, by whoever drops its future.
+    #[cold]
+    #[inline(never)]
+    fn submit_to_full(
+        &mut self,
+        waker: Waker,
+        prepare: impl FnOnce(&mut Sqe, &mut Arena) -> Result<(), i32>,
+    ) -> Result<Key, (i32, Waker)> {
+        self.flush();
+        let key = self.slots.next_key();
+        let sqe = self.ring.stage();
+        if let Err(errno) = prepare(sqe, &mut self.arena) {
+            return Err((errno, waker));
+        }
         sqe.user_data = Addressee::Slot(key).user_data();
         let position = self.ring.commit();
-        self.slots.insert(position, waker);
+        self.slots.insert(key, position, waker);
         Ok(key)
     }
 
@@ -197,11 +237,14 @@ impl Driver {
         }
     }
 
-    /// Has another waker woken; gives the old one, to be dropped outside.
+    /// Has another waker woken; gives the old one, to be dropped outside. `Err` hands the waker back: the operation is
+    /// done, for nobody knows what happened while the waker was cloned.
     #[cold]
-    pub(crate) fn replace_waker(&mut self, key: Key, waker: Waker) -> Waker {
-        let current = self.slot(key).and_then(Slot::waker).expect("it has just been polled");
-        std::mem::replace(current, waker)
+    pub(crate) fn replace_waker(&mut self, key: Key, waker: Waker) -> Result<Waker, Waker> {
+        match self.slot(key).and_then(Slot::waker) {
+            Some(current) => Ok(std::mem::replace(current, waker)),
+            None => Err(waker),
+        }
     }
 
     /// The future of this operation is being dropped, on this loop.
@@ -267,9 +310,9 @@ impl Driver {
         }
     }
 
-    /// Whether this slot is still in use by what the key names.
-    pub(crate) fn knows(&mut self, key: Key) -> bool {
-        self.slot(key).is_some()
+    /// Whether the kernel has not let go of what the key names.
+    pub(crate) fn is_in_flight(&mut self, key: Key) -> bool {
+        self.slot(key).is_some_and(|slot| !slot.is_done())
     }
 
     /// Asks the kernel to cancel an operation. Its completion tells what became of it.
@@ -302,8 +345,11 @@ impl Driver {
         if counted {
             self.counted_closes += 1;
             self.push_internal(close.flags(flags), Addressee::Counted);
+        } else if closing.lingers {
+            self.slow_closes.push(closing.fd);
+            self.push_internal(close.flags(flags), Addressee::Closing(closing.fd));
         } else {
-            self.push_internal(close.flags(flags | SKIP_SUCCESS), Addressee::Nobody);
+            self.push_internal(close.flags(SKIP_SUCCESS), Addressee::Nobody);
         }
     }
 
@@ -364,6 +410,9 @@ impl Driver {
     /// Enters the kernel once more or less: submits everything, and waits as told if nothing is left behind.
     #[inline]
     pub(crate) fn enter(&mut self, wait: Wait) {
+        if let Some(leases) = &mut self.leases {
+            leases.refill();
+        }
         self.metrics.enters += 1;
         self.metrics.submissions += self.ring.staged() as u64;
         match self.ring.enter(wait) {
@@ -386,15 +435,22 @@ impl Driver {
         }
     }
 
-    /// Hands every completion that is there to its slot.
+    /// Hands every completion that is there to its slot, and keeps whom to wake for the harvest.
     #[inline(never)]
     pub(crate) fn reap(&mut self) -> usize {
-        let Driver { ring, slots, harvest, metrics, .. } = self;
+        self.reap_waking(Err)
+    }
+
+    /// The same, but those to wake go to `wake` first, which runs no code of the user's and gives back whom it does not know.
+    #[inline(always)]
+    pub(crate) fn reap_waking(&mut self, mut wake: impl FnMut(Waker) -> Result<(), Waker>) -> usize {
+        let Driver { ring, slots, harvest, metrics, slow_closes, late_closes, .. } = self;
         let mut internal: [u32; 2] = [0; 2];
         let count = ring.harvest(|user_data, cqe| match Addressee::of(user_data) {
-            Addressee::Slot(key) => deliver(slots, harvest, metrics, key, cqe),
+            Addressee::Slot(key) => deliver(slots, harvest, metrics, &mut wake, key, cqe),
             Addressee::Wakeup => internal[0] += u32::from(!cqe.more()),
             Addressee::Counted => internal[1] += 1,
+            Addressee::Closing(fd) => closed(slow_closes, late_closes, fd, cqe),
             Addressee::Nobody => {}
         });
         self.metrics.completions += count as u64;
@@ -402,7 +458,18 @@ impl Driver {
             self.wakeup_armed = false;
         }
         self.counted_closes -= internal[1] as usize;
+        if !self.harvest.floods.is_empty() {
+            self.stop_floods();
+        }
         count
+    }
+
+    /// Stops operations that bring more than anybody takes; their streams begin again when all has been taken.
+    #[cold]
+    fn stop_floods(&mut self) {
+        for key in std::mem::take(&mut self.harvest.floods) {
+            self.cancel(key);
+        }
     }
 
     /// Swaps what was brought up for an empty harvest.
@@ -434,6 +501,20 @@ impl Driver {
         let keys: Vec<Key> = self.slots.in_flight().collect();
         for key in keys {
             self.cancel(key);
+        }
+    }
+
+    /// Closes that take their time, still under way.
+    pub(crate) fn closes_slowly(&self) -> bool {
+        !self.slow_closes.is_empty()
+    }
+
+    /// Waits for them no longer: those that have not begun are closed at the end, without waiting for what is not sent yet.
+    pub(crate) fn hurry_closes(&mut self) {
+        for fd in self.slow_closes.clone() {
+            let user_data = Addressee::Closing(fd).user_data();
+            let cancel = Sqe::new(io_uring::opcode::AsyncCancel::CODE).addr(user_data).flags(SKIP_SUCCESS);
+            self.push_internal(cancel, Addressee::Nobody);
         }
     }
 
@@ -480,13 +561,39 @@ pub(crate) fn lose(state: State) {
     }
 }
 
-#[inline]
-fn deliver(slots: &mut Slots, harvest: &mut Harvest, metrics: &mut Metrics, key: Key, cqe: Cqe) {
+#[inline(always)]
+fn deliver(
+    slots: &mut Slots,
+    harvest: &mut Harvest,
+    metrics: &mut Metrics,
+    wake: &mut impl FnMut(Waker) -> Result<(), Waker>,
+    key: Key,
+    cqe: Cqe,
+) {
     if cqe.more() {
         return deliver_earlier(slots, harvest, metrics, key, cqe);
     }
     match slots.deliver(key, cqe) {
-        Some(Delivered::Wake(waker)) => harvest.wakers.push(waker),
+        Some(waker) => {
+            if let Err(waker) = wake(waker) {
+                push_waker(harvest, waker);
+            }
+        }
+        None => deliver_rare(slots, harvest, metrics, key, cqe),
+    }
+}
+
+/// Whom the loop does not know. Not inlined: the loop over completions is short, and stays so.
+#[inline(never)]
+fn push_waker(harvest: &mut Harvest, waker: Waker) {
+    harvest.wakers.push(waker);
+}
+
+/// A completion whose future is gone or looks elsewhere.
+#[cold]
+#[inline(never)]
+fn deliver_rare(slots: &mut Slots, harvest: &mut Harvest, metrics: &mut Metrics, key: Key, cqe: Cqe) {
+    match slots.deliver_rare(key) {
         Some(Delivered::Orphan(orphan, earlier)) => harvest.orphans.push((orphan, earlier, cqe)),
         Some(Delivered::Watched(cell, earlier)) => harvest.watched.push((cell, earlier, cqe)),
         None => metrics.stale_completions += 1,
@@ -495,13 +602,34 @@ fn deliver(slots: &mut Slots, harvest: &mut Harvest, metrics: &mut Metrics, key:
 
 /// A completion with more to come.
 #[cold]
+#[inline(never)]
 fn deliver_earlier(slots: &mut Slots, harvest: &mut Harvest, metrics: &mut Metrics, key: Key, cqe: Cqe) {
     let Some(slot) = slots.get_mut(key) else {
         metrics.stale_completions += 1;
         return;
     };
-    slot.push_earlier(cqe);
-    harvest.wakers.extend(slot.waker().cloned());
+    if slot.push_earlier(cqe) == FLOOD {
+        harvest.floods.push(key);
+    }
+    if let Some(waker) = slot.waker() {
+        // Taken, not cloned: a clone may run anything. The future leaves its waker again when it is polled.
+        harvest.wakers.push(std::mem::replace(waker, Waker::noop().clone()));
+    }
+}
+
+/// A close that took its time is done, or was cancelled before it began.
+#[cold]
+fn closed(slow: &mut Vec<RawFd>, late: &mut Vec<RawFd>, fd: RawFd, cqe: Cqe) {
+    if let Some(index) = slow.iter().position(|&other| other == fd) {
+        slow.swap_remove(index);
+        if cqe.result == -libc::ECANCELED {
+            // It has not begun, so the number is still ours.
+            if let Ok(Some(1..)) = sys::linger(fd) {
+                let _ = sys::set_linger(fd, None);
+            }
+            late.push(fd);
+        }
+    }
 }
 
 /// `poll(2)` events as `poll32_events` wants them.

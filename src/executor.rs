@@ -10,6 +10,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::task::Waker;
 
 use crate::inbox::Inbox;
 use crate::task::{JoinHandle, Owner, Scheduler};
@@ -47,6 +48,13 @@ impl Executor {
     /// Takes in what other threads have woken and spawned.
     pub(crate) fn take_remote(&self) {
         self.owner.take_remote();
+    }
+
+    /// What wakes the task that a waker is of, or gives the waker back if it is of anything but a task of this executor. It
+    /// runs no code of the user's, so it may be called while the driver is borrowed.
+    #[inline]
+    pub(crate) fn waking(&self) -> impl FnMut(Waker) -> Result<(), Waker> + use<'_> {
+        self.owner.waking()
     }
 
     /// Whether other threads have left nothing. This is one of the looks that must follow

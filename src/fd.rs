@@ -5,11 +5,15 @@
 //! operation, and every release of the descriptor goes behind the home's submissions: dropped at home it is closed
 //! through the ring; dropped elsewhere it is mailed home; one that several loops have used visits them all.
 
+mod errands;
+
 use std::io;
 use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
+
+pub(crate) use errands::take_in_mail;
 
 use crate::context::{self, Core};
 use crate::mail::{Closing, Mail};
@@ -23,15 +27,23 @@ use crate::sys;
 const NOWHERE: u64 = 0;
 /// Several loops have; the list is in the salvage cell.
 const SHARED: u64 = u64::MAX;
+/// It is never closed, so it does not matter who has.
+const NEVER_CLOSED: u64 = u64::MAX - 1;
 
 // What `Fd::offsets` says.
 const UNKNOWN: u8 = 0;
 const TAKEN: u8 = 1;
 const REFUSED: u8 = 2;
 
+/// What has a descriptor that operations go to. A reference to the same value gives the same descriptor, always.
+pub trait HasFd: Send + Sync + 'static {
+    #[doc(hidden)]
+    fn ring_fd(&self) -> &Fd;
+}
+
 /// See the module.
 #[derive(Debug)]
-pub(crate) struct Fd {
+pub struct Fd {
     /// Never dropped: closing it is what this module is about.
     number: ManuallyDrop<OwnedFd>,
     home: AtomicU64,
@@ -49,6 +61,17 @@ impl Fd {
             lingers: AtomicBool::new(false),
             offsets: AtomicU8::new(UNKNOWN),
             salvage: OnceLock::new(),
+        }
+    }
+
+    /// One of the descriptors 0 to 2, which belong to the process: it is not closed when this is dropped.
+    pub(crate) fn of_the_process(number: RawFd, salvage: Arc<Salvage>) -> Fd {
+        Fd {
+            number: ManuallyDrop::new(sys::standard_stream(number)),
+            home: AtomicU64::new(NEVER_CLOSED),
+            lingers: AtomicBool::new(false),
+            offsets: AtomicU8::new(UNKNOWN),
+            salvage: OnceLock::from(salvage),
         }
     }
 
@@ -119,7 +142,7 @@ impl Fd {
         let Err(home) = self.home.compare_exchange(NOWHERE, loop_id, Ordering::AcqRel, Ordering::Acquire) else {
             return;
         };
-        if home == loop_id {
+        if home == loop_id || home == NEVER_CLOSED {
             return;
         }
         let salvage = self.salvage();
@@ -151,15 +174,19 @@ impl Fd {
     /// Closes and waits until the kernel has done it: a listener's port is free when this returns, also if operations
     /// on it were in flight. Elsewhere than at home it is closed soon.
     pub(crate) fn close_and_wait(self) {
+        let here = context::current();
+        if let Some(core) = &here {
+            // A future that was dropped on another thread is here by now, but perhaps not in its slot.
+            take_in_mail(core);
+        }
         let closing = self.closing();
         self.forget();
-        let here = context::current();
         match here {
             Some(core) if closing.visits == [core.id] && !core.driver.borrow().is_ending() => {
                 let mut driver = core.driver.borrow_mut();
                 driver.close(&closing, core.id, true);
                 let cancels: Vec<Key> = closing.cancels.iter().map(|&(_, key)| key).collect();
-                while driver.closes_pending() || cancels.iter().any(|&key| driver.knows(key)) {
+                while driver.closes_pending() || cancels.iter().any(|&key| driver.is_in_flight(key)) {
                     driver.enter(Wait::Completion);
                     driver.reap();
                 }
@@ -178,6 +205,13 @@ impl Fd {
         let mut this = ManuallyDrop::new(self);
         // What it owns besides the number goes as usual.
         drop(this.salvage.take());
+    }
+
+    /// The number is about to be closed: from here on nothing is done through it on behalf of a clone.
+    pub(crate) fn retire(&self) {
+        if let Some(salvage) = self.salvage_if_made() {
+            salvage.remove_descriptor(self.raw());
+        }
     }
 
     /// Cancels what was dropped and is still in flight on this loop, because it would hold the file open.
@@ -207,10 +241,17 @@ impl Fd {
     /// operations is soon. Only at home; elsewhere tells that it cannot.
     pub(crate) fn settle_now(&self) -> io::Result<()> {
         let Some(salvage) = self.salvage_if_made() else { return Ok(()) };
+        let mut cancelled = Vec::new();
         while salvage.has_orphans() {
+            let here = context::current();
+            if let Some(core) = &here {
+                // The operation of a future that was dropped on another thread comes by mail.
+                take_in_mail(core);
+            }
             let orphans = salvage.orphans();
-            let core = context::current();
-            let Some(core) = core.filter(|core| orphans.iter().all(|&(id, _)| id == core.id)) else {
+            let Some(core) =
+                here.filter(|core| !core.driver.borrow().is_ending() && orphans.iter().all(|&(id, _)| id == core.id))
+            else {
                 return Err(io::Error::new(
                     io::ErrorKind::ResourceBusy,
                     "dropped operations on this object are still in flight on another loop",
@@ -218,14 +259,19 @@ impl Fd {
             };
             let mut driver = core.driver.borrow_mut();
             for &(_, key) in &orphans {
-                driver.cancel(key);
+                if !cancelled.contains(&key) {
+                    cancelled.push(key);
+                    driver.cancel(key);
+                }
             }
-            while orphans.iter().all(|&(_, key)| driver.knows(key)) {
+            while !orphans.is_empty() && orphans.iter().all(|&(_, key)| driver.is_in_flight(key)) {
                 driver.enter(Wait::Completion);
                 driver.reap();
             }
             drop(driver);
             core.settle_harvest();
+            // One that is done and still listed belongs to a clone whose thread is about to post it.
+            std::thread::yield_now();
         }
         Ok(())
     }
@@ -251,18 +297,18 @@ impl Fd {
         self.number.as_fd()
     }
 
-    /// Ends the writing direction of a socket whose writer is gone. Nothing of the writer's can be staged any more: what
-    /// it dropped before submission is void. So it is called directly. It must not go through the ring: the kernel leaves
-    /// `IORING_OP_SHUTDOWN` to a worker thread, which looks the number up when it gets to it, and by then the close that
-    /// was submitted behind may be done and the number somebody else's (seen on Linux 6.18).
+    /// Ends the writing direction of a socket whose writer is gone, and with it everything of the writer's that was staged.
     pub(crate) fn shutdown_write(&self) {
-        // Not connected any more, most likely, if it fails: then there is nothing to end.
+        // Not connected any more, most likely: then there is nothing to end.
         let _ = sys::shutdown(self.raw(), libc::SHUT_WR);
     }
 }
 
 impl Drop for Fd {
     fn drop(&mut self) {
+        if *self.home.get_mut() == NEVER_CLOSED {
+            return;
+        }
         route(self.closing());
     }
 }
@@ -289,6 +335,10 @@ pub(crate) fn route(mut closing: Closing) {
             }
             Err(_) => unreachable!("the same mail comes back"),
         }
+    }
+    if closing.lingers && context::with(|core| core.driver.borrow_mut().close(&closing, core.id, false)).is_some() {
+        // The close may take its time, and a loop runs on this thread: that one's ring does it.
+        return;
     }
     closing.close_now();
 }

@@ -58,7 +58,9 @@
 //! | L2 | `driver`, `context`, `fd` | the loop as operations see it |
 //! | L3 | [`op`], [`task`] | operations and tasks |
 //! | L4 | `executor`, `blocking` | who runs when, and where calls go that block |
-//! | L5 | `event_loop`, [`fs`], [`net`], [`io`], [`signal`], [`time`] | what people use |
+//! | L5 | `event_loop`, [`fs`], [`net`], [`pipe`], [`signal`], [`time`] | what people use |
+//! | L6 | [`io`] | readers and writers of every kind |
+//! | L6 | [`compat`] | the poll-based traits of futures, tokio and hyper |
 //!
 //! # Where it runs
 //!
@@ -70,6 +72,7 @@ compile_error!("ringtoss is built on io_uring and runs on Linux only (6.1 or new
 mod blocking;
 pub mod buf;
 mod clock;
+pub mod compat;
 mod context;
 mod convert;
 mod driver;
@@ -80,11 +83,13 @@ mod executor;
 mod fault_tests;
 mod fd;
 pub mod fs;
+mod guard;
 mod inbox;
 pub mod io;
 mod mail;
 pub mod net;
 pub mod op;
+pub mod pipe;
 mod registry;
 mod ring;
 mod salvage;

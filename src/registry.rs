@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
+use crate::guard::{guard, wake_all};
 use crate::inbox::Inbox;
 use crate::mail::Mail;
 use crate::ring::Cqe;
@@ -73,7 +74,7 @@ pub(crate) fn ending(id: u64) {
 /// be finished with theirs, and wakes who waited.
 pub(crate) fn ended(id: u64, mut results: Results) -> Vec<(Handed, Earlier, Cqe)> {
     let mut loops = loops();
-    let Some(Entry::Ending { dropped, waiting }) = loops.remove(&id) else {
+    let Some(Entry::Ending { dropped, mut waiting }) = loops.remove(&id) else {
         unreachable!("a loop ends once");
     };
     let finished = dropped
@@ -84,16 +85,16 @@ pub(crate) fn ended(id: u64, mut results: Results) -> Vec<(Handed, Earlier, Cqe)
         loops.insert(id, Entry::Ended(results));
     }
     drop(loops);
-    waiting.into_iter().for_each(Waker::wake);
+    wake_all(&mut waiting);
     finished
 }
 
 /// The loop gave up with operations in flight.
 pub(crate) fn dirty(id: u64) {
     let before = loops().insert(id, Entry::Dirty);
-    if let Some(Entry::Ending { dropped, waiting }) = before {
-        dropped.into_iter().for_each(|(_, handed)| handed.into_inner().lose());
-        waiting.into_iter().for_each(Waker::wake);
+    if let Some(Entry::Ending { dropped, mut waiting }) = before {
+        dropped.into_iter().for_each(|(_, handed)| guard(|| handed.into_inner().lose()));
+        wake_all(&mut waiting);
     }
 }
 

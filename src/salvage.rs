@@ -8,6 +8,8 @@
 //!   stream too (after a reset the first receive gives `ECONNRESET` and the second 0: dropping the first would turn a
 //!   reset into a clean end). The next receive takes from here before it asks the kernel, and waits while an orphan is
 //!   out: only so does order hold. By waiting it *adopts* the orphan, which then is not cancelled.
+//! * **Accepts** run beside each other, and the kernel tells only one of them of a connection. If that one was cancelled
+//!   before it took it, the others would wait beside a connection: they are called to ask again.
 //! * **Writes** (`Lane::Send`, `Lane::WriteAt`): an orphan may be taken in part. The next write waits until its fate is
 //!   known, at offsets only where the ranges overlap, and the fate can be asked for.
 //! * **Settling** (`Lane::Settle`): sync, `set_len`, shutdown wait for all orphaned writes.
@@ -23,6 +25,7 @@ use std::task::Waker;
 
 use slab::Slab;
 
+use crate::guard::wake_all;
 use crate::ring::Cqe;
 use crate::slot::Key;
 use crate::sys;
@@ -114,6 +117,8 @@ struct Inner {
     position_busy: bool,
     lost: bool,
     visits: Vec<u64>,
+    /// Counts the accepts that were cancelled: see [`Salvage::accept_cancelled`].
+    accepts_cancelled: u64,
 }
 
 /// See the module.
@@ -184,8 +189,7 @@ impl Inner {
     }
 
     /// Puts a waker among the waiters. Gives the one that it replaces, if its owner has a place already.
-    fn enqueue(&mut self, adopts: bool, ticket: &mut Option<Ticket>, waker: &Waker) -> Option<Waker> {
-        let waker = waker.clone();
+    fn enqueue(&mut self, adopts: bool, ticket: &mut Option<Ticket>, waker: Waker) -> Option<Waker> {
         match ticket {
             Some(ticket) => Some(std::mem::replace(&mut self.waiters[ticket.index], waker)),
             None => {
@@ -234,20 +238,23 @@ impl Salvage {
     /// Gives up the lock and wakes everybody who waits; each looks again for itself.
     fn release_and_wake(&self, mut inner: MutexGuard<'_, Inner>) {
         self.update(&inner);
-        let wakers: Vec<Waker> = inner.waiters.iter_mut().map(|(_, waker)| waker.clone()).collect();
+        // Taken, not cloned: a clone may run anything. Whoever still waits when it is polled leaves its waker again.
+        let waiters = inner.waiters.iter_mut();
+        let mut wakers = waiters.map(|(_, waker)| std::mem::replace(waker, Waker::noop().clone())).collect();
         drop(inner);
-        wakers.into_iter().for_each(Waker::wake);
+        wake_all(&mut wakers);
     }
 
     /// Asks whether an operation may go, take or must wait.
     pub(crate) fn ask(&self, lane: Lane, ticket: &mut Option<Ticket>, waker: &Waker) -> Gate {
-        // A waker that is let go of is dropped after the lock: it may belong to another executor and run anything.
+        // Wakers are cloned before the lock is held and dropped after: they may be anybody's and run anything.
+        let mut waker = Some(waker.clone());
         let _old;
         let mut inner = self.lock();
         let lane = inner.lane_of_object(lane);
         let gate = inner.gate(lane);
         if gate == Gate::Wait {
-            _old = inner.enqueue(lane.receives(), ticket, waker);
+            _old = waker.take().and_then(|waker| inner.enqueue(lane.receives(), ticket, waker));
             return gate;
         }
         _old = inner.dequeue(ticket);
@@ -260,8 +267,31 @@ impl Salvage {
         gate
     }
 
+    /// Whether it has no position, but clones: reads of theirs may be with the kernel beside each other.
+    pub(crate) fn is_shared_stream(&self) -> bool {
+        let mut inner = self.lock();
+        inner.descriptors.len() > 1 && inner.lane_of_object(Lane::PositionRead) == Lane::Receive
+    }
+
+    /// The kernel wakes one accept of those that wait for each connection, and if that is being cancelled, nobody takes the
+    /// connection, also if it came first and the other was submitted behind its cancellation (probed on 6.18). So those that
+    /// were with the kernel beside one that was cancelled try again.
+    pub(crate) fn accept_cancelled(&self) {
+        let mut inner = self.lock();
+        if inner.descriptors.first().is_some_and(|&fd| sys::is_readable(fd)) {
+            inner.accepts_cancelled += 1;
+            self.release_and_wake(inner);
+        }
+    }
+
+    /// How many accepts were cancelled so far: one that was submitted at another count tries again.
+    pub(crate) fn accepts_cancelled(&self) -> u64 {
+        self.lock().accepts_cancelled
+    }
+
     /// Has the waker woken when an orphan brings something, while its own operation is with the kernel.
     pub(crate) fn listen(&self, ticket: &mut Option<Ticket>, waker: &Waker) {
+        let waker = waker.clone();
         let old = self.lock().enqueue(false, ticket, waker);
         drop(old);
     }
@@ -301,10 +331,10 @@ impl Salvage {
     }
 
     /// An orphan has ended and left this.
-    pub(crate) fn settle(&self, loop_id: u64, key: Key, items: [Option<Item>; 2]) {
+    pub(crate) fn settle(&self, loop_id: u64, key: Key, items: impl IntoIterator<Item = Item>) {
         let mut inner = self.lock();
         inner.strike_off(loop_id, key);
-        inner.items.extend(items.into_iter().flatten());
+        inner.items.extend(items);
         self.release_and_wake(inner);
     }
 
@@ -317,12 +347,12 @@ impl Salvage {
             sys::move_along(fd, before, moved, true);
         }
         drop(inner);
-        self.settle(loop_id, key, [None, None]);
+        self.settle(loop_id, key, None);
     }
 
     /// An orphaned read at the position of a file has ended: puts the position back. Where that
     /// cannot be done (a pipe, a terminal), the bytes stay here.
-    pub(crate) fn settle_position(&self, loop_id: u64, key: Key, undo: Undo, items: [Option<Item>; 2]) {
+    pub(crate) fn settle_position(&self, loop_id: u64, key: Key, undo: Undo, items: impl IntoIterator<Item = Item>) {
         let mut inner = self.lock();
         // Under the lock, so that the descriptor is open: `remove_descriptor` comes before its close.
         let descriptor = inner.descriptors.first().copied();
@@ -335,7 +365,7 @@ impl Salvage {
         });
         inner.strike_off(loop_id, key);
         if !seekable {
-            inner.items.extend(items.into_iter().flatten());
+            inner.items.extend(items);
         }
         self.release_and_wake(inner);
     }
@@ -347,10 +377,11 @@ impl Salvage {
         self.release_and_wake(inner);
     }
 
-    /// Leaves something that was received, behind what is already here.
-    pub(crate) fn deposit(&self, item: Item) {
+    /// Puts bytes back that were taken and not used, before everything else that is here.
+    pub(crate) fn put_back(&self, bytes: Vec<u8>) {
         let mut inner = self.lock();
-        inner.items.push_back(item);
+        debug_assert_eq!(inner.taken, 0, "only what was taken whole is put back");
+        inner.items.push_front(Item::Bytes(bytes));
         self.release_and_wake(inner);
     }
 
@@ -401,6 +432,16 @@ impl Salvage {
         self.is_active() && !self.lock().items.is_empty()
     }
 
+    /// Whether something is here that a new owner of the descriptor would miss. The end of a stream is met again.
+    pub(crate) fn has_more_than_the_end(&self) -> bool {
+        self.lock().items.iter().any(|item| !matches!(item, Item::End))
+    }
+
+    /// Whether an orphan has met an error that nobody was told of.
+    pub(crate) fn has_error(&self) -> bool {
+        self.lock().items.iter().any(|item| matches!(item, Item::Error(_)))
+    }
+
     /// Whether the next thing to take is bytes.
     pub(crate) fn has_bytes(&self) -> bool {
         matches!(self.lock().items.front(), Some(Item::Bytes(_)))
@@ -410,7 +451,7 @@ impl Salvage {
         self.is_active() && !self.lock().orphans.is_empty()
     }
 
-    /// Takes all bytes that are left, for a new owner of the descriptor; an end or error stays behind.
+    /// Takes all bytes that are left, for a new owner of the descriptor; an end stays behind.
     pub(crate) fn take_all_bytes(&self) -> Vec<u8> {
         let mut all = Vec::new();
         while self.has_bytes() {
@@ -487,8 +528,8 @@ pub(crate) struct Stake {
 impl Stake {
     pub(crate) fn new(salvage: Arc<Salvage>) -> Stake {
         static NEXT: AtomicU32 = AtomicU32::new(0);
-        // No loop has the id 0, so nobody takes it for an operation.
-        let key = Key { index: 0, generation: NEXT.fetch_add(1, Ordering::Relaxed) };
+        // No loop has the id 0, so nobody takes it for an operation; nor, by its index, for what is left without one.
+        let key = Key { index: 1, generation: NEXT.fetch_add(1, Ordering::Relaxed) };
         salvage.orphaned(0, key, Lane::WriteAt { start: 0, end: u64::MAX });
         Stake { salvage, key }
     }
@@ -496,7 +537,7 @@ impl Stake {
 
 impl Drop for Stake {
     fn drop(&mut self) {
-        self.salvage.settle(0, self.key, [None, None]);
+        self.salvage.settle(0, self.key, None);
     }
 }
 
@@ -527,9 +568,8 @@ mod tests {
         assert!(!cell.is_active());
         cell.orphaned(1, key(0), Lane::Receive);
         assert_eq!(ask(&cell, Lane::Receive), Gate::Wait);
-        cell.settle(1, key(0), [Some(Item::Bytes(b"hello".to_vec())), None]);
-        cell.deposit(Item::Error(libc::ECONNRESET));
-        cell.deposit(Item::End);
+        cell.settle(1, key(0), [Item::Bytes(b"hello".to_vec())]);
+        cell.settle(0, key(9), [Item::Error(libc::ECONNRESET), Item::End]);
         assert_eq!(ask(&cell, Lane::Receive), Gate::Take);
         assert_eq!(take(&cell, 3), (Some(3), b"hel".to_vec()));
         assert_eq!(take(&cell, 9), (Some(2), b"lo".to_vec()));
@@ -564,6 +604,17 @@ mod tests {
         assert!(cell.is_adopted());
         assert_eq!(cell.leave(&mut ticket), vec![(1, key(0))]);
         assert!(!cell.is_adopted());
+    }
+
+    #[test]
+    fn what_is_left_without_an_orphan_takes_nobodys_stake() {
+        let cell = Arc::new(Salvage::default());
+        let stake = Stake::new(cell.clone());
+        // As progress is left between two steps.
+        cell.settle_write(0, Key { index: 0, generation: stake.key.generation }, Ok(1), None);
+        assert_eq!(ask(&cell, Lane::Settle), Gate::Wait);
+        drop(stake);
+        assert_eq!(ask(&cell, Lane::Settle), Gate::Go);
     }
 
     #[test]

@@ -18,6 +18,8 @@ use std::task::{Context, Poll, Waker};
 
 use slab::Slab;
 
+use crate::guard::wake_all;
+
 struct Node {
     cancelled: AtomicBool,
     parent: Option<Parent>,
@@ -76,9 +78,7 @@ impl Node {
             links.children = Slab::new();
             wakers.extend(mem::take(&mut links.wakers).into_iter().map(|(_, waker)| waker));
         }
-        for waker in wakers {
-            waker.wake();
-        }
+        wake_all(&mut wakers);
     }
 }
 

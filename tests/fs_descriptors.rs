@@ -1,10 +1,18 @@
 //! Descriptors of files: none is lost, and none is closed too often. A process of its own, because it counts them.
 
 use std::future::{Future, poll_fn};
+use std::io::Write;
 use std::pin::Pin;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 
 use ringtoss::fs::{self, File, OpenOptions};
+
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
+fn alone() -> MutexGuard<'static, ()> {
+    ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 fn descriptors() -> usize {
     std::fs::read_dir("/proc/self/fd").unwrap().count()
@@ -12,6 +20,48 @@ fn descriptors() -> usize {
 
 async fn poll_once<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {
     poll_fn(|cx| Poll::Ready(Pin::new(&mut *future).poll(cx))).await
+}
+
+/// The kernel truncates on a thread of its own, which looks the number up when it gets to it.
+#[test]
+fn a_truncation_never_reaches_a_stranger_that_got_the_number() {
+    let _alone = alone();
+    ringtoss::block_on(async {
+        turn().await;
+        let before = descriptors();
+        for round in 1..=15 {
+            let leaks = round <= 5;
+            let completions = ringtoss::metrics().completions;
+            for index in 0..40 {
+                let file = File::from_std(tempfile::tempfile().unwrap());
+                // So that it has a home.
+                file.write_at("x", 0).await.0.unwrap();
+                let mut truncating = Box::pin(file.set_len(0));
+                assert!(poll_once(&mut truncating).await.is_pending());
+                if leaks {
+                    std::mem::forget(truncating);
+                } else if index % 2 == 0 {
+                    turn().await;
+                }
+            }
+            turn().await;
+            let strangers: Vec<_> = (0..40)
+                .map(|_| {
+                    let mut stranger = tempfile::tempfile().unwrap();
+                    stranger.write_all(b"precious").unwrap();
+                    stranger
+                })
+                .collect();
+            // Until those that nobody awaits have been made, too.
+            let mut least = completions + 40 + 40 + 1;
+            while leaks && ringtoss::metrics().completions < least {
+                turn().await;
+                least += 1;
+            }
+            back_to(before + 40 + 40 * round.min(5), "truncations, but for those that were leaked").await;
+            assert!(strangers.iter().all(|stranger| stranger.metadata().unwrap().len() == 8), "round {round}");
+        }
+    });
 }
 
 async fn turn() {
@@ -31,6 +81,7 @@ async fn back_to(before: usize, what: &str) {
 
 #[test]
 fn descriptors_are_not_lost() {
+    let _alone = alone();
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("file");
     std::fs::write(&path, "content").unwrap();
@@ -84,6 +135,39 @@ fn descriptors_are_not_lost() {
             let _ = poll_once(&mut reading).await;
         }
         back_to(before, "whole files").await;
+
+        // Directories, their entries, and calls on the blocking pool that hold descriptors.
+        for round in 0..300 {
+            let mut opening = Box::pin(fs::read_dir(dir.path()));
+            let _ = poll_once(&mut opening).await;
+            for _ in 0..round % 3 {
+                turn().await;
+            }
+            drop(opening);
+            let mut entries = fs::read_dir(dir.path()).await.unwrap();
+            if round % 2 == 0 {
+                let entry = entries.next_entry().await.unwrap().unwrap();
+                drop(entries);
+                let mut metadata = entry.metadata();
+                let _ = poll_once(&mut metadata).await;
+                if round % 4 == 0 {
+                    turn().await;
+                }
+            } else {
+                let _ = poll_once(&mut Box::pin(entries.next_entry())).await;
+            }
+            let mut copying = Box::pin(fs::copy(&path, dir.path().join("copy")));
+            for _ in 0..round % 7 {
+                if poll_once(&mut copying).await.is_ready() {
+                    break;
+                }
+                turn().await;
+            }
+            fs::create_dir_all(dir.path().join("a/b")).await.unwrap();
+            let mut removing = Box::pin(fs::remove_dir_all(dir.path().join("a")));
+            let _ = poll_once(&mut removing).await;
+        }
+        back_to(before, "directories").await;
 
         // Files that are sent away and dropped there come home to be closed.
         for _ in 0..100 {

@@ -25,6 +25,8 @@
 
 mod aligned;
 mod fill;
+mod lease;
+mod pool;
 mod result;
 mod slice;
 mod vectored;
@@ -34,17 +36,21 @@ use std::sync::Arc;
 pub use aligned::AlignedBuf;
 pub use fill::IoBufMutExt;
 pub(crate) use fill::{First, FirstMut, fill_with};
+pub use lease::Lease;
+pub(crate) use pool::{Place, Pool};
 pub use result::{BufResult, BufResultExt};
 pub use slice::{IoBufExt, Slice};
 pub use vectored::{IoVecBuf, IoVecBufMut};
 
 /// Memory that the kernel may read while the value is owned by an operation.
 ///
-/// The methods are named so as not to get in the way of a vector's own.
+/// The methods are named so as not to get in the way of a vector's own. They are called in the middle of the loop's work, so
+/// using the loop in them panics.
 ///
 /// # Safety
 /// [`buf_ptr`](IoBuf::buf_ptr) gives the same address however often the value is *moved*, for as long as it is not used
-/// otherwise, and the first [`buf_len`](IoBuf::buf_len) bytes there are initialised and do not change by themselves.
+/// otherwise, and the first [`buf_len`](IoBuf::buf_len) bytes there are initialised and do not change by themselves. Nor
+/// does the length while an operation owns the value.
 pub unsafe trait IoBuf: 'static {
     /// The address of the first byte.
     fn buf_ptr(&self) -> *const u8;
@@ -63,7 +69,8 @@ pub unsafe trait IoBuf: 'static {
 ///
 /// # Safety
 /// As [`IoBuf`], and [`buf_capacity`](IoBufMut::buf_capacity) bytes from [`buf_mut_ptr`](IoBufMut::buf_mut_ptr), which is
-/// the same address as `buf_ptr`, may be written by the value's owner alone. `buf_len` is at most `buf_capacity`.
+/// the same address as `buf_ptr`, may be written by the value's owner alone. `buf_len` is at most `buf_capacity`, which does
+/// not change while an operation owns the value.
 pub unsafe trait IoBufMut: IoBuf {
     /// The address of the first byte, for writing.
     fn buf_mut_ptr(&mut self) -> *mut u8;

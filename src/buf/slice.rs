@@ -72,18 +72,18 @@ impl<B> Slice<B> {
     }
 }
 
-// SAFETY: the inner buffer's address is stable and so is one at a constant distance; `begin` is at most the inner length
-// (checked when made, and the inner buffer cannot be reached for changing while it is sliced).
+// SAFETY: the inner buffer's address is stable and so is one at a constant distance. `begin` is at most the inner length
+// (checked when made); if the inner buffer got shorter since, as the clone of somebody's may be, the slice is empty.
 unsafe impl<B: IoBuf> IoBuf for Slice<B> {
     #[inline]
     fn buf_ptr(&self) -> *const u8 {
-        // SAFETY: within the buffer, as above.
-        unsafe { self.inner.buf_ptr().add(self.begin) }
+        // Wrapping: behind the end where nothing is left, and then it is not used.
+        self.inner.buf_ptr().wrapping_add(self.begin)
     }
 
     #[inline]
     fn buf_len(&self) -> usize {
-        self.inner.buf_len().min(self.end) - self.begin
+        self.inner.buf_len().min(self.end).saturating_sub(self.begin)
     }
 }
 
@@ -91,17 +91,24 @@ unsafe impl<B: IoBuf> IoBuf for Slice<B> {
 unsafe impl<B: IoBufMut> IoBufMut for Slice<B> {
     #[inline]
     fn buf_mut_ptr(&mut self) -> *mut u8 {
-        // SAFETY: within the buffer, as above.
-        unsafe { self.inner.buf_mut_ptr().add(self.begin) }
+        self.inner.buf_mut_ptr().wrapping_add(self.begin)
     }
 
     #[inline]
     fn buf_capacity(&self) -> usize {
+        // What lies before `begin` must be initialised, or a read would expose it.
+        if self.inner.buf_len() < self.begin {
+            return 0;
+        }
         self.inner.buf_capacity().min(self.end) - self.begin
     }
 
     #[inline]
     unsafe fn set_buf_len(&mut self, len: usize) {
+        if self.inner.buf_len() < self.begin {
+            // Nothing was read, as there is no capacity.
+            return;
+        }
         debug_assert!(len <= self.buf_capacity());
         // SAFETY: the first `begin` bytes are initialised, and the caller promises the `len` behind them.
         unsafe { self.inner.set_buf_len(self.begin + len) };
@@ -141,6 +148,47 @@ mod tests {
     #[expect(clippy::reversed_empty_ranges, reason = "this is what is tested")]
     fn a_range_goes_forward() {
         let _ = vec![0u8; 9].slice(3..2);
+    }
+
+    /// A buffer whose clone is shorter than itself, as no contract forbids.
+    struct Shrinks(Vec<u8>);
+
+    impl Clone for Shrinks {
+        fn clone(&self) -> Shrinks {
+            Shrinks(Vec::new())
+        }
+    }
+
+    // SAFETY: everything is the vector's.
+    unsafe impl IoBuf for Shrinks {
+        fn buf_ptr(&self) -> *const u8 {
+            self.0.buf_ptr()
+        }
+        fn buf_len(&self) -> usize {
+            self.0.buf_len()
+        }
+    }
+
+    // SAFETY: everything is the vector's.
+    unsafe impl IoBufMut for Shrinks {
+        fn buf_mut_ptr(&mut self) -> *mut u8 {
+            self.0.buf_mut_ptr()
+        }
+        fn buf_capacity(&self) -> usize {
+            self.0.buf_capacity()
+        }
+        unsafe fn set_buf_len(&mut self, len: usize) {
+            // SAFETY: passed on.
+            unsafe { self.0.set_buf_len(len) };
+        }
+    }
+
+    #[test]
+    fn a_slice_of_a_buffer_that_got_shorter_is_empty() {
+        let slice = Shrinks(vec![1; 100]).slice(50..80);
+        assert_eq!((slice.buf_len(), slice.buf_capacity()), (30, 30));
+        let clone = slice.clone();
+        assert_eq!((clone.buf_slice(), clone.buf_capacity()), (&[][..], 0));
     }
 
     proptest! {

@@ -4,6 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use super::EventLoop;
+use crate::driver::LeaseConfig;
 
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
@@ -14,6 +15,7 @@ pub(crate) struct Settings {
     pub shutdown_timeout: Duration,
     pub max_blocking_threads: Option<usize>,
     pub blocking_keep_alive: Option<Duration>,
+    pub leases: LeaseConfig,
 }
 
 impl Default for Settings {
@@ -26,6 +28,7 @@ impl Default for Settings {
             shutdown_timeout: Duration::from_secs(5),
             max_blocking_threads: None,
             blocking_keep_alive: None,
+            leases: LeaseConfig::default(),
         }
     }
 }
@@ -93,6 +96,14 @@ impl Builder {
     /// How long an idle thread of that pool stays; default 10 s.
     pub fn blocking_keep_alive(mut self, keep_alive: Duration) -> Self {
         self.settings.blocking_keep_alive = Some(keep_alive);
+        self
+    }
+
+    /// The buffers that are received into where the caller gives none ([`Lease`](crate::buf::Lease)): bytes of each, default
+    /// 8,192, and how many there may be, default 4,096, at least 64 and at most 32,768, rounded up to a power of two. They are
+    /// made when first needed, 64 to begin with, and doubled when the kernel runs out.
+    pub fn lease_buffers(mut self, buffer_bytes: usize, most: usize) -> Self {
+        self.settings.leases = LeaseConfig { buffer_bytes: buffer_bytes.clamp(64, 1 << 24), most };
         self
     }
 

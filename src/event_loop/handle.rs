@@ -51,7 +51,12 @@ impl Handle {
         Some(Handle::new(executor.scheduler().clone(), core.inbox.clone()))
     }
 
-    /// Spawns a task onto the loop, from any thread. The output travels back, so it must be `Send` too.
+    /// Spawns a task onto the loop, from any thread. The output travels back, so it must be `Send` too:
+    ///
+    /// ```compile_fail,E0277
+    /// # let event_loop = ringtoss::EventLoop::new().unwrap();
+    /// event_loop.handle().spawn(async { std::rc::Rc::new(1) });
+    /// ```
     pub fn spawn<F>(&self, future: F) -> JoinHandle<F::Output>
     where
         F: Future + Send + 'static,
@@ -71,6 +76,13 @@ impl Handle {
     /// });
     /// assert_eq!(event_loop.block_on(task).unwrap(), 5);
     /// # Ok::<(), std::io::Error>(())
+    /// ```
+    ///
+    /// Its output must be:
+    ///
+    /// ```compile_fail,E0277
+    /// # let event_loop = ringtoss::EventLoop::new().unwrap();
+    /// event_loop.handle().spawn_with(|| async { std::rc::Rc::new(1) });
     /// ```
     pub fn spawn_with<M, F>(&self, make: M) -> JoinHandle<F::Output>
     where

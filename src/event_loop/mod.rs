@@ -8,6 +8,7 @@ use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::io;
 use std::marker::PhantomData;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -21,12 +22,12 @@ pub use handle::Handle;
 
 use crate::blocking;
 use crate::clock::Clock;
-use crate::context::{self, Core, guard, wake_all};
+use crate::context::{self, Core};
 use crate::driver::{self, Driver, Harvest, Metrics};
 use crate::executor::Executor;
 use crate::fd;
+use crate::guard::{guard, wake_all};
 use crate::inbox::Inbox;
-use crate::mail::Mail;
 use crate::registry;
 use crate::ring::{Config, Wait, explain};
 use crate::task::JoinHandle;
@@ -34,6 +35,9 @@ use crate::timer::Timers;
 
 /// How many turns without a kernel entry may go by until the clock is read again.
 const TURNS_PER_CLOCK_READ: u32 = 16;
+
+/// How long an end waits, beyond its time-out, for sockets that are still being closed.
+const HURRY: Duration = Duration::from_secs(1);
 
 /// Operations leaked by loops of this process that could not be reaped in time.
 static LEAKED: AtomicU64 = AtomicU64::new(0);
@@ -86,6 +90,17 @@ impl Wake for MainWaker {
     }
 }
 
+/// Hands everything that is staged to the kernel when dropped: nobody knows when the loop runs again.
+struct Flush<'a>(&'a Core);
+
+impl Drop for Flush<'_> {
+    fn drop(&mut self) {
+        let mut driver = self.0.driver.borrow_mut();
+        driver.stage_cancels();
+        driver.submit_all();
+    }
+}
+
 impl std::fmt::Debug for EventLoop {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("EventLoop").field("id", &self.core.id).finish_non_exhaustive()
@@ -110,7 +125,8 @@ impl EventLoop {
     pub(crate) fn with_settings(settings: &Settings) -> io::Result<EventLoop> {
         let inbox = Inbox::new(registry::new_id()).map_err(explain)?;
         let config = Config { sq_entries: settings.submission_entries, cq_entries: settings.completion_entries };
-        let driver = Driver::new(config, inbox.eventfd())?;
+        let mut driver = Driver::new(config, inbox.eventfd())?;
+        driver.lease_config = settings.leases;
         blocking::configure(settings.max_blocking_threads, settings.blocking_keep_alive);
         Ok(EventLoop::on(driver, inbox, settings))
     }
@@ -154,12 +170,15 @@ impl EventLoop {
         self.executor.spawn(future)
     }
 
-    /// Runs the loop until the future is done, and gives its output. Tasks that are left are kept for the next call.
+    /// Runs the loop until the future is done, and gives its output. Tasks that are left are kept for the next call; what
+    /// they and the future have asked of the kernel (to close something, say) is handed over before this returns.
     ///
     /// # Panics
     /// If this thread is in a loop already, and with the future's own panic.
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
         let _entered = context::enter(self.core.clone());
+        // Dropped after the future.
+        let _flush = Flush(&self.core);
         self.catch_up();
         let waker = Waker::from(self.main.clone());
         let mut cx = Context::from_waker(&waker);
@@ -228,12 +247,19 @@ impl EventLoop {
             } else if driver.needs_enter() {
                 driver.enter(Wait::No);
                 self.turns_since_clock.set(TURNS_PER_CLOCK_READ);
-                driver.reap();
+                self.reap(&mut driver);
             } else {
-                driver.reap();
+                self.reap(&mut driver);
             }
         }
         core.run_harvest(&mut self.spare.borrow_mut());
+    }
+
+    /// Hands completions out. Tasks of this loop are queued at once; everybody else is woken when the driver is not borrowed
+    /// any more.
+    #[inline(never)]
+    fn reap(&self, driver: &mut Driver) -> usize {
+        driver.reap_waking(self.executor.waking())
     }
 
     /// Announces that the loop sleeps, looks once more for what others have left, and waits in the kernel.
@@ -241,15 +267,18 @@ impl EventLoop {
         let core = &*self.core;
         driver.arm_wakeup();
         core.inbox.announce_sleep();
-        let called =
-            !core.inbox.is_empty() || !self.executor.remote_is_empty() || self.main.woken.load(Ordering::Acquire);
+        // Arming may have found the queue full, flushed it and so brought completions up.
+        let called = driver.has_harvest()
+            || !core.inbox.is_empty()
+            || !self.executor.remote_is_empty()
+            || self.main.woken.load(Ordering::Acquire);
         let wait = if called { Wait::No } else { self.how_long() };
         if wait != Wait::No || driver.needs_enter() {
             driver.enter(wait);
         }
         core.inbox.announce_awake();
         self.turns_since_clock.set(TURNS_PER_CLOCK_READ);
-        let count = driver.reap();
+        let count = self.reap(&mut driver);
         drop(driver);
         if !called && count == 0 && core.clock.is_paused() {
             self.jump();
@@ -282,43 +311,7 @@ impl EventLoop {
 
     fn take_in_mail(&self) {
         self.executor.take_remote();
-        while let Some(mail) = self.core.inbox.pop() {
-            self.handle_mail(mail);
-        }
-    }
-
-    #[cold]
-    fn handle_mail(&self, mail: Mail) {
-        let core = &*self.core;
-        let finished = match mail {
-            Mail::Orphan(key, handed) => core.driver.borrow_mut().adopt_from_elsewhere(key, handed.into_inner()),
-            Mail::Unwatch(key, cell) => {
-                let orphan = cell.inner.lock().unwrap_or_else(std::sync::PoisonError::into_inner).orphan.take();
-                orphan.and_then(|handed| core.driver.borrow_mut().adopt_from_elsewhere(key, handed.into_inner()))
-            }
-            Mail::Watch(key, cell) => {
-                core.driver.borrow_mut().watch(key, cell);
-                None
-            }
-            Mail::Cancel(key) => {
-                core.driver.borrow_mut().cancel(key);
-                None
-            }
-            Mail::Close(closing) => {
-                fd::route(closing);
-                None
-            }
-            Mail::DropTimer(key) => {
-                let waker = core.timers.borrow_mut().remove(key);
-                // Whoever moved or reset the timer may have done so for a task of this loop.
-                waker.into_iter().for_each(Waker::wake);
-                None
-            }
-        };
-        if let Some((orphan, earlier, cqe)) = finished {
-            guard(|| orphan.finish(earlier, cqe));
-        }
-        core.settle_harvest();
+        fd::take_in_mail(&self.core);
     }
 
     fn fire_timers(&self) {
@@ -363,15 +356,25 @@ impl EventLoop {
     fn reap_all(&self) -> bool {
         let core = &self.core;
         let start = std::time::Instant::now();
+        let mut limit = self.shutdown_timeout;
+        let mut hurried = false;
         loop {
             core.settle_harvest();
             let mut driver = core.driver.borrow_mut();
-            if driver.all_reaped() && !driver.has_harvest() {
+            let reaped = driver.all_reaped();
+            if reaped && !driver.has_harvest() && !driver.closes_slowly() {
                 return true;
             }
-            let left = self.shutdown_timeout.saturating_sub(start.elapsed());
+            let mut left = limit.saturating_sub(start.elapsed());
             if left.is_zero() {
-                return false;
+                if hurried || !reaped {
+                    return false;
+                }
+                // Only closes are left. Those that linger are interrupted, the others have not begun.
+                driver.hurry_closes();
+                hurried = true;
+                limit = start.elapsed() + HURRY;
+                left = HURRY;
             }
             driver.enter(Wait::AtMostNs(left.as_nanos().try_into().unwrap_or(u64::MAX)));
             driver.reap();
@@ -389,13 +392,14 @@ impl EventLoop {
 
     fn end_dirty(&self) {
         let core = &self.core;
+        // First of all, whatever happens below. The ring stays mapped and open: the kernel may go on writing where it was
+        // told to.
+        std::mem::forget(core.clone());
         registry::dirty(core.id);
         let (count, states) = core.driver.borrow_mut().give_up();
         LEAKED.fetch_add(count as u64, Ordering::Relaxed);
         states.into_iter().for_each(|state| guard(|| driver::lose(state)));
         self.close_late();
-        // The ring stays mapped and open: the kernel may go on writing where it was told to.
-        std::mem::forget(core.clone());
     }
 
     fn close_late(&self) {
@@ -407,7 +411,16 @@ impl EventLoop {
 
 impl Drop for EventLoop {
     fn drop(&mut self) {
-        self.end();
+        let ended = catch_unwind(AssertUnwindSafe(|| self.end()));
+        if let Err(panic) = ended {
+            // No code of the user's gets here, so this is a defect of ours. What it must not become is memory that is freed
+            // while the kernel has it: ring, slots and mail are leaked.
+            std::mem::forget(self.core.clone());
+            guard(|| registry::dirty(self.core.id));
+            if !std::thread::panicking() {
+                resume_unwind(panic);
+            }
+        }
     }
 }
 

@@ -174,6 +174,10 @@ impl File {
         op::close(self.fd).await
     }
 
+    pub(crate) fn fd(&self) -> &Fd {
+        &self.fd
+    }
+
     // ---- conversions ------------------------------------------------------------------------------------------
 
     /// Another descriptor of the same open file: `fcntl(2)` with `F_DUPFD_CLOEXEC`. Both share the position, which

@@ -216,6 +216,11 @@ pub struct FileType {
 }
 
 impl FileType {
+    /// From `S_IFMT` of a mode.
+    pub(super) fn of(format: u32) -> FileType {
+        FileType { format }
+    }
+
     /// A directory.
     pub fn is_dir(&self) -> bool {
         self.format == libc::S_IFDIR

@@ -6,7 +6,10 @@
 //! * [`File`] reads and writes at offsets through `&self`, many operations at once, and at its position through
 //!   `&mut self`, one after the other, for pipes and devices too.
 //! * [`OpenOptions`] opens, with std's options and rules.
-//! * [`read`], [`read_to_string`] and [`write`](write()) do a whole file; [`metadata`] and [`symlink_metadata`] describe one.
+//! * [`read`], [`read_to_string`], [`write`](write()) and [`copy`](copy()) do a whole file; [`metadata`](metadata()),
+//!   [`symlink_metadata`] and [`exists`] describe one, and [`set_permissions`], [`set_times`] and [`chown`] change that.
+//! * [`create_dir`], [`create_dir_all`], [`DirBuilder`], [`read_dir`], [`remove_dir`] and [`remove_dir_all`] are for
+//!   directories; [`rename`], [`remove_file`], [`hard_link`], [`symlink`], [`read_link`] and [`canonicalize`] for names.
 //!
 //! ```
 //! # ringtoss::block_on(async {
@@ -36,19 +39,37 @@
 //!   [`File::sync_all`], [`File::set_len`] and [`File::close`]: an old write never lands after a newer one.
 //!   [`File::take_dropped_write`] tells what became of it.
 //! * An open is undone: the file is closed. One that creates a file may leave it behind.
+//! * What changes names (making, removing, renaming, linking) is not undone: if it was not cancelled in time, it has
+//!   happened, or will, also after what is called next. Await it, or bound it by `timeout`, to know.
 //!
 //! Operations that were bounded or ended ([`timeout`](crate::op::Operation::timeout),
 //! [`cancel_on`](crate::op::Operation::cancel_on), [`cancel`](crate::op::Operation::cancel)) give the buffer back, and
 //! [`transferred`](crate::op::transferred) tells how far one of several steps got.
 
+mod attributes;
+mod copy;
+mod dir_builder;
 mod file;
 mod metadata;
+mod names;
+mod on_pool;
 mod options;
+mod read_dir;
+mod remove_all;
 mod transfer;
 mod truncate;
 mod whole;
 
+pub use attributes::{FileTimes, chown, lchown, set_permissions, set_times, set_times_nofollow};
+pub use copy::copy;
+pub use dir_builder::{DirBuilder, create_dir, create_dir_all};
 pub use file::File;
 pub use metadata::{FileType, Metadata, metadata, symlink_metadata};
+pub use names::{
+    canonicalize, exchange, exists, hard_link, read_link, remove_dir, remove_file, rename, rename_noreplace, symlink,
+    try_exists,
+};
 pub use options::OpenOptions;
+pub use read_dir::{DirEntry, ReadDir, read_dir};
+pub use remove_all::remove_dir_all;
 pub use whole::{read, read_to_string, write};

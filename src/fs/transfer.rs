@@ -2,7 +2,7 @@
 
 use super::File;
 use crate::buf::{IoBuf, IoBufMut, IoVecBuf, IoVecBufMut};
-use crate::op::{AT_POSITION, All, NO_OFFSET, Operation, Place, Read, ReadToEnd, Readv, Write, Writev};
+use crate::op::{All, NO_OFFSET, Operation, Place, Read, ReadToEnd, Readv, Write, Writev};
 
 /// # Reading and writing at an offset
 ///
@@ -105,7 +105,7 @@ impl File {
     /// # Errors
     /// Those of std; `InvalidInput` for a buffer without capacity. The buffer comes back.
     pub fn read<B: IoBufMut>(&mut self, buf: B) -> Operation<'_, Read<B>> {
-        Operation::on(&self.fd, Read::some(self.fd.raw(), buf))
+        Operation::on(&self.fd, Read::some(&self.fd, buf))
     }
 
     /// Reads behind what the buffer holds, up to its capacity, and gives the number of bytes read: `IORING_OP_READ`,
@@ -114,7 +114,7 @@ impl File {
     /// # Errors
     /// Those of std; `InvalidInput` for a full buffer. The buffer comes back.
     pub fn read_append<B: IoBufMut>(&mut self, buf: B) -> Operation<'_, Read<B>> {
-        Operation::on(&self.fd, Read::append(self.fd.raw(), buf))
+        Operation::on(&self.fd, Read::append(&self.fd, buf))
     }
 
     /// Reads exactly `len` bytes into the buffer's start: `IORING_OP_READ`, `read(2)`, as often as needed. Dropped early it
@@ -124,7 +124,7 @@ impl File {
     /// `UnexpectedEof` if the end comes before that; `InvalidInput` if the capacity is less; those of std. The buffer comes
     /// back with what was read, which counts as read.
     pub fn read_exact<B: IoBufMut>(&mut self, buf: B, len: usize) -> Operation<'_, Read<B>> {
-        Operation::on(&self.fd, Read::exact(self.fd.raw(), buf, len))
+        Operation::on(&self.fd, Read::exact(&self.fd, buf, len))
     }
 
     /// Reads into several buffers, each filled before the next: `IORING_OP_READV`, `readv(2)`. At most 1,024 of them are
@@ -133,7 +133,7 @@ impl File {
     /// # Errors
     /// As [`read`](File::read).
     pub fn read_vectored<V: IoVecBufMut>(&mut self, bufs: V) -> Operation<'_, Readv<V>> {
-        Operation::on(&self.fd, Readv::new(self.fd.raw(), bufs, Place::File(AT_POSITION)))
+        Operation::on(&self.fd, Readv::at_position(&self.fd, bufs))
     }
 
     /// Reads all that is left behind what the vector holds, and gives the number of bytes read: `IORING_OP_READ`,
@@ -142,7 +142,7 @@ impl File {
     /// # Errors
     /// Those of std, `OutOfMemory` among them. The vector comes back with what was read, which counts as read.
     pub fn read_to_end(&mut self, buf: Vec<u8>) -> Operation<'_, ReadToEnd> {
-        Operation::on(&self.fd, ReadToEnd::new(self.fd.raw(), buf))
+        Operation::on(&self.fd, ReadToEnd::new(&self.fd, buf))
     }
 
     /// Writes the buffer and gives the number of bytes taken: `IORING_OP_WRITE`, `write(2)`. Dropped early, it may have been
@@ -152,7 +152,7 @@ impl File {
     /// # Errors
     /// Those of std: `StorageFull`, `BrokenPipe`, …. The buffer comes back.
     pub fn write<B: IoBuf>(&mut self, buf: B) -> Operation<'_, Write<B>> {
-        Operation::on(&self.fd, Write::some(self.fd.raw(), buf))
+        Operation::on(&self.fd, Write::some(&self.fd, buf))
     }
 
     /// Writes all of the buffer: `IORING_OP_WRITE`, `write(2)`, as often as needed. Dropped early it is as
@@ -162,7 +162,7 @@ impl File {
     /// `WriteZero` if the file takes no more; those of std. The buffer comes back; how much was written is told only of an
     /// operation that was cut short (see [`transferred`](crate::op::transferred)).
     pub fn write_all<B: IoBuf>(&mut self, buf: B) -> Operation<'_, All<Write<B>>> {
-        Operation::on(&self.fd, Write::all(self.fd.raw(), buf))
+        Operation::on(&self.fd, Write::all(&self.fd, buf))
     }
 
     /// Writes several buffers, one after the other, and gives the number of bytes taken: `IORING_OP_WRITEV`, `writev(2)`.
@@ -171,6 +171,6 @@ impl File {
     /// # Errors
     /// As [`write`](File::write). The buffers come back.
     pub fn write_vectored<V: IoVecBuf>(&mut self, bufs: V) -> Operation<'_, Writev<V>> {
-        Operation::on(&self.fd, Writev::new(self.fd.raw(), bufs, Place::File(AT_POSITION)))
+        Operation::on(&self.fd, Writev::at_position(&self.fd, bufs))
     }
 }

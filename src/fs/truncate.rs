@@ -1,13 +1,11 @@
 //! `set_len`, also on kernels whose rings cannot truncate.
 
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::blocking;
+use super::on_pool;
 use crate::fd::Fd;
 use crate::op::{Ftruncate, Operation};
-use crate::salvage::{Salvage, Stake};
 use crate::sys;
 
 /// The kernel has been found to have no `IORING_OP_FTRUNCATE` (before 6.9).
@@ -20,7 +18,7 @@ pub(super) async fn set_len(fd: &Fd, len: u64) -> io::Result<()> {
     if NOT_ON_THE_RING.load(Ordering::Relaxed) {
         return on_the_pool(fd, len).await;
     }
-    let result = Operation::on(fd, Ftruncate::new(fd.raw(), len)).await;
+    let result = Operation::on(fd, Ftruncate::new(sys::duplicate(fd.raw())?, len)).await;
     match result {
         // Either the kernel does not know the opcode, or the call itself is invalid: the call tells which.
         Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
@@ -32,19 +30,9 @@ pub(super) async fn set_len(fd: &Fd, len: u64) -> io::Result<()> {
     }
 }
 
-/// The call on a duplicate, which lives as long as the call. It keeps its place among the dropped writes of the file until
-/// it has been made, also if nobody awaits it any more: what it cuts off late is lost.
+/// Also if nobody awaits it any more, it keeps its place: what it cuts off late is lost.
 async fn on_the_pool(fd: &Fd, len: u64) -> io::Result<()> {
-    let salvage: Arc<Salvage> = fd.salvage().clone();
-    salvage.writes_settled().await;
-    let file = std::fs::File::from(sys::duplicate(fd.raw())?);
-    let stake = Stake::new(salvage);
-    blocking::run(move || {
-        let result = file.set_len(len);
-        drop(stake);
-        result
-    })
-    .await
+    on_pool::change(fd, move |file| file.set_len(len)).await
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
-//! L5: bytes between readers and writers.
+//! L6: bytes between readers and writers, and the process's own: [`stdin`], [`stdout`], [`stderr`].
 //!
 //! [`Read`] and [`Write`] are what tokio's `AsyncRead` and `AsyncWrite` are, with buffers by value, as everywhere in this crate
-//! (see [`buf`](crate::buf)): code that is generic over them works with files, streams, their halves, memory
-//! ([`duplex()`], slices, vectors), and what is built of those. The methods have the names and the meaning that files and
+//! (see [`buf`](crate::buf)): code that is generic over them works with files, streams, their halves, pipes,
+//! memory ([`duplex()`], slices, vectors), and what is built of those. The methods have the names and the meaning that files and
 //! streams have by themselves.
 //!
 //! ```
@@ -126,6 +126,7 @@ mod objects;
 mod outbox;
 mod read;
 mod split;
+mod stdio;
 mod write;
 
 pub use adapters::{Chain, Take};
@@ -136,4 +137,5 @@ pub use duplex::{DuplexReader, DuplexStream, DuplexWriter, duplex};
 pub use memory::{Empty, Repeat, Sink, empty, repeat, sink};
 pub use read::Read;
 pub use split::{Join, Split, join};
+pub use stdio::{Stderr, Stdin, Stdout, stderr, stdin, stdout};
 pub use write::Write;

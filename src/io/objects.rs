@@ -4,10 +4,11 @@ use std::future::Future;
 use std::io;
 use std::net::Shutdown;
 
-use super::{Read, Split, Write};
+use super::{Read, Split, Stderr, Stdin, Stdout, Write};
 use crate::buf::{BufResult, IoBuf, IoBufMut, IoVecBuf, IoVecBufMut};
 use crate::fs::File;
 use crate::net::{self, TcpStream};
+use crate::pipe;
 
 macro_rules! reads {
     ($($type:ty),*) => {$(
@@ -72,10 +73,13 @@ macro_rules! writes {
     )*};
 }
 
-reads!(File, TcpStream, net::ReadHalf<'_>, net::OwnedReadHalf);
+reads!(File, Stdin, TcpStream, net::ReadHalf<'_>, net::OwnedReadHalf, pipe::Receiver);
 writes! {
-    // A file has no other side.
+    // A file has no other side, and that of a pipe sees the end when the last sender is dropped.
     File: _this => std::future::ready(Ok(()));
+    Stdout: _this => std::future::ready(Ok(()));
+    Stderr: _this => std::future::ready(Ok(()));
+    pipe::Sender: _this => std::future::ready(Ok(()));
     TcpStream: this => TcpStream::shutdown(this, Shutdown::Write);
     net::WriteHalf<'_>: this => net::WriteHalf::shutdown(this);
     net::OwnedWriteHalf: this => net::OwnedWriteHalf::shutdown(this);

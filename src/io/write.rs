@@ -57,7 +57,8 @@ pub trait Write: Send {
         ready(Ok(()))
     }
 
-    /// Flushes, and tells the other side that nothing more comes, if there is one.
+    /// Flushes, and tells the other side that nothing more comes, if there is one. (Whoever reads from a pipe sees its end when the
+    /// last sender is dropped, and not by this.)
     ///
     /// # Errors
     /// The writer's.

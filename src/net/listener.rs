@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use super::address::{ToSocketAddrs, no_address, resolve};
 use super::{ConvertError, TcpStream, domain};
 use crate::fd::Fd;
-use crate::op::{self, Accept, Operation};
+use crate::op::{self, Accept, Incoming, Operation};
 use crate::sys;
 
 /// Connections that may wait to be accepted, unless told otherwise; the kernel lowers it to `net.core.somaxconn`.
@@ -17,7 +17,9 @@ const BACKLOG: u32 = 4096;
 /// A TCP socket that listens: `socket(2)`, `bind(2)`, `listen(2)`, `accept4(2)`.
 ///
 /// When it is dropped the port is free at once, also if accepts were in flight: the loop cancels them, closes and waits for
-/// both, which takes a kernel entry. Connections that were accepted and not taken are closed, and their peers see the end.
+/// both, which takes a kernel entry. Dropped on another thread than that of the loop on which it has accepted, it goes there
+/// to be closed, and the port is free soon. Connections that were accepted and not taken are closed, and their peers see
+/// the end.
 pub struct TcpListener {
     /// Taken by `drop` and conversions only.
     fd: Option<Fd>,
@@ -64,6 +66,23 @@ impl TcpListener {
         Operation::on(fd, Accept::new(fd.raw(), fd.lingers()))
     }
 
+    /// Connections as they come: one submission serves many accepts (`IORING_ACCEPT_MULTISHOT`).
+    ///
+    /// ```
+    /// # ringtoss::block_on(async {
+    /// use ringtoss::net::{TcpListener, TcpStream};
+    /// let listener = TcpListener::bind("127.0.0.1:0").await?;
+    /// let _clients = [TcpStream::connect(listener.local_addr()?).await?, TcpStream::connect(listener.local_addr()?).await?];
+    /// let mut incoming = listener.incoming();
+    /// let first = incoming.next().await?;
+    /// let second = incoming.next().await?;
+    /// assert_ne!(first.peer_addr()?, second.peer_addr()?);
+    /// # std::io::Result::Ok(()) }).unwrap();
+    /// ```
+    pub fn incoming(&self) -> Incoming<'_, TcpStream> {
+        Incoming::new(self.fd())
+    }
+
     /// The address that it listens on: `getsockname(2)`.
     ///
     /// # Errors
@@ -101,7 +120,8 @@ impl TcpListener {
         TcpListener::from(OwnedFd::from(listener))
     }
 
-    /// Gives the listener to std, in blocking mode. Accepts that were dropped are ended first.
+    /// Gives the listener to std, which blocks unless the listener was made of a socket that does not (`O_NONBLOCK`).
+    /// Accepts that were dropped are ended first.
     ///
     /// # Errors
     /// With the listener, if one of those has received a connection that std would not see, or is in flight on another
@@ -111,7 +131,7 @@ impl TcpListener {
             return Err(ConvertError::new(error, self));
         }
         if self.fd().salvage_if_made().is_some_and(|salvage| salvage.has_items()) {
-            return Err(ConvertError::unread(self));
+            return Err(ConvertError::unaccepted(self));
         }
         let fd = self.fd.take().expect("taken at the end only");
         match fd.into_owned() {
@@ -120,12 +140,14 @@ impl TcpListener {
         }
     }
 
-    /// Closes it and tells the error: `IORING_OP_CLOSE`, `close(2)`.
+    /// Closes it and tells the error: `IORING_OP_CLOSE`, `close(2)`. The port is free then, as when it is dropped.
     ///
     /// # Errors
     /// Those of the call.
     pub async fn close(mut self) -> io::Result<()> {
         let fd = self.fd.take().expect("taken at the end only");
+        // Accepts that were dropped hold the socket open. Away from home it is closed soon anyway.
+        let _ = fd.settle_now();
         op::close(fd).await
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::TcpStream;
 use crate::buf::{IoBuf, IoBufMut, IoVecBuf, IoVecBufMut};
-use crate::op::{self, All, Operation, PollAdd, ReadToEnd, Readv, Recv, Send, Writev};
+use crate::op::{self, All, Operation, PollAdd, ReadToEnd, Readv, Receive, Receiving, Recv, Send, Writev};
 
 /// Made by [`TcpStream::split`].
 #[derive(Debug)]
@@ -47,7 +47,7 @@ macro_rules! read_half {
             /// # Errors
             /// As there.
             pub fn read<B: IoBufMut>(&mut self, buf: B) -> Operation<'_, Recv<B>> {
-                self.0.recv(buf)
+                self.0.recv_some(buf)
             }
 
             /// As [`TcpStream::read_append`].
@@ -80,6 +80,19 @@ macro_rules! read_half {
             /// As there.
             pub fn read_vectored<V: IoVecBufMut>(&mut self, bufs: V) -> Operation<'_, Readv<V>> {
                 self.0.recv_vectored(bufs)
+            }
+
+            /// As [`TcpStream::recv`].
+            ///
+            /// # Errors
+            /// As there.
+            pub fn recv(&mut self) -> Receive<'_> {
+                Receive::new(&self.0.fd)
+            }
+
+            /// As [`TcpStream::recv_stream`].
+            pub fn recv_stream(&mut self) -> Receiving<'_> {
+                Receiving::new(&self.0.fd)
             }
 
             /// As [`TcpStream::peek`].
@@ -189,6 +202,22 @@ read_half!(impl ReadHalf<'_>);
 read_half!(impl OwnedReadHalf);
 write_half!(0; impl WriteHalf<'_>);
 write_half!(stream; impl OwnedWriteHalf);
+
+macro_rules! as_stream {
+    ($half:ty, $field:tt) => {
+        /// For what needs no direction: options, addresses, `peek`.
+        impl AsRef<TcpStream> for $half {
+            fn as_ref(&self) -> &TcpStream {
+                &self.$field
+            }
+        }
+    };
+}
+
+as_stream!(ReadHalf<'_>, 0);
+as_stream!(WriteHalf<'_>, 0);
+as_stream!(OwnedReadHalf, 0);
+as_stream!(OwnedWriteHalf, stream);
 
 impl OwnedReadHalf {
     /// The stream again.

@@ -10,8 +10,10 @@ use super::address::{ToSocketAddrs, no_address, resolve};
 use super::split::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf};
 use super::{ConvertError, domain};
 use crate::buf::{IoBuf, IoBufMut, IoVecBuf, IoVecBufMut};
-use crate::fd::Fd;
-use crate::op::{self, Accepted, All, Operation, Place, PollAdd, ReadToEnd, Readv, Recv, Send, Writev};
+use crate::fd::{Fd, HasFd};
+use crate::op::{
+    self, Accepted, All, Operation, Place, PollAdd, ReadToEnd, Readv, Receive, Receiving, Recv, Send, Writev,
+};
 use crate::sys;
 
 /// A TCP connection.
@@ -57,7 +59,7 @@ impl TcpStream {
     /// # Errors
     /// Those of `recv(2)` (`ConnectionReset`, …); `InvalidInput` for a buffer without capacity.
     pub fn read<B: IoBufMut>(&mut self, buf: B) -> Operation<'_, Recv<B>> {
-        self.recv(buf)
+        self.recv_some(buf)
     }
 
     /// The same, behind what the buffer holds: tokio's `read_buf`.
@@ -95,6 +97,47 @@ impl TcpStream {
     /// As [`read`](TcpStream::read).
     pub fn read_vectored<V: IoVecBufMut>(&mut self, bufs: V) -> Operation<'_, Readv<V>> {
         self.recv_vectored(bufs)
+    }
+
+    /// Receives what is there into a buffer of the loop's, which is picked when something arrives, so that a connection that
+    /// idles ties up none: `IORING_OP_RECV` with `IOSQE_BUFFER_SELECT`, `recv(2)`. `None` is the end of the stream.
+    ///
+    /// ```
+    /// # ringtoss::block_on(async {
+    /// # let (mut stream, mut peer) = { let listener = ringtoss::net::TcpListener::bind("127.0.0.1:0").await?;
+    /// # let peer = ringtoss::net::TcpStream::connect(listener.local_addr()?).await?; (listener.accept().await?.0, peer) };
+    /// # peer.write_all("ping").await.0?;
+    /// # drop(peer);
+    /// while let Some(lease) = stream.recv().await? {
+    ///     assert_eq!(&lease[..], b"ping");
+    ///     // It can be sent as it is, and goes back to the loop when that is done.
+    ///     stream.write_all(lease).await.0?;
+    /// }
+    /// # std::io::Result::Ok(()) }).unwrap();
+    /// ```
+    ///
+    /// # Errors
+    /// Those of `recv(2)` (`ConnectionReset`, …); `OutOfMemory` if the loop can have no buffers.
+    pub fn recv(&mut self) -> Receive<'_> {
+        Receive::new(&self.fd)
+    }
+
+    /// Receives piece by piece without asking for each: one submission serves many (`IORING_RECV_MULTISHOT`).
+    ///
+    /// ```
+    /// # ringtoss::block_on(async {
+    /// # let (mut stream, mut peer) = { let listener = ringtoss::net::TcpListener::bind("127.0.0.1:0").await?;
+    /// # let peer = ringtoss::net::TcpStream::connect(listener.local_addr()?).await?; (listener.accept().await?.0, peer) };
+    /// # peer.write_all("ping").await.0?;
+    /// # drop(peer);
+    /// let mut received = stream.recv_stream();
+    /// while let Some(lease) = received.next().await {
+    ///     assert_eq!(&lease?[..], b"ping");
+    /// }
+    /// # std::io::Result::Ok(()) }).unwrap();
+    /// ```
+    pub fn recv_stream(&mut self) -> Receiving<'_> {
+        Receiving::new(&self.fd)
     }
 
     /// Reads what is there and leaves it there for the next read: `recv(2)` with `MSG_PEEK`.
@@ -149,7 +192,7 @@ impl TcpStream {
         Operation::on(&self.fd, PollAdd::new(self.fd.raw(), libc::POLLOUT))
     }
 
-    /// Ends one or both directions: `IORING_OP_SHUTDOWN`, `shutdown(2)`. Waits for writes that were dropped.
+    /// Ends one or both directions: `shutdown(2)`, a direct call. Waits for writes that were dropped.
     ///
     /// # Errors
     /// Those of the call (`NotConnected`).
@@ -165,7 +208,7 @@ impl TcpStream {
 
     // The same operations for the halves of a split stream, of which each has one direction for itself.
 
-    pub(super) fn recv<B: IoBufMut>(&self, buf: B) -> Operation<'_, Recv<B>> {
+    pub(super) fn recv_some<B: IoBufMut>(&self, buf: B) -> Operation<'_, Recv<B>> {
         Operation::on(&self.fd, Recv::some(self.fd.raw(), buf))
     }
 
@@ -267,6 +310,30 @@ impl TcpStream {
         Ok(())
     }
 
+    /// Has closing reset the connection: [`set_linger`](TcpStream::set_linger) with zero.
+    ///
+    /// # Errors
+    /// Those of `setsockopt(2)`.
+    pub fn set_zero_linger(&self) -> io::Result<()> {
+        self.set_linger(Some(Duration::ZERO))
+    }
+
+    /// Whether segments are acknowledged at once: `TCP_QUICKACK`, `tcp(7)`.
+    ///
+    /// # Errors
+    /// Those of `getsockopt(2)`.
+    pub fn quickack(&self) -> io::Result<bool> {
+        sys::option::<libc::c_int>(self.fd.raw(), libc::IPPROTO_TCP, libc::TCP_QUICKACK).map(|on| on != 0)
+    }
+
+    /// Has segments acknowledged at once, or later with data. The kernel goes back on it as it sees fit.
+    ///
+    /// # Errors
+    /// Those of `setsockopt(2)`.
+    pub fn set_quickack(&self, quickack: bool) -> io::Result<()> {
+        sys::set_option(self.fd.raw(), libc::IPPROTO_TCP, libc::TCP_QUICKACK, libc::c_int::from(quickack))
+    }
+
     /// The error that is pending on the socket, once: `SO_ERROR`.
     ///
     /// # Errors
@@ -293,35 +360,43 @@ impl TcpStream {
         TcpStream::from(OwnedFd::from(stream))
     }
 
-    /// Gives the stream to std, in blocking mode. Operations that were dropped are ended first.
+    /// Gives the stream to std, which blocks unless the stream was made of a socket that does not (`O_NONBLOCK`). Operations
+    /// that were dropped are ended first.
     ///
     /// # Errors
-    /// With the stream, if a dropped read has received bytes, which std would not see (see
-    /// [`into_parts`](TcpStream::into_parts)), or if dropped operations are in flight on another loop.
+    /// With the stream, if a dropped read has received bytes (see [`into_parts`](TcpStream::into_parts)) or met an error,
+    /// which std would not see; if dropped operations are in flight on another loop; or, away from its own loop, if no
+    /// duplicate of the descriptor could be had (`EMFILE`).
     pub fn into_std(self) -> Result<std::net::TcpStream, ConvertError<TcpStream>> {
-        match self.into_parts() {
-            Ok((stream, unread)) if unread.is_empty() => Ok(stream),
-            Ok((stream, unread)) => {
-                let stream = TcpStream::from_std(stream);
-                stream.fd.salvage().deposit(crate::salvage::Item::Bytes(unread));
-                Err(ConvertError::unread(stream))
-            }
-            Err(failure) => Err(failure),
+        if let Err(error) = self.fd.settle_now() {
+            return Err(ConvertError::new(error, self));
+        }
+        match self.fd.salvage_if_made() {
+            Some(salvage) if salvage.has_error() => Err(ConvertError::untold(self)),
+            Some(salvage) if salvage.has_more_than_the_end() => Err(ConvertError::unread(self)),
+            _ => self.give_away(),
         }
     }
 
     /// Gives the stream to std together with the bytes that dropped reads have received and nobody has read yet.
     ///
     /// # Errors
-    /// With the stream, if dropped operations are in flight on another loop, or, away from its own loop, if no duplicate of
-    /// the descriptor could be had (`EMFILE`).
+    /// As [`into_std`](TcpStream::into_std), but for the bytes.
     pub fn into_parts(self) -> Result<(std::net::TcpStream, Vec<u8>), ConvertError<TcpStream>> {
         if let Err(error) = self.fd.settle_now() {
             return Err(ConvertError::new(error, self));
         }
         let salvage = self.fd.salvage_if_made().cloned();
+        if salvage.as_ref().is_some_and(|salvage| salvage.has_error()) {
+            return Err(ConvertError::untold(self));
+        }
+        let stream = self.give_away()?;
+        Ok((stream, salvage.map(|salvage| salvage.take_all_bytes()).unwrap_or_default()))
+    }
+
+    fn give_away(self) -> Result<std::net::TcpStream, ConvertError<TcpStream>> {
         match self.fd.into_owned() {
-            Ok(fd) => Ok((fd.into(), salvage.map(|salvage| salvage.take_all_bytes()).unwrap_or_default())),
+            Ok(fd) => Ok(fd.into()),
             Err((error, fd)) => Err(ConvertError::new(error, TcpStream { fd })),
         }
     }
@@ -351,6 +426,12 @@ impl fmt::Debug for TcpStream {
             debug.field("peer", &peer);
         }
         debug.field("fd", &self.fd.raw()).finish()
+    }
+}
+
+impl HasFd for TcpStream {
+    fn ring_fd(&self) -> &Fd {
+        &self.fd
     }
 }
 

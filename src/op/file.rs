@@ -1,7 +1,7 @@
 //! What is done to an open file as a whole: `IORING_OP_FSYNC`, `IORING_OP_FTRUNCATE`, and moving its position.
 
 use std::io::{self, SeekFrom};
-use std::os::fd::RawFd;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
 use super::{Arena, Cqe, Next, Op, Sealed, Sqe};
 use crate::salvage::Lane;
@@ -53,12 +53,14 @@ unsafe impl Op for Fsync {
 #[doc(alias = "IORING_OP_FTRUNCATE")]
 #[derive(Debug)]
 pub struct Ftruncate {
-    fd: RawFd,
+    /// A duplicate: the kernel looks the number up late, in a worker thread, when the file may be closed and its number
+    /// another's.
+    fd: OwnedFd,
     len: u64,
 }
 
 impl Ftruncate {
-    pub(crate) fn new(fd: RawFd, len: u64) -> Ftruncate {
+    pub(crate) fn new(fd: OwnedFd, len: u64) -> Ftruncate {
         Ftruncate { fd, len }
     }
 }
@@ -70,7 +72,7 @@ unsafe impl Op for Ftruncate {
     type Output = io::Result<()>;
 
     fn prepare(&mut self, sqe: &mut Sqe, _arena: &mut Arena) -> Result<(), i32> {
-        *sqe = Sqe::new(io_uring::opcode::Ftruncate::CODE).fd(self.fd).offset(self.len);
+        *sqe = Sqe::new(io_uring::opcode::Ftruncate::CODE).fd(self.fd.as_raw_fd()).offset(self.len);
         Ok(())
     }
 

@@ -29,7 +29,10 @@
 #![allow(unsafe_code)]
 
 mod file;
+mod incoming;
+mod lease;
 mod limit;
+mod names;
 mod net;
 mod operation;
 mod orphan;
@@ -38,23 +41,29 @@ mod position;
 mod raw;
 mod read;
 mod read_to_end;
+mod receive;
 mod vectored;
 mod write;
 
 pub use crate::ring::{Arena, Cqe, Sqe};
 pub use file::{Fsync, Ftruncate, Seek};
+pub use incoming::{AcceptMulti, Incoming};
+pub use lease::{RecvLease, RecvMulti};
 pub use limit::{Cancel, CancelOn, CutShort, TimeLimit, transferred};
+pub use names::{LinkAt, MkdirAt, RenameAt, SymlinkAt, UnlinkAt};
 pub(crate) use net::poll_number;
 pub use net::{Accept, Accepted, Connect, PollAdd, Recv, Send, Shutdown, Socket, poll_readable, poll_writable};
 use operation::Next;
 pub use operation::Operation;
 use orphan::Left;
 pub use path::{Close, OpenAt, Opened, Statx};
-pub(crate) use path::{FromStatx, close, kernel_path};
-pub(crate) use position::{AT_POSITION, NO_OFFSET};
+pub(crate) use path::{FromStatx, KernelPath, close, invalid, kernel_path};
+pub(crate) use position::NO_OFFSET;
 pub use raw::{Completion, Nop, Raw, nop, submit};
 pub use read::Read;
 pub use read_to_end::ReadToEnd;
+pub(crate) use receive::OwnedReceiving;
+pub use receive::{Receive, Receiving};
 pub(crate) use vectored::Place;
 pub use vectored::{Readv, Writev};
 pub use write::{All, Write};
@@ -115,6 +124,12 @@ pub unsafe trait Op: Sized + 'static + Sealed {
     #[inline]
     fn progress(&self) -> usize {
         0
+    }
+
+    /// Whether it goes on by itself until it is cancelled, so that nobody may wait for its end.
+    #[doc(hidden)]
+    fn is_endless(&self) -> bool {
+        false
     }
 
     /// Takes what an orphan left, as if the kernel had just given it.

@@ -1,4 +1,4 @@
-//! Sockets: `IORING_OP_SOCKET`, `CONNECT`, `ACCEPT`, `RECV`, `SEND`, `SHUTDOWN`, and `POLL_ADD` on any descriptor.
+//! Sockets: `IORING_OP_SOCKET`, `CONNECT`, `ACCEPT`, `RECV`, `SEND`, shutting down, and `POLL_ADD` on any descriptor.
 
 use std::io;
 use std::marker::PhantomData;
@@ -165,12 +165,12 @@ unsafe impl<T: Accepted> Op for Accept<T> {
 
     fn leave(&mut self, cqe: Cqe) -> Left {
         if let Some((fd, peer)) = self.salvaged.take() {
-            return Left::Received(Some(Item::Connection(fd, peer)), None);
+            return Left::Received(vec![Item::Connection(fd, peer)]);
         }
         match cqe.result {
-            fd if fd >= 0 => Left::Received(Some(Item::Connection(sys::own(fd), self.peer())), None),
+            fd if fd >= 0 => Left::Received(vec![Item::Connection(sys::own(fd), self.peer())]),
             _ if cqe.cancelled() => Left::Nothing,
-            error => Left::Received(Some(Item::Error(-error)), None),
+            error => Left::Received(vec![Item::Error(-error)]),
         }
     }
 
@@ -247,7 +247,7 @@ unsafe impl<B: IoBufMut> Op for Recv<B> {
             return Left::Nothing;
         }
         let (bytes, then) = self.fill.leave(cqe);
-        Left::Received(bytes, then)
+        Left::Received(bytes.into_iter().chain(then).collect())
     }
 
     fn progress(&self) -> usize {
@@ -320,8 +320,8 @@ unsafe impl<B: IoBuf> Op for Send<B> {
     }
 }
 
-/// `IORING_OP_SHUTDOWN`: `shutdown(2)`. Waits for dropped writes first.
-#[doc(alias = "IORING_OP_SHUTDOWN")]
+/// `shutdown(2)`, a direct call, which does not block, made when no dropped write is in flight. `IORING_OP_SHUTDOWN` always
+/// goes to a worker thread of the kernel's, and only that one looks the number up: by then it may be another socket's.
 #[derive(Debug)]
 pub struct Shutdown {
     fd: RawFd,
@@ -341,13 +341,15 @@ impl Shutdown {
 
 impl Sealed for Shutdown {}
 
-// SAFETY: the entry holds no address.
+// SAFETY: there is never an entry.
 unsafe impl Op for Shutdown {
     type Output = io::Result<()>;
 
-    fn prepare(&mut self, sqe: &mut Sqe, _arena: &mut Arena) -> Result<(), i32> {
-        *sqe = Sqe::new(io_uring::opcode::Shutdown::CODE).fd(self.fd).len(self.how as u32);
-        Ok(())
+    fn prepare(&mut self, _sqe: &mut Sqe, _arena: &mut Arena) -> Result<(), i32> {
+        Err(match sys::shutdown(self.fd, self.how) {
+            Ok(()) => 0,
+            Err(error) => error.raw_os_error().unwrap_or(libc::EIO),
+        })
     }
 
     fn complete(self, cqe: Cqe) -> io::Result<()> {

@@ -1,6 +1,7 @@
 //! The future that drives any operation. The states of its slot are in `slot`.
 
 use std::future::Future;
+use std::mem::ManuallyDrop;
 use std::pin::Pin;
 use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll, Waker};
@@ -46,6 +47,8 @@ struct Rare {
     cell: Option<Arc<Elsewhere>>,
     /// It has the position of its file, and others wait for that.
     holds_position: bool,
+    /// How many other accepts had been cancelled when this one was submitted: see [`Salvage::accept_cancelled`].
+    accepts_cancelled: u64,
 }
 
 /// Why an operation is to end early.
@@ -76,7 +79,8 @@ impl Stop {
 /// When it is first polled where no loop runs, and when it is polled after its end.
 #[must_use = "an operation does nothing unless it is awaited"]
 pub struct Operation<'a, O: Op> {
-    op: Option<O>,
+    /// None when it has ended. Not dropped by itself, so that nothing is to be looked at in one that has.
+    op: ManuallyDrop<Option<O>>,
     fd: Option<&'a Fd>,
     loop_id: u64,
     key: Key,
@@ -84,7 +88,8 @@ pub struct Operation<'a, O: Op> {
     stop: Stop,
     /// Whether it is stopped or has something rare: then it goes the long way.
     special: bool,
-    rare: Option<Box<Rare>>,
+    /// The same.
+    rare: ManuallyDrop<Option<Box<Rare>>>,
 }
 
 // The value is never pinned: its addresses stay valid while it moves, which is what implementing `Op` promises.
@@ -94,6 +99,16 @@ impl<O: Op + std::fmt::Debug> std::fmt::Debug for Operation<'_, O> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Operation").field("op", &self.op).finish_non_exhaustive()
     }
+}
+
+/// What a poll of an operation with several completions gives. Each has been handed to the operation.
+pub(super) enum Shots {
+    /// There is something, and more to come.
+    Some,
+    /// The last completion of a submission: it is idle now, and polled again, it is submitted again.
+    Last(Cqe),
+    /// It could not be submitted.
+    Refused(i32),
 }
 
 /// What the loop says when an operation is polled.
@@ -118,11 +133,12 @@ impl<'a, O: Op> Operation<'a, O> {
     #[inline]
     fn made(op: O, fd: Option<&'a Fd>) -> Operation<'a, O> {
         let key = Key { index: 0, generation: 0 };
-        Operation { op: Some(op), fd, loop_id: 0, key, phase: Phase::Start, stop: Stop::No, special: false, rare: None }
+        let (op, rare) = (ManuallyDrop::new(Some(op)), ManuallyDrop::new(None));
+        Operation { op, fd, loop_id: 0, key, phase: Phase::Start, stop: Stop::No, special: false, rare }
     }
 
     #[inline]
-    fn op(&mut self) -> &mut O {
+    pub(super) fn op(&mut self) -> &mut O {
         self.op.as_mut().expect("an operation is not polled after its end")
     }
 
@@ -139,17 +155,10 @@ impl<'a, O: Op> Operation<'a, O> {
         self.rare.get_or_insert_default()
     }
 
-    /// The long way of a poll. `first` is what the short one has found.
+    /// The long way of a poll. `first` is what the short one has found. When it is ready, nothing rare is left.
     #[cold]
     #[inline(never)]
-    fn poll_long(&mut self, cx: &mut Context<'_>, first: Option<Answer>) -> Poll<O::Output> {
-        self.poll_cqe(cx, first).map(|cqe| {
-            self.phase = Phase::Finished;
-            self.op.take().expect("it has just ended").complete(cqe)
-        })
-    }
-
-    fn poll_cqe(&mut self, cx: &mut Context<'_>, mut first: Option<Answer>) -> Poll<Cqe> {
+    fn poll_long(&mut self, cx: &mut Context<'_>, mut first: Option<Answer>) -> Poll<Cqe> {
         loop {
             let answer = match self.phase {
                 _ if first.is_some() => first.take().expect("just seen"),
@@ -160,7 +169,7 @@ impl<'a, O: Op> Operation<'a, O> {
             };
             match answer {
                 Answer::Pending => {
-                    if self.op().lane() == Lane::Accept {
+                    if self.receives_beside_others() {
                         self.look_for_salvaged(cx.waker());
                     }
                     return Poll::Pending;
@@ -171,6 +180,51 @@ impl<'a, O: Op> Operation<'a, O> {
                     }
                 }
             }
+        }
+    }
+
+    /// Whether no submission of it is under way.
+    pub(super) fn is_idle(&self) -> bool {
+        self.phase == Phase::Start
+    }
+
+    /// The way of operations that are streams: hands the next completion to the operation.
+    pub(super) fn poll_shots(&mut self, cx: &mut Context<'_>) -> Poll<Shots> {
+        loop {
+            if self.phase == Phase::Start {
+                match self.start(cx.waker()) {
+                    Answer::Pending => {}
+                    // What was salvaged has been handed over already.
+                    Answer::Cqe(cqe) if self.op().progress() > 0 => return Poll::Ready(Shots::Last(cqe)),
+                    Answer::Cqe(cqe) => return Poll::Ready(Shots::Refused(-cqe.result)),
+                }
+            } else {
+                let answer =
+                    if self.phase == Phase::InFlight { self.ask(cx.waker()) } else { self.look_elsewhere(cx.waker()) };
+                if let Answer::Cqe(cqe) = answer {
+                    let _ = self.op().step(cqe);
+                    if cqe.more() {
+                        return Poll::Ready(Shots::Some);
+                    }
+                    if self.stop == Stop::Salvaged && cqe.cancelled() {
+                        // Something was salvaged for it: that is found when it begins again.
+                        self.stop = Stop::No;
+                        continue;
+                    }
+                    if cqe.cancelled()
+                        && self.op().lane() == Lane::Accept
+                        && let Some(salvage) = self.salvage()
+                    {
+                        salvage.accept_cancelled();
+                    }
+                    self.ended(cqe);
+                    return Poll::Ready(Shots::Last(cqe));
+                }
+            }
+            if self.op().lane() == Lane::Accept {
+                self.look_for_salvaged(cx.waker());
+            }
+            return Poll::Pending;
         }
     }
 
@@ -200,14 +254,18 @@ impl<'a, O: Op> Operation<'a, O> {
             self.stop = Stop::No;
             return None;
         }
+        if self.op().lane() == Lane::Accept
+            && let Some(salvage) = self.salvage()
+        {
+            salvage.accept_cancelled();
+        }
         Some(self.ended(Cqe::of(-self.stop.errno())))
     }
 
     #[inline]
     fn ended(&mut self, cqe: Cqe) -> Cqe {
         if self.rare.is_some() {
-            self.leave_salvage();
-            self.release_position();
+            self.give_way();
         }
         cqe
     }
@@ -215,7 +273,7 @@ impl<'a, O: Op> Operation<'a, O> {
     #[cold]
     fn leave_salvage(&mut self) {
         let Some(salvage) = self.salvage() else { return };
-        if let Some(rare) = &mut self.rare
+        if let Some(rare) = &mut *self.rare
             && rare.ticket.is_some()
         {
             cancel_later(salvage.leave(&mut rare.ticket));
@@ -225,7 +283,7 @@ impl<'a, O: Op> Operation<'a, O> {
     /// Whether another operation's traces on the same object must be looked at before this one goes.
     #[inline]
     fn must_ask(&self) -> bool {
-        let (Some(fd), Some(op)) = (self.fd, &self.op) else { return false };
+        let (Some(fd), Some(op)) = (self.fd, &*self.op) else { return false };
         match op.lane() {
             Lane::Free => false,
             Lane::Accept => true,
@@ -238,6 +296,8 @@ impl<'a, O: Op> Operation<'a, O> {
         if self.stop != Stop::No {
             return Answer::Cqe(Cqe::of(-libc::ECANCELED));
         }
+        // Held if an earlier attempt panicked, in a method of the buffer's say.
+        self.release_position();
         let op = self.op.as_mut().expect("an operation is not polled after its end");
         if let Some(fd) = self.fd
             && op.lane() != Lane::Free
@@ -254,6 +314,11 @@ impl<'a, O: Op> Operation<'a, O> {
                 }
             }
         }
+        if self.op().lane() == Lane::Accept
+            && let Some(salvage) = self.salvage()
+        {
+            self.rare().accepts_cancelled = salvage.accepts_cancelled();
+        }
         self.submit(waker)
     }
 
@@ -261,14 +326,14 @@ impl<'a, O: Op> Operation<'a, O> {
     #[inline]
     fn submit(&mut self, waker: &Waker) -> Answer {
         let op = self.op.as_mut().expect("an operation is not polled after its end");
+        let fd = self.fd;
         // Cloned before the driver is borrowed: it may be anybody's waker.
         let waker = waker.clone();
-        let fd = self.fd;
         let submitted = context::with(|core| {
             let mut driver = core.driver.borrow_mut();
             let driver = &mut *driver;
             if driver.is_ending() {
-                return Err(libc::ECANCELED);
+                return Err((libc::ECANCELED, waker));
             }
             if let Some(fd) = fd {
                 fd.visit(core.id);
@@ -280,8 +345,12 @@ impl<'a, O: Op> Operation<'a, O> {
         });
         match submitted {
             Some(Ok(())) => Answer::Pending,
-            Some(Err(errno)) => Answer::Cqe(Cqe::of(-errno)),
-            None => panic!("{NO_LOOP}"),
+            // The waker that was not kept is dropped here, where nothing is borrowed.
+            Some(Err((errno, _waker))) => Answer::Cqe(Cqe::of(-errno)),
+            None => {
+                self.release_position();
+                panic!("{NO_LOOP}")
+            }
         }
     }
 
@@ -304,20 +373,36 @@ impl<'a, O: Op> Operation<'a, O> {
             Some(Polled::Earlier(cqe)) => Answer::Cqe(cqe),
             Some(Polled::StaleWaker) => {
                 let waker = waker.clone();
-                let old = context::with(|core| core.driver.borrow_mut().replace_waker(key, waker));
-                drop(old);
-                Answer::Pending
+                match context::with(|core| core.driver.borrow_mut().replace_waker(key, waker)) {
+                    Some(Ok(_old)) => Answer::Pending,
+                    Some(Err(waker)) => self.ask(&waker),
+                    None => unreachable!("its loop is entered"),
+                }
             }
             None => self.watch(waker),
         }
     }
 
-    /// Accepts run beside each other on one listener: what an orphan of another leaves there must not lie while this one
-    /// waits in the kernel. It is woken, cancels itself and takes it.
+    /// Whether it is with the kernel and others may be beside it on the same object: accepts, and reads of clones of a pipe.
+    fn receives_beside_others(&mut self) -> bool {
+        if self.phase == Phase::Start {
+            return false;
+        }
+        match self.op().lane() {
+            Lane::Accept => true,
+            Lane::PositionRead => self.special && self.salvage().is_some_and(|salvage| salvage.is_shared_stream()),
+            _ => false,
+        }
+    }
+
+    /// What an orphan of another leaves must not lie while this one waits in the kernel. It is woken, cancels itself and
+    /// takes it.
     fn look_for_salvaged(&mut self, waker: &Waker) {
         let Some(salvage) = self.salvage() else { return };
         salvage.listen(&mut self.rare().ticket, waker);
-        if self.phase != Phase::Start && self.stop == Stop::No && salvage.has_items() {
+        let seen = self.rare().accepts_cancelled;
+        let retries = self.op().lane() == Lane::Accept && salvage.accepts_cancelled() != seen;
+        if self.stop == Stop::No && (retries || salvage.has_items()) {
             self.stop(Stop::Salvaged);
         }
     }
@@ -344,6 +429,10 @@ impl<'a, O: Op> Operation<'a, O> {
         if registry::post(self.loop_id, Mail::Watch(self.key, cell.clone())).is_ok() {
             self.phase = Phase::Elsewhere;
             self.rare().cell = Some(cell);
+            if self.op().is_endless() {
+                // Results are left here with the last one, so it has to end there; it begins again here.
+                cancel(self.loop_id, self.key);
+            }
             return Answer::Pending;
         }
         match registry::claim(self.loop_id, self.key, waker) {
@@ -391,6 +480,8 @@ impl<'a, O: Op> Operation<'a, O> {
     fn lost(&mut self) -> ! {
         // The kernel may still be at it: the value is leaked, never freed.
         std::mem::forget(self.op.take());
+        self.leave_salvage();
+        drop(self.rare.take());
         self.phase = Phase::Finished;
         panic!(
             "ringtoss: the loop that this operation was submitted to has ended without the kernel letting go of the \
@@ -403,11 +494,15 @@ impl<'a, O: Op> Operation<'a, O> {
     #[cold]
     #[inline(never)]
     fn drop_unfinished(&mut self) {
-        if let Some(op) = self.op.take() {
+        if let Some(mut op) = self.op.take() {
             let lane = op.lane();
             let (loop_id, key) = (self.loop_id, self.key);
             match std::mem::replace(&mut self.phase, Phase::Finished) {
-                Phase::Start | Phase::Finished => self.leave_progress(&mut { op }),
+                Phase::Start | Phase::Finished => {
+                    self.leave_progress(&mut op);
+                    // Before the value goes, whose drop is the user's code and may panic.
+                    self.give_way();
+                }
                 Phase::InFlight if context::current_id() == loop_id => self.drop_here(op, lane),
                 Phase::InFlight => {
                     let handed = Handed::new(self.orphan(op, lane));
@@ -418,7 +513,14 @@ impl<'a, O: Op> Operation<'a, O> {
                 Phase::Elsewhere => self.drop_elsewhere(op, lane),
             }
         }
+        self.give_way();
+    }
+
+    /// Gives up its place among those who wait, and the position.
+    fn give_way(&mut self) {
         self.leave_salvage();
+        self.release_position();
+        drop(self.rare.take());
     }
 
     fn drop_elsewhere(&mut self, op: O, lane: Lane) {
@@ -455,9 +557,9 @@ impl<'a, O: Op> Operation<'a, O> {
         let dropped = context::with(|core| core.driver.borrow_mut().drop_future(key)).expect("its loop is entered");
         match dropped {
             Dropped::Voided(waker) => {
-                drop(waker);
                 self.leave_progress(&mut op);
-                self.release_position();
+                self.give_way();
+                drop(waker);
             }
             Dropped::Done(earlier, cqe) => self.orphan(op, lane).finish(earlier, cqe),
             Dropped::InFlight => {
@@ -470,15 +572,19 @@ impl<'a, O: Op> Operation<'a, O> {
 
     fn release_position(&mut self) {
         if let Some(salvage) = self.salvage()
-            && let Some(rare) = &mut self.rare
+            && let Some(rare) = &mut *self.rare
             && std::mem::take(&mut rare.holds_position)
         {
             salvage.free_position();
         }
     }
 
-    fn orphan(&self, mut op: O, lane: Lane) -> Box<dyn Orphan> {
+    fn orphan(&mut self, mut op: O, lane: Lane) -> Box<dyn Orphan> {
         let (loop_id, key) = (self.loop_id, self.key);
+        if let Some(rare) = &mut *self.rare {
+            // From here on its place among the orphans holds the position.
+            rare.holds_position = false;
+        }
         let salvage = self.fd.filter(|_| lane.leaves_traces()).map(|fd| fd.salvage().clone());
         if let Some(salvage) = &salvage {
             salvage.orphaned(loop_id, key, lane);
@@ -543,42 +649,37 @@ impl<O: Op> Future for Operation<'_, O> {
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<O::Output> {
         let this = self.get_mut();
-        if this.special {
-            return this.poll_long(cx, None);
-        }
-        match this.phase {
-            Phase::InFlight => {
-                let Some(cqe) = this.take_done() else { return this.poll_long(cx, None) };
-                match this.op().step(cqe) {
-                    Next::Done(cqe) => this.finish(cqe),
-                    Next::Again => {
-                        this.phase = Phase::Start;
-                        this.poll_long(cx, None)
+        let polled = match this.phase {
+            _ if this.special => this.poll_long(cx, None),
+            Phase::InFlight => match this.take_done() {
+                Some(cqe) => {
+                    // Before anything may panic: the slot is gone.
+                    this.phase = Phase::Start;
+                    match this.op().step(cqe) {
+                        Next::Done(cqe) => Poll::Ready(cqe),
+                        Next::Again => this.poll_long(cx, None),
+                        Next::More => unreachable!("the last completion"),
                     }
-                    Next::More => unreachable!("the last completion"),
                 }
-            }
+                None => this.poll_long(cx, None),
+            },
             Phase::Start if !this.must_ask() => match this.submit(cx.waker()) {
-                Answer::Pending => Poll::Pending,
+                Answer::Pending => return Poll::Pending,
                 answer => this.poll_long(cx, Some(answer)),
             },
             _ => this.poll_long(cx, None),
-        }
-    }
-}
-
-impl<O: Op> Operation<'_, O> {
-    #[inline]
-    fn finish(&mut self, cqe: Cqe) -> Poll<O::Output> {
-        self.phase = Phase::Finished;
-        Poll::Ready(self.op.take().expect("it has just ended").complete(cqe))
+        };
+        let Poll::Ready(cqe) = polled else { return Poll::Pending };
+        // Here, where both ways meet, so that a drop that follows is known to do nothing.
+        this.phase = Phase::Finished;
+        Poll::Ready(this.op.take().expect("it has just ended").complete(cqe))
     }
 }
 
 impl<O: Op> Drop for Operation<'_, O> {
     #[inline]
     fn drop(&mut self) {
-        if self.phase != Phase::Finished || self.special {
+        if self.phase != Phase::Finished {
             self.drop_unfinished();
         }
     }

@@ -11,8 +11,8 @@ use crate::slot::{Earlier, Key, Orphan};
 /// What an orphan leaves to its object.
 pub enum Left {
     Nothing,
-    /// Something received, and what came after it.
-    Received(Option<Item>, Option<Item>),
+    /// What was received, in order.
+    Received(Vec<Item>),
     /// A write: bytes taken in all, or an `errno`; if it went by the file's position, where its last step began and how far
     /// that went.
     Written {
@@ -64,17 +64,23 @@ impl<O: Op> Orphan for Orphaned<O> {
 
     fn wants_cancel(&self) -> bool {
         // One that has received something must not keep it from whoever waits: nothing more may ever come.
-        let waits = self.lane.receives() && self.op.progress() == 0;
+        let waits = self.lane.receives() && self.op.progress() == 0 && !self.op.is_endless();
         !(waits && self.salvage.as_ref().is_some_and(|salvage| salvage.is_adopted()))
     }
 }
 
 /// Hands over what a dropped operation brought.
 pub(super) fn leave<O: Op>(op: &mut O, salvage: &Salvage, cqe: Cqe, loop_id: u64, key: Key) {
-    match op.leave(cqe) {
-        Left::Nothing => salvage.settle(loop_id, key, [None, None]),
-        Left::Received(item, then) => salvage.settle(loop_id, key, [item, then]),
+    let left = op.leave(cqe);
+    if op.lane() == Lane::Accept && cqe.cancelled() {
+        salvage.accept_cancelled();
+    }
+    match left {
+        Left::Nothing => salvage.settle(loop_id, key, None),
+        Left::Received(items) => salvage.settle(loop_id, key, items),
         Left::Written { fate, last_step } => salvage.settle_write(loop_id, key, fate, last_step),
-        Left::Position { undo, bytes, then } => salvage.settle_position(loop_id, key, undo, [bytes, then]),
+        Left::Position { undo, bytes, then } => {
+            salvage.settle_position(loop_id, key, undo, bytes.into_iter().chain(then))
+        }
     }
 }

@@ -103,7 +103,8 @@ unsafe impl<F: Opened> Op for OpenAt<F> {
     }
 }
 
-fn invalid(reason: &'static str) -> io::Error {
+/// The error of a call that could not be made for this reason.
+pub(crate) fn invalid(reason: &'static str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, reason)
 }
 
@@ -112,6 +113,13 @@ pub trait FromStatx: 'static {
     /// Takes the answer.
     #[doc(hidden)]
     fn from_statx(answer: Box<libc::statx>) -> Self;
+}
+
+/// A bare descriptor, closed where it is dropped.
+impl Opened for Fd {
+    fn opened(fd: OwnedFd) -> Fd {
+        Fd::new(fd)
+    }
 }
 
 /// `IORING_OP_STATX`: `statx(2)`, of a path or of an open file.
@@ -135,6 +143,11 @@ impl<M> Statx<M> {
     pub(crate) fn path(path: KernelPath, follow: bool) -> Statx<M> {
         let flags = if follow { 0 } else { libc::AT_SYMLINK_NOFOLLOW };
         Statx::made(libc::AT_FDCWD, path, flags)
+    }
+
+    /// Of a name in an open directory, of a link itself. The directory stays open until this is done.
+    pub(crate) fn name(directory: RawFd, name: CString) -> Statx<M> {
+        Statx::made(directory, Ok(Cow::Owned(name)), libc::AT_SYMLINK_NOFOLLOW)
     }
 
     /// Of an open file.
@@ -227,5 +240,6 @@ pub(crate) async fn close(fd: Fd) -> io::Result<()> {
         return Ok(());
     }
     fd.cancel_orphans();
+    fd.retire();
     Operation::<Close>::new(Close::new(fd)).await
 }

@@ -8,6 +8,7 @@ use std::os::fd::RawFd;
 
 use super::{Cqe, Next, Sqe};
 use crate::driver::poll_mask;
+use crate::fd::Fd;
 use crate::salvage::Undo;
 use crate::sys;
 
@@ -30,18 +31,29 @@ pub(super) struct Position {
     moved: u32,
     awaits_writer: bool,
     abandoned: bool,
+    /// It is known that the file has none: a pipe, a terminal.
+    none: bool,
 }
 
 impl Position {
     #[inline]
     pub(super) const fn new() -> Position {
-        Position { before: NONE, moved: 0, awaits_writer: false, abandoned: false }
+        Position { before: NONE, moved: 0, awaits_writer: false, abandoned: false, none: false }
+    }
+
+    /// That of an operation at the position of this file.
+    #[inline]
+    pub(super) fn of(fd: &Fd) -> Position {
+        Position { none: !fd.takes_offsets(), ..Position::new() }
     }
 
     /// A step is about to be submitted. Gives what is to be submitted in its place, if anything is.
     pub(super) fn begin(&mut self, fd: RawFd) -> Option<Sqe> {
         if self.awaits_writer {
             return Some(Sqe::new(io_uring::opcode::PollAdd::CODE).fd(fd).op_flags(poll_mask(libc::POLLIN)));
+        }
+        if self.none {
+            return None;
         }
         self.before = sys::seek(fd, 0, libc::SEEK_CUR).unwrap_or(NONE);
         self.moved = 0;

@@ -6,6 +6,7 @@ use std::os::fd::RawFd;
 use super::position::{AT_POSITION, NO_OFFSET, Position};
 use super::{Arena, Cqe, CutShort, Left, Next, Op, Sealed, Sqe};
 use crate::buf::{BufResult, IoBufMut};
+use crate::fd::Fd;
 use crate::salvage::{Item, Lane, Salvage};
 
 /// What one call moves at most: `MAX_RW_COUNT` of the kernel.
@@ -168,20 +169,20 @@ impl<B: IoBufMut> Read<B> {
         Read::made(fd, Fill::exact(buf, len), offset)
     }
 
-    pub(crate) fn some(fd: RawFd, buf: B) -> Read<B> {
+    pub(crate) fn some(fd: &Fd, buf: B) -> Read<B> {
         Read::at_position(fd, Fill::some(buf))
     }
 
-    pub(crate) fn append(fd: RawFd, buf: B) -> Read<B> {
+    pub(crate) fn append(fd: &Fd, buf: B) -> Read<B> {
         Read::at_position(fd, Fill::append(buf))
     }
 
-    pub(crate) fn exact(fd: RawFd, buf: B, len: usize) -> Read<B> {
+    pub(crate) fn exact(fd: &Fd, buf: B, len: usize) -> Read<B> {
         Read::at_position(fd, Fill::exact(buf, len))
     }
 
-    fn at_position(fd: RawFd, fill: Fill<B>) -> Read<B> {
-        Read { fd, offset: AT_POSITION, fill, position: Position::new() }
+    fn at_position(fd: &Fd, fill: Fill<B>) -> Read<B> {
+        Read { fd: fd.raw(), offset: AT_POSITION, fill, position: Position::of(fd) }
     }
 
     fn made(fd: RawFd, mut fill: Fill<B>, offset: u64) -> Read<B> {

@@ -6,6 +6,7 @@ use super::position::{AT_POSITION, Position};
 use super::read::MAX_TRANSFER;
 use super::{Arena, Cqe, CutShort, Left, Next, Op, Sealed, Sqe};
 use crate::buf::BufResult;
+use crate::fd::Fd;
 use crate::salvage::{Item, Lane, Salvage};
 
 /// Room that is made at least when the vector is full.
@@ -26,8 +27,8 @@ pub struct ReadToEnd {
 }
 
 impl ReadToEnd {
-    pub(crate) fn new(fd: RawFd, buf: Vec<u8>) -> ReadToEnd {
-        ReadToEnd { fd, start: buf.len(), buf, position: Some(Position::new()) }
+    pub(crate) fn new(fd: &Fd, buf: Vec<u8>) -> ReadToEnd {
+        ReadToEnd { fd: fd.raw(), start: buf.len(), buf, position: Some(Position::of(fd)) }
     }
 
     pub(crate) fn of_stream(fd: RawFd, buf: Vec<u8>) -> ReadToEnd {
@@ -113,7 +114,7 @@ unsafe impl Op for ReadToEnd {
         };
         match undo {
             Some(undo) => Left::Position { undo, bytes, then },
-            None => Left::Received(bytes, then),
+            None => Left::Received(bytes.into_iter().chain(then).collect()),
         }
     }
 

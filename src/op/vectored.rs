@@ -9,6 +9,7 @@ use super::position::{AT_POSITION, NO_OFFSET, Position};
 use super::read::MAX_TRANSFER;
 use super::{Arena, Cqe, Left, Next, Op, Sealed, Sqe};
 use crate::buf::{BufResult, IoVecBuf, IoVecBufMut};
+use crate::fd::Fd;
 use crate::salvage::{Item, Lane, Salvage};
 
 /// `UIO_MAXIOV`: what one call takes; further buffers are for the next call.
@@ -37,6 +38,11 @@ pub struct Readv<V> {
 impl<V: IoVecBufMut> Readv<V> {
     pub(crate) fn new(fd: RawFd, bufs: V, place: Place) -> Readv<V> {
         Readv { fd, place, bufs, done: 0, position: Position::new() }
+    }
+
+    pub(crate) fn at_position(fd: &Fd, bufs: V) -> Readv<V> {
+        let place = Place::File(AT_POSITION);
+        Readv { fd: fd.raw(), place, bufs, done: 0, position: Position::of(fd) }
     }
 }
 
@@ -125,7 +131,7 @@ unsafe impl<V: IoVecBufMut> Op for Readv<V> {
         };
         let bytes = (!bytes.is_empty()).then_some(Item::Bytes(bytes));
         match self.place {
-            Place::Stream => Left::Received(bytes, then),
+            Place::Stream => Left::Received(bytes.into_iter().chain(then).collect()),
             Place::File(_) => Left::Position { undo: self.position.undo(self.done), bytes, then },
         }
     }
@@ -136,7 +142,7 @@ unsafe impl<V: IoVecBufMut> Op for Readv<V> {
 
     fn take_salvaged(&mut self, salvage: &Salvage) -> Option<Cqe> {
         let mut total = 0;
-        for index in 0..self.bufs.buf_count() {
+        for index in 0..self.bufs.buf_count().min(MAX_IOVECS) {
             let (base, len) = self.bufs.window_mut(index);
             if len == 0 {
                 continue;
@@ -175,6 +181,11 @@ pub struct Writev<V> {
 impl<V: IoVecBuf> Writev<V> {
     pub(crate) fn new(fd: RawFd, bufs: V, place: Place) -> Writev<V> {
         Writev { fd, place, bufs, done: 0, position: Position::new() }
+    }
+
+    pub(crate) fn at_position(fd: &Fd, bufs: V) -> Writev<V> {
+        let place = Place::File(AT_POSITION);
+        Writev { fd: fd.raw(), place, bufs, done: 0, position: Position::of(fd) }
     }
 }
 

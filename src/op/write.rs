@@ -7,6 +7,7 @@ use super::position::{AT_POSITION, NO_OFFSET, Position};
 use super::read::MAX_TRANSFER;
 use super::{Arena, Cqe, CutShort, Left, Next, Op, Sealed, Sqe};
 use crate::buf::{BufResult, IoBuf};
+use crate::fd::Fd;
 use crate::salvage::Lane;
 
 /// A buffer that is being written out; `done` bytes were taken.
@@ -115,12 +116,16 @@ impl<B: IoBuf> Write<B> {
         All(Write::made(fd, Drain::all(buf), offset))
     }
 
-    pub(crate) fn some(fd: RawFd, buf: B) -> Write<B> {
-        Write { fd, offset: AT_POSITION, drain: Drain::some(buf), position: Position::new() }
+    pub(crate) fn some(fd: &Fd, buf: B) -> Write<B> {
+        Write::at_position(fd, Drain::some(buf))
     }
 
-    pub(crate) fn all(fd: RawFd, buf: B) -> All<Write<B>> {
-        All(Write { fd, offset: AT_POSITION, drain: Drain::all(buf), position: Position::new() })
+    pub(crate) fn all(fd: &Fd, buf: B) -> All<Write<B>> {
+        All(Write::at_position(fd, Drain::all(buf)))
+    }
+
+    fn at_position(fd: &Fd, drain: Drain<B>) -> Write<B> {
+        Write { fd: fd.raw(), offset: AT_POSITION, drain, position: Position::of(fd) }
     }
 
     fn made(fd: RawFd, mut drain: Drain<B>, offset: u64) -> Write<B> {

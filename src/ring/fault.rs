@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::io;
 
-use super::{Config, Cqe, Entered, Sqe, Uring, Wait};
+use super::{BufferRing, Config, Cqe, Entered, Sqe, Uring, Wait};
 
 /// How often something happens, in 256 cases.
 #[derive(Clone, Copy, Debug)]
@@ -68,6 +68,10 @@ impl Faulty {
         self.inner.commit()
     }
 
+    pub(crate) fn commit_fitting(&mut self) -> u32 {
+        self.commit()
+    }
+
     pub(crate) fn is_full(&self) -> bool {
         self.inner.is_full()
     }
@@ -86,6 +90,10 @@ impl Faulty {
 
     pub(crate) fn unsubmitted(&mut self) -> usize {
         self.inner.unsubmitted()
+    }
+
+    pub(crate) fn register_buffers(&self, group: u16, entries: usize) -> io::Result<BufferRing> {
+        self.inner.register_buffers(group, entries)
     }
 
     pub(crate) fn enter(&mut self, wait: Wait) -> io::Result<Entered> {

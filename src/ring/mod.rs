@@ -16,6 +16,7 @@
 #![allow(unsafe_code)]
 
 mod arena;
+mod buffers;
 mod diagnose;
 #[cfg(test)]
 pub(crate) mod fault;
@@ -25,8 +26,9 @@ mod uring;
 use std::io;
 
 pub use arena::Arena;
+pub(crate) use buffers::BufferRing;
 pub(crate) use diagnose::explain;
-pub(crate) use sqe::{ASYNC, HARDLINK, LINK, SKIP_SUCCESS};
+pub(crate) use sqe::{ASYNC, BUFFER_SELECT, HARDLINK, LINK, SKIP_SUCCESS};
 pub use sqe::{Cqe, Sqe};
 pub(crate) use uring::Uring;
 
@@ -93,6 +95,12 @@ impl Ring {
         either!(self, ring => ring.commit())
     }
 
+    /// [`Ring::commit`] where the queue is known not to be full.
+    #[inline]
+    pub(crate) fn commit_fitting(&mut self) -> u32 {
+        either!(self, ring => ring.commit_fitting())
+    }
+
     /// Whether as many entries are staged as the queue holds, so that the kernel should be entered.
     #[inline]
     pub(crate) fn is_full(&self) -> bool {
@@ -132,5 +140,10 @@ impl Ring {
     #[inline(always)]
     pub(crate) fn harvest(&mut self, each: impl FnMut(u64, Cqe)) -> usize {
         either!(self, ring => ring.harvest(each))
+    }
+
+    /// Registers a ring by which the kernel is given buffers.
+    pub(crate) fn register_buffers(&self, group: u16, entries: usize) -> io::Result<BufferRing> {
+        either!(self, ring => ring.register_buffers(group, entries))
     }
 }

@@ -40,6 +40,8 @@ pub(crate) const LINK: u8 = 1 << 2;
 pub(crate) const HARDLINK: u8 = 1 << 3;
 /// `IOSQE_ASYNC`.
 pub(crate) const ASYNC: u8 = 1 << 4;
+/// `IOSQE_BUFFER_SELECT`.
+pub(crate) const BUFFER_SELECT: u8 = 1 << 5;
 /// `IOSQE_CQE_SKIP_SUCCESS`.
 pub(crate) const SKIP_SUCCESS: u8 = 1 << 6;
 
@@ -166,6 +168,8 @@ pub struct Cqe {
     pub(crate) flags: u32,
 }
 
+/// `IORING_CQE_F_BUFFER`.
+const CQE_BUFFER: u32 = 1 << 0;
 /// `IORING_CQE_F_MORE`.
 pub(crate) const CQE_MORE: u32 = 1 << 1;
 
@@ -186,14 +190,27 @@ impl Cqe {
     }
 
     /// Whether the same submission gives further completions (`IORING_CQE_F_MORE`).
+    #[inline]
     pub fn more(&self) -> bool {
         self.flags & CQE_MORE != 0
+    }
+
+    /// The number of the provided buffer that comes with it (`IORING_CQE_F_BUFFER`).
+    #[inline]
+    pub(crate) fn buffer(&self) -> Option<u16> {
+        (self.flags & CQE_BUFFER != 0).then_some((self.flags >> 16) as u16)
     }
 
     /// The result as a count or descriptor, or the error that it stands for.
     #[inline]
     pub(crate) fn ok(&self) -> std::io::Result<u32> {
-        if self.result >= 0 { Ok(self.result as u32) } else { Err(std::io::Error::from_raw_os_error(-self.result)) }
+        if self.result >= 0 { Ok(self.result as u32) } else { Err(self.error()) }
+    }
+
+    /// The error that the result stands for. Away from the path of those that succeed.
+    #[cold]
+    fn error(&self) -> std::io::Error {
+        std::io::Error::from_raw_os_error(-self.result)
     }
 
     /// Whether it tells that a signal interrupted it before it had done anything. Some operations give what the kernel

@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
-use super::{Config, Cqe, Entered, Sqe, Wait, diagnose};
+use super::{BufferRing, Config, Cqe, Entered, Sqe, Wait, diagnose};
 use crate::sys;
 use crate::sys::ring::{self as abi, Params, RawCqe, Shared};
 
@@ -88,6 +88,15 @@ impl Uring {
         if position == self.full_at {
             return self.commit_to_backlog();
         }
+        self.tail = position.wrapping_add(1);
+        position
+    }
+
+    /// The same where the queue is not full.
+    #[inline]
+    pub(crate) fn commit_fitting(&mut self) -> u32 {
+        let position = self.tail;
+        debug_assert_ne!(position, self.full_at);
         self.tail = position.wrapping_add(1);
         position
     }
@@ -195,16 +204,21 @@ impl Uring {
         Ok(if self.tail == self.head && self.backlog.is_empty() { Entered::All } else { Entered::Pressed })
     }
 
+    pub(crate) fn register_buffers(&self, group: u16, entries: usize) -> io::Result<BufferRing> {
+        BufferRing::new(self.fd.as_raw_fd(), group, entries)
+    }
+
     #[inline(always)]
     pub(crate) fn harvest(&mut self, mut each: impl FnMut(u64, Cqe)) -> usize {
         let head = Self::load(&self.shared.cq_head, Ordering::Relaxed);
         let tail = Self::load(&self.shared.cq_tail, Ordering::Acquire);
         let count = tail.wrapping_sub(head);
+        let (cqes, mask) = (self.shared.cqes, self.shared.cq_mask);
         for position in 0..count {
-            let index = head.wrapping_add(position) & self.shared.cq_mask;
+            let index = head.wrapping_add(position) & mask;
             // SAFETY: the index is masked, so the entry lies within the queue; the kernel has published it (the acquire
             // load) and does not write it again before the head moves past it.
-            let raw = unsafe { self.shared.cqes.add(index as usize).read() };
+            let raw = unsafe { cqes.add(index as usize).read() };
             each(raw.user_data, Cqe { result: raw.result, flags: raw.flags });
         }
         if count > 0 {
@@ -245,4 +259,48 @@ fn build(config: Config) -> io::Result<(OwnedFd, Params)> {
     let ring = attempt(0)?;
     NO_SQARRAY_REFUSED.store(true, Ordering::Relaxed);
     Ok(ring)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_ring_of_a_thread_gets_a_registered_index_because_the_ones_before_gave_theirs_back() {
+        let config = Config { sq_entries: 4, cq_entries: 8 };
+        for life in 0..40 {
+            let ring = Uring::new(config).unwrap();
+            assert!(ring.registered, "life {life}: a thread has 16 indices");
+        }
+        // One more than there are works without.
+        let mut rings: Vec<_> = (0..17).map(|_| Uring::new(config).unwrap()).collect();
+        assert_eq!(rings.iter().filter(|ring| ring.registered).count(), 16);
+        for ring in &mut rings {
+            *ring.stage() = Sqe::new(io_uring::opcode::Nop::CODE);
+            ring.commit();
+            assert_eq!(ring.enter(Wait::Completion).unwrap(), Entered::All);
+            assert_eq!(ring.harvest(|_, cqe| assert_eq!(cqe.result, 0)), 1);
+        }
+    }
+
+    #[test]
+    fn an_entry_can_be_made_void_until_the_tail_is_published() {
+        let mut ring = Uring::new(Config { sq_entries: 4, cq_entries: 8 }).unwrap();
+        for user_data in [1, 2, 3] {
+            // A poll on nothing: an error, if it is ever submitted.
+            *ring.stage() =
+                Sqe { user_data, ..Sqe::new(io_uring::opcode::PollAdd::CODE).flags(super::super::HARDLINK) };
+            ring.commit();
+        }
+        ring.staged_mut(1, 2).expect("it is still ours").void();
+        assert!(ring.staged_mut(1, 7).is_none(), "another entry of long ago");
+        let void = *ring.staged_mut(1, 2).unwrap();
+        assert_eq!(void.opcode, io_uring::opcode::Nop::CODE);
+        assert_eq!(void.flags, super::super::HARDLINK | super::super::SKIP_SUCCESS, "links are kept");
+        ring.enter(Wait::Completion).unwrap();
+        assert!(ring.staged_mut(0, 1).is_none(), "the kernel has it");
+        let mut seen = Vec::new();
+        ring.harvest(|user_data, cqe| seen.push((user_data, cqe.result)));
+        assert!(seen.contains(&(1, -libc::EBADF)) && !seen.contains(&(2, 0)), "{seen:?}");
+    }
 }

@@ -29,6 +29,7 @@
 mod elsewhere;
 
 use std::collections::VecDeque;
+use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::task::Waker;
 
@@ -56,6 +57,8 @@ pub(crate) enum Addressee {
     Nobody,
     /// Closes whose end the loop waits for before it goes on.
     Counted,
+    /// A close that takes its time, by the number that it closes.
+    Closing(RawFd),
 }
 
 impl Addressee {
@@ -66,6 +69,7 @@ impl Addressee {
             Addressee::Wakeup => FIRST_INTERNAL as u64,
             Addressee::Nobody => FIRST_INTERNAL as u64 + 1,
             Addressee::Counted => FIRST_INTERNAL as u64 + 2,
+            Addressee::Closing(fd) => (fd as u32 as u64) << 32 | (FIRST_INTERNAL as u64 + 3),
         }
     }
 
@@ -78,6 +82,7 @@ impl Addressee {
         match index - FIRST_INTERNAL {
             0 => Addressee::Wakeup,
             2 => Addressee::Counted,
+            3 => Addressee::Closing((user_data >> 32) as RawFd),
             _ => Addressee::Nobody,
         }
     }
@@ -180,11 +185,12 @@ impl Slot {
         self.waker.as_mut()
     }
 
-    /// Keeps a completion with more to come.
-    #[cold]
-    pub(crate) fn push_earlier(&mut self, cqe: Cqe) {
+    /// Keeps a completion with more to come; how many are kept now.
+    pub(crate) fn push_earlier(&mut self, cqe: Cqe) -> usize {
         let rare = self.rare.get_or_insert_with(|| Box::new(Rare { owner: Owner::Future, earlier: None }));
-        rare.earlier.get_or_insert_default().push_back(cqe);
+        let earlier = rare.earlier.get_or_insert_default();
+        earlier.push_back(cqe);
+        earlier.len()
     }
 
     /// The oldest completion with more to come.
@@ -223,7 +229,6 @@ impl Slot {
 
 /// What a last completion brings up.
 pub(crate) enum Delivered {
-    Wake(Waker),
     Orphan(Box<dyn Orphan>, Earlier),
     Watched(Arc<Elsewhere>, Earlier),
 }
@@ -258,24 +263,25 @@ impl Slots {
         Key { index: self.free, generation: self.next_generation }
     }
 
-    /// Fills the slot that `next_key` has named.
+    /// Fills the slot that `next_key` has just named.
     #[inline]
-    pub(crate) fn insert(&mut self, position: u32, waker: Waker) {
-        if self.free as usize == self.slots.len() {
-            self.grow();
-        }
-        let slot = &mut self.slots[self.free as usize];
+    pub(crate) fn insert(&mut self, key: Key, position: u32, waker: Waker) {
+        debug_assert_eq!(key, self.next_key());
+        let Some(slot) = self.slots.get_mut(key.index as usize) else {
+            return self.grow_and_insert(key, position, waker);
+        };
         debug_assert!(slot.status == Status::Free && slot.waker.is_none() && slot.rare.is_none());
-        slot.generation = self.next_generation;
+        slot.generation = key.generation;
         self.free = std::mem::replace(&mut slot.position, position);
         slot.status = Status::Waiting;
         // Nothing is there to be dropped, and the compiler need not look.
         std::mem::forget(slot.waker.replace(waker));
-        self.next_generation = self.next_generation.wrapping_add(1);
+        self.next_generation = key.generation.wrapping_add(1);
     }
 
     #[cold]
-    fn grow(&mut self) {
+    #[inline(never)]
+    fn grow_and_insert(&mut self, key: Key, position: u32, waker: Waker) {
         let index = self.slots.len() as u32;
         assert!(index < FIRST_INTERNAL - 1, "more operations in flight than there are names");
         let cqe = Cqe::of(0);
@@ -287,6 +293,7 @@ impl Slots {
             waker: None,
             rare: None,
         });
+        self.insert(key, position, waker);
     }
 
     /// The slot that a key names, if it is still in use by that.
@@ -297,20 +304,23 @@ impl Slots {
             .filter(|slot| slot.generation == key.generation && slot.status != Status::Free)
     }
 
-    /// Hands the last completion to the slot that it is for. `None`: there is no such slot any more.
-    #[inline]
-    pub(crate) fn deliver(&mut self, key: Key, cqe: Cqe) -> Option<Delivered> {
-        let slot = self.slots.get_mut(key.index as usize).filter(|slot| slot.generation == key.generation)?;
-        if slot.status != Status::Waiting {
-            return self.deliver_rare(key);
+    /// Hands the last completion to the slot that it is for, and gives whom to wake. `None`: no future waits here, see
+    /// [`Slots::deliver_rare`].
+    #[inline(always)]
+    pub(crate) fn deliver(&mut self, key: Key, cqe: Cqe) -> Option<Waker> {
+        let slot = self.slots.get_mut(key.index as usize)?;
+        if slot.generation != key.generation || slot.status != Status::Waiting {
+            return None;
         }
         slot.status = Status::Done;
         slot.cqe = cqe;
-        slot.waker.take().map(Delivered::Wake)
+        slot.waker.take()
     }
 
+    /// The same for a slot whose future is gone or looks elsewhere. `None`: there is no such slot any more.
     #[cold]
-    fn deliver_rare(&mut self, key: Key) -> Option<Delivered> {
+    #[inline(never)]
+    pub(crate) fn deliver_rare(&mut self, key: Key) -> Option<Delivered> {
         self.get_mut(key)?;
         match self.remove(key) {
             (State::Orphan(orphan), earlier) => Some(Delivered::Orphan(orphan, earlier)),
@@ -379,7 +389,7 @@ mod tests {
             let key = Key { index, generation };
             assert_eq!(Addressee::of(Addressee::Slot(key).user_data()), Addressee::Slot(key));
         }
-        for own in [Addressee::Wakeup, Addressee::Nobody, Addressee::Counted] {
+        for own in [Addressee::Wakeup, Addressee::Nobody, Addressee::Counted, Addressee::Closing(i32::MAX)] {
             assert_eq!(Addressee::of(own.user_data()), own);
         }
     }
@@ -389,15 +399,15 @@ mod tests {
         let mut slots = Slots::new();
         slots.start_generations_at(u32::MAX);
         let first = slots.next_key();
-        slots.insert(0, Waker::noop().clone());
+        slots.insert(first, 0, Waker::noop().clone());
         let second = slots.next_key();
-        slots.insert(1, Waker::noop().clone());
+        slots.insert(second, 1, Waker::noop().clone());
         assert_eq!((first.generation, second.generation), (u32::MAX, 0));
         assert!(slots.get_mut(first).is_some());
         slots.remove(first);
         assert!(slots.get_mut(first).is_none());
         let third = slots.next_key();
-        slots.insert(2, Waker::noop().clone());
+        slots.insert(third, 2, Waker::noop().clone());
         assert_eq!(third.index, first.index);
         assert!(slots.get_mut(first).is_none());
         assert!(slots.get_mut(third).is_some());

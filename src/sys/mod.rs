@@ -5,6 +5,7 @@
 #![allow(unsafe_code)]
 
 mod address;
+mod dir;
 pub(crate) mod ring;
 pub(crate) mod signal;
 
@@ -13,6 +14,7 @@ use std::mem;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 
 pub(crate) use address::{address_from, bind, encode_address, local_address, peer_address};
+pub(crate) use dir::{Entries, clone_content, open_directory, set_times, unlink_at};
 
 pub(crate) const ENTER_GETEVENTS: u32 = 1 << 0;
 pub(crate) const ENTER_EXT_ARG: u32 = 1 << 3;
@@ -21,6 +23,8 @@ pub(crate) const ENTER_NO_IOWAIT: u32 = 1 << 7;
 
 const REGISTER_RING_FDS: libc::c_uint = 20;
 const UNREGISTER_RING_FDS: libc::c_uint = 21;
+const REGISTER_PBUF_RING: libc::c_uint = 22;
+const UNREGISTER_PBUF_RING: libc::c_uint = 23;
 
 /// `struct io_uring_getevents_arg` of `linux/io_uring.h`.
 #[repr(C)]
@@ -45,6 +49,16 @@ struct RsrcUpdate {
     offset: u32,
     resv: u32,
     data: u64,
+}
+
+/// `struct io_uring_buf_reg`.
+#[repr(C)]
+struct BufReg {
+    ring_address: u64,
+    ring_entries: u32,
+    group: u16,
+    flags: u16,
+    resv: [u64; 3],
 }
 
 /// Turns the -1 of a system call into the thread's `errno`.
@@ -121,6 +135,26 @@ pub(crate) fn unregister_ring_fd(ring: RawFd, index: RawFd) {
     }
 }
 
+/// Registers a ring of buffers at an address, `IORING_REGISTER_PBUF_RING`. The memory must stay until it is unregistered.
+pub(crate) fn register_buffer_ring(ring: RawFd, ring_address: u64, ring_entries: u32, group: u16) -> io::Result<()> {
+    change_buffer_ring(ring, REGISTER_PBUF_RING, BufReg { ring_address, ring_entries, group, flags: 0, resv: [0; 3] })
+}
+
+/// Undoes [`register_buffer_ring`]. It fails only if there is none.
+pub(crate) fn unregister_buffer_ring(ring: RawFd, group: u16) {
+    let none = BufReg { ring_address: 0, ring_entries: 0, group, flags: 0, resv: [0; 3] };
+    let _ = change_buffer_ring(ring, UNREGISTER_PBUF_RING, none);
+}
+
+fn change_buffer_ring(ring: RawFd, opcode: libc::c_uint, argument: BufReg) -> io::Result<()> {
+    // SAFETY: one structure that lives over the call is passed; that the memory which it names stays is `BufferRing`'s
+    // promise.
+    let result = unsafe {
+        libc::syscall(libc::SYS_io_uring_register, ring as libc::c_long, opcode as libc::c_long, &raw const argument, 1)
+    };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
 /// `close(2)` of a number that this process owns and that nobody uses any more.
 pub(crate) fn close(fd: RawFd) -> io::Result<()> {
     // SAFETY: the caller hands over ownership of the number; closing touches no memory.
@@ -132,6 +166,34 @@ pub(crate) fn own(fd: RawFd) -> OwnedFd {
     assert!(fd >= 0, "a descriptor is never negative");
     // SAFETY: called only with numbers that a CQE or a system call has just given to this process, once each.
     unsafe { OwnedFd::from_raw_fd(fd) }
+}
+
+/// Standard input, output or error by its number. The caller never closes it.
+pub(crate) fn standard_stream(number: RawFd) -> OwnedFd {
+    assert!((0..3).contains(&number));
+    // SAFETY: these three are the process's for as long as it lives, and this one is not closed through what is made here.
+    unsafe { OwnedFd::from_raw_fd(number) }
+}
+
+/// Whether two descriptors are of one open file, with one position: `kcmp(2)`. Where that is not allowed, one file that was
+/// opened twice is taken for it.
+pub(crate) fn same_open_file(one: RawFd, other: RawFd) -> bool {
+    /// `enum kcmp_type` of `linux/kcmp.h`.
+    const KCMP_FILE: libc::c_long = 0;
+    // SAFETY: no memory is passed.
+    let compared = unsafe {
+        let process = libc::getpid() as libc::c_long;
+        let (one, other) = (one as libc::c_long, other as libc::c_long);
+        libc::syscall(libc::SYS_kcmp, process, process, KCMP_FILE, one, other)
+    };
+    if compared >= 0 {
+        return compared == 0;
+    }
+    let identity = |fd| {
+        let status = file_status(fd);
+        (status.stx_mode, status.stx_dev_major, status.stx_dev_minor, status.stx_ino)
+    };
+    identity(one) == identity(other)
 }
 
 /// `fcntl(F_DUPFD_CLOEXEC)`.
@@ -163,21 +225,25 @@ pub(crate) fn move_along(fd: RawFd, before: u64, moved: u64, writes: bool) {
     if !seek(fd, 0, libc::SEEK_CUR).is_ok_and(|now| now == before) {
         return;
     }
-    // SAFETY: no memory is passed.
-    let appends = writes && unsafe { libc::fcntl(fd, libc::F_GETFL) } & libc::O_APPEND != 0;
+    let appends = writes && status_flags(fd).is_ok_and(|flags| flags & libc::O_APPEND != 0);
     let (offset, whence) = if appends { (0, libc::SEEK_END) } else { ((before + moved) as i64, libc::SEEK_SET) };
     // What takes no seek has no position to move.
     let _ = seek(fd, offset, whence);
 }
 
-/// What kind of file a descriptor is of (`S_IFMT`), without asking a server. 0 if it cannot be told.
-fn file_format(fd: RawFd) -> u32 {
+/// Kind and identity of the file that a descriptor is of, without asking a server. All zero if they cannot be told.
+fn file_status(fd: RawFd) -> libc::statx {
     // SAFETY: the structure is plain numbers, for which zero is valid.
     let mut stat: libc::statx = unsafe { mem::zeroed() };
     let flags = libc::AT_EMPTY_PATH | libc::AT_STATX_DONT_SYNC;
     // SAFETY: an empty string and a structure that live over the call are passed.
-    let result = unsafe { libc::statx(fd, c"".as_ptr(), flags, libc::STATX_TYPE, &raw mut stat) };
-    if result < 0 { 0 } else { u32::from(stat.stx_mode) & libc::S_IFMT }
+    unsafe { libc::statx(fd, c"".as_ptr(), flags, libc::STATX_TYPE | libc::STATX_INO, &raw mut stat) };
+    stat
+}
+
+/// What kind of file a descriptor is of (`S_IFMT`). 0 if it cannot be told.
+fn file_format(fd: RawFd) -> u32 {
+    u32::from(file_status(fd).stx_mode) & libc::S_IFMT
 }
 
 /// Whether reads and writes at the position of this file have to take turns.
@@ -185,12 +251,28 @@ pub(crate) fn has_position(fd: RawFd) -> bool {
     matches!(file_format(fd), libc::S_IFREG | libc::S_IFBLK | libc::S_IFDIR)
 }
 
-/// Whether a descriptor can be read from now: `poll(2)`, without waiting.
-#[cfg(test)]
+/// Whether a read or an accept would not wait: `poll(2)`. Does not block.
 pub(crate) fn is_readable(fd: RawFd) -> bool {
     let mut poll = libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
     // SAFETY: one structure that lives over the call is passed; with the timeout 0 it does not block.
-    unsafe { libc::poll(&raw mut poll, 1, 0) == 1 }
+    (unsafe { libc::poll(&raw mut poll, 1, 0) }) > 0
+}
+
+/// Whether it is a pipe, with or without a name.
+pub(crate) fn is_pipe(fd: RawFd) -> bool {
+    file_format(fd) == libc::S_IFIFO
+}
+
+/// `fcntl(F_GETFL)`: access mode and status flags of the open file.
+pub(crate) fn status_flags(fd: RawFd) -> io::Result<libc::c_int> {
+    // SAFETY: no memory is passed; a bad number gives EBADF.
+    check(unsafe { libc::fcntl(fd, libc::F_GETFL) })
+}
+
+/// `fcntl(F_SETFL)`, for everybody who shares the open file.
+pub(crate) fn set_status_flags(fd: RawFd, flags: libc::c_int) -> io::Result<()> {
+    // SAFETY: no memory is passed; a bad number gives EBADF.
+    check(unsafe { libc::fcntl(fd, libc::F_SETFL, flags) }).map(drop)
 }
 
 /// Whether a read that has just given 0 met a FIFO without a writer that never had one since it was opened, rather than
@@ -203,9 +285,7 @@ pub(crate) fn never_had_writer(fd: RawFd) -> bool {
     if ready != 0 || file_format(fd) != libc::S_IFIFO {
         return false;
     }
-    // SAFETY: no memory is passed.
-    let flags = unsafe { libc::fcntl(fd, libc::F_GETFL) };
-    flags >= 0 && flags & libc::O_NONBLOCK == 0
+    status_flags(fd).is_ok_and(|flags| flags & libc::O_NONBLOCK == 0)
 }
 
 /// Soft limits of this process in bytes of locked memory and in open files, `getrlimit(2)`.
@@ -270,6 +350,26 @@ pub(crate) fn socket(domain: libc::c_int, kind: libc::c_int) -> io::Result<Owned
 pub(crate) fn listen(fd: RawFd, backlog: libc::c_int) -> io::Result<()> {
     // SAFETY: no memory is passed; a bad number gives EBADF.
     check(unsafe { libc::listen(fd, backlog) }).map(drop)
+}
+
+/// `send(2)` that takes what there is room for now, or fails with `WouldBlock`.
+pub(crate) fn send_now(fd: RawFd, bytes: &[u8]) -> io::Result<usize> {
+    let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+    // SAFETY: the bytes live over the call and their length is passed.
+    let sent = unsafe { libc::send(fd, bytes.as_ptr().cast(), bytes.len(), flags) };
+    if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(sent as usize) }
+}
+
+/// The same from several slices, of which the first 1,024 are used: `sendmsg(2)`.
+pub(crate) fn send_vectored_now(fd: RawFd, slices: &[io::IoSlice<'_>]) -> io::Result<usize> {
+    // SAFETY: a message header is plain numbers and pointers, for which zero is valid.
+    let mut message: libc::msghdr = unsafe { mem::zeroed() };
+    message.msg_iov = slices.as_ptr().cast_mut().cast();
+    message.msg_iovlen = slices.len().min(1024) as _;
+    // SAFETY: `IoSlice` has the layout of an iovec, by std's promise; slices and header live over the call, which only
+    // reads them.
+    let sent = unsafe { libc::sendmsg(fd, &raw const message, libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL) };
+    if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(sent as usize) }
 }
 
 /// `shutdown(2)`. Does not block.

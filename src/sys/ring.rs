@@ -96,23 +96,26 @@ pub(crate) fn setup(entries: u32, params: &mut Params) -> io::Result<OwnedFd> {
 }
 
 /// Memory shared with the kernel; unmapped when dropped.
-struct Mapping {
+pub(crate) struct Mapping {
     start: NonNull<u8>,
     len: usize,
 }
 
 impl Mapping {
+    /// The part of a ring that is at this offset.
     fn new(fd: RawFd, offset: i64, len: usize) -> io::Result<Mapping> {
+        Mapping::of(fd, offset, len, libc::MAP_SHARED | libc::MAP_POPULATE)
+    }
+
+    /// New memory, zeroed.
+    pub(crate) fn anonymous(len: usize) -> io::Result<Mapping> {
+        Mapping::of(-1, 0, len, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS)
+    }
+
+    fn of(fd: RawFd, offset: i64, len: usize, flags: libc::c_int) -> io::Result<Mapping> {
         // SAFETY: a new mapping at an address of the kernel's choosing touches no memory that exists.
         let start = unsafe {
-            libc::mmap(
-                ptr::null_mut(),
-                len,
-                libc::PROT_READ | libc::PROT_WRITE,
-                libc::MAP_SHARED | libc::MAP_POPULATE,
-                fd,
-                offset as libc::off_t,
-            )
+            libc::mmap(ptr::null_mut(), len, libc::PROT_READ | libc::PROT_WRITE, flags, fd, offset as libc::off_t)
         };
         if start == libc::MAP_FAILED {
             return Err(io::Error::last_os_error());
@@ -124,7 +127,7 @@ impl Mapping {
     }
 
     /// The address of a field of the kernel's.
-    fn field<T>(&self, offset: u32, count: usize) -> NonNull<T> {
+    pub(crate) fn field<T>(&self, offset: u32, count: usize) -> NonNull<T> {
         let end = offset as usize + count * size_of::<T>();
         assert!(end <= self.len, "the kernel's offsets lie within the ring");
         // SAFETY: within the mapping.

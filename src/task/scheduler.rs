@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::marker::PhantomData;
 use std::sync::Arc;
+use std::task::Waker;
 
 use slab::Slab;
 
@@ -10,6 +11,7 @@ use super::cell::NO_SLOT;
 use super::join::JoinHandle;
 use super::remote::RemoteStack;
 use super::spawn_with::MakeThenRun;
+use super::state::Wake;
 use super::task_ref::{Ran, TaskRef};
 use crate::inbox::Inbox;
 use crate::inbox::sync::UnsafeCell;
@@ -76,7 +78,15 @@ impl Scheduler {
     #[inline]
     pub(super) unsafe fn push_local(&self, task: TaskRef) {
         // SAFETY: passed on; pushing runs no user code.
-        unsafe { self.local(|local| local.ready.push(task)) };
+        unsafe {
+            self.local(|local| {
+                if local.ready.len() < local.ready.capacity() {
+                    local.ready.push(task);
+                } else {
+                    push_growing(&mut local.ready, task);
+                }
+            });
+        }
     }
 
     /// Queues a task that has been marked as scheduled, from any thread, and wakes the loop if it
@@ -219,6 +229,13 @@ impl Local {
     }
 }
 
+/// Away from the path of every wake, which finds room.
+#[cold]
+#[inline(never)]
+fn push_growing(ready: &mut Vec<TaskRef>, task: TaskRef) {
+    ready.push(task);
+}
+
 /// Cancels a task that never came into a set of live tasks.
 ///
 /// # Safety
@@ -277,6 +294,21 @@ impl Owner {
     {
         // SAFETY: we are the owner.
         unsafe { self.scheduler.spawn_here(future) }
+    }
+
+    /// What wakes the task that a waker is of, or gives the waker back if it is of anything but one of this loop's tasks. Runs no
+    /// user code: it queues the task, or lets go of a reference to it.
+    #[inline]
+    pub(crate) fn waking(&self) -> impl FnMut(Waker) -> Result<(), Waker> + use<'_> {
+        let scheduler: &Scheduler = &self.scheduler;
+        move |waker| {
+            let task = TaskRef::of_waker(waker, scheduler)?;
+            if task.header().state.wake_waiting() == Wake::Queue {
+                // SAFETY: the owner is borrowed, so this is the loop's thread.
+                unsafe { scheduler.push_local(task) };
+            }
+            Ok(())
+        }
     }
 
     /// Moves what other threads have queued to the local queue, in its order.

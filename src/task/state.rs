@@ -145,6 +145,18 @@ impl State {
         }
     }
 
+    /// The same, with few instructions for a task that waits and that nobody else touches just now.
+    #[inline]
+    pub(super) fn wake_waiting(&self) -> Wake {
+        let word = self.0.load(Ordering::Relaxed);
+        if word & (SCHEDULED | RUNNING | COMPLETE) == 0
+            && self.0.compare_exchange(word, word + SCHEDULED, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+        {
+            return Wake::Queue;
+        }
+        self.wake_by_value()
+    }
+
     /// Asks for the future to be dropped.
     pub(super) fn abort(&self) -> Wake {
         let replaced = self.update(|word| {
@@ -167,16 +179,22 @@ impl State {
     /// whether it is to be aborted.
     #[inline]
     pub(super) fn start(&self) -> Option<Start> {
-        // Only the runner sets COMPLETE, so a relaxed look is enough to see it. Shutdown completes
-        // tasks that sit in queues; otherwise this never holds.
-        if self.0.load(Ordering::Relaxed) & COMPLETE != 0 {
-            return None;
-        }
         // SCHEDULED is set, because the task was in the queue, and RUNNING is clear; nobody else
         // changes either now. So one addition moves the one bit to the other.
         let word = self.0.fetch_add(RUNNING - SCHEDULED, Ordering::AcqRel);
-        debug_assert_eq!(word & (SCHEDULED | RUNNING | COMPLETE), SCHEDULED);
-        Some(if word & ABORT != 0 { Start::Aborted } else { Start::Poll })
+        debug_assert_eq!(word & (SCHEDULED | RUNNING), SCHEDULED);
+        if word & (ABORT | COMPLETE) == 0 { Some(Start::Poll) } else { self.start_after_all(word) }
+    }
+
+    /// It was aborted, or completed while it sat in the queue, which happens only when a loop shuts down. To everybody else
+    /// `COMPLETE` says all, so they see no difference while it is not put right.
+    #[cold]
+    fn start_after_all(&self, word: usize) -> Option<Start> {
+        if word & COMPLETE == 0 {
+            return Some(Start::Aborted);
+        }
+        self.0.fetch_sub(RUNNING - SCHEDULED, Ordering::Relaxed);
+        None
     }
 
     /// The runner takes a task from the set of live tasks, wherever it is, to drop its future.
@@ -193,23 +211,24 @@ impl State {
     /// The poll returned `Pending`.
     #[inline]
     pub(super) fn idle(&self) -> Idle {
-        let replaced = self.update(|word| {
-            debug_assert_eq!(word & (RUNNING | COMPLETE), RUNNING);
-            if word & ABORT != 0 {
-                None
-            } else if word & SCHEDULED != 0 {
-                Some(word & !RUNNING)
-            } else {
-                // The set of live tasks has another reference, so this is never the last.
-                debug_assert!(word >= 2 * REFERENCE);
-                Some((word & !RUNNING) - REFERENCE)
-            }
-        });
-        match replaced {
-            Ok(word) if word & SCHEDULED != 0 => Idle::Queue,
-            Ok(_) => Idle::Waiting,
-            Err(_) => Idle::Aborted,
+        // One subtraction, right for almost every poll: RUNNING is set, and the set of live tasks has another reference,
+        // so ours is never the last.
+        let word = self.0.fetch_sub(RUNNING + REFERENCE, Ordering::AcqRel);
+        debug_assert_eq!(word & (RUNNING | COMPLETE), RUNNING);
+        debug_assert!(word >= 2 * REFERENCE);
+        if word & SCHEDULED == 0 { Idle::Waiting } else { self.idle_after_all(word) }
+    }
+
+    /// It was woken or aborted (which sets SCHEDULED, too) during the poll, so it needs its reference again. With SCHEDULED
+    /// set and the task in no queue nobody but the runner does anything with it, whether RUNNING is set or not.
+    #[cold]
+    fn idle_after_all(&self, word: usize) -> Idle {
+        if word & ABORT != 0 {
+            self.0.fetch_add(RUNNING + REFERENCE, Ordering::AcqRel);
+            return Idle::Aborted;
         }
+        self.0.fetch_add(REFERENCE, Ordering::Relaxed);
+        Idle::Queue
     }
 
     /// Publishes that the future is gone and the output stored.

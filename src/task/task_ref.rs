@@ -115,6 +115,23 @@ impl TaskRef {
         scheduler.push_remote(self);
     }
 
+    /// The task that a waker is of, with the waker's reference; the waker back if it is of something else, or of a task of
+    /// another loop.
+    #[inline]
+    pub(super) fn of_waker(waker: Waker, scheduler: &Scheduler) -> Result<TaskRef, Waker> {
+        let waker = ManuallyDrop::new(waker);
+        if std::ptr::eq(waker.vtable(), &WAKER) {
+            // SAFETY: it is a task's waker, as its vtable says, whose data is a header with a reference.
+            let task = unsafe { loan(waker.data()) };
+            if let Some(own) = &task.header().scheduler
+                && std::ptr::eq(&raw const **own, scheduler)
+            {
+                return Ok(ManuallyDrop::into_inner(task));
+            }
+        }
+        Err(ManuallyDrop::into_inner(waker))
+    }
+
     /// Asks for the task to be cancelled.
     pub(super) fn abort(&self) {
         if self.header().state.abort() == Wake::Queue {
@@ -129,7 +146,7 @@ impl TaskRef {
     ///
     /// The caller is the runner: the thread of the task's loop, or the one that may run a blocking
     /// job, and `self` is the reference that was in the queue.
-    #[inline]
+    #[inline(always)]
     pub(super) unsafe fn run(self) -> Ran {
         match self.header().state.start() {
             None => return Ran::Waiting,

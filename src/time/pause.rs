@@ -4,6 +4,7 @@ use std::task::Poll;
 use super::Duration;
 use crate::clock::Clock;
 use crate::context;
+use crate::guard::wake_all;
 
 /// Stops the clock of the loop that runs on this thread, for tests.
 ///
@@ -109,9 +110,7 @@ pub async fn advance(duration: Duration) {
     // Fired here and not left to the loop, so that who is due is in the queue before this task is again.
     let mut due = Vec::new();
     context::with(|core| core.timers.borrow_mut().expire(core.clock.now_ns(), &mut due));
-    for waker in due {
-        waker.wake();
-    }
+    wake_all(&mut due);
     // Twice: a future that `block_on` runs comes first in a turn, and would be back before those that are due.
     for _ in 0..2 {
         turn().await;

@@ -1,16 +1,21 @@
 //! Files, on the real kernel: success, failure and an early end of every operation.
 
+mod attributes;
 mod clones;
 mod convert;
+mod copy;
 mod direct;
 mod dropped_reads;
 mod dropped_writes;
 mod drops;
 mod fifo;
 mod metadata;
+mod names;
 mod open;
 mod pipes;
 mod positioned;
+mod read_dir;
+mod remove_all;
 mod sequential;
 mod util;
 mod whole;

@@ -43,6 +43,11 @@ pub async fn turn() {
     ringtoss::op::nop().await.unwrap();
 }
 
+/// A directory in memory, if there is such a file system, for tests that make thousands of files.
+pub fn quick_dir() -> tempfile::TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
+}
+
 /// An empty file without a name, on the disk that the temporary directory is on.
 pub fn unnamed() -> File {
     File::from_std(tempfile::tempfile().unwrap())

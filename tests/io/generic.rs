@@ -68,6 +68,17 @@ fn connections_of_every_kind_talk() {
         talk(io::join(a_reader, a_writer), io::join(b_reader, b_writer)).await;
         let (a, b) = io::duplex(2000);
         talk(a, b).await;
+        let ((to_b, from_a), (to_a, from_b)) = (ringtoss::pipe::pipe().unwrap(), ringtoss::pipe::pipe().unwrap());
+        let passes = async |mut sender: ringtoss::pipe::Sender, receiver: ringtoss::pipe::Receiver| {
+            Write::write_all(&mut sender, pattern(0, 300)).await.0.unwrap();
+            Write::shutdown(&mut sender).await.unwrap();
+            drop(sender);
+            let mut all = Vec::new();
+            assert_eq!(io::copy(&mut BufReader::new(receiver), &mut all).await.unwrap(), 300);
+            check(&all, 0);
+        };
+        passes(to_b, from_a).await;
+        passes(to_a, from_b).await;
         let (a, b) = pair().await;
         talk(BufReader::new(BufWriter::new(a)), BufReader::with_capacity(7, b)).await;
         let (a, b) = pair().await;

@@ -98,7 +98,7 @@ fn the_memory_of_a_dropped_read_is_not_used_again_under_the_kernel() {
             op::nop().await.unwrap();
             drop(read);
             // The same size, allocated straight after: it would be the same memory, had it been freed.
-            let canary = vec![0xa5u8; 64];
+            let canary = Box::new([0xa5u8; 64]);
             pipe.write(&[0x5a; 64]);
             until(|| count.dropped() == 1).await;
             assert!(canary.iter().all(|&byte| byte == 0xa5), "the kernel wrote into memory that was freed");

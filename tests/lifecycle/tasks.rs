@@ -78,8 +78,8 @@ fn a_waker_may_outlive_its_loop() {
     for waker in [waker, task_waker] {
         waker.wake_by_ref();
         std::thread::spawn(move || {
-            waker.clone().wake();
-            drop(waker);
+            waker.wake_by_ref();
+            waker.wake();
         })
         .join()
         .unwrap();

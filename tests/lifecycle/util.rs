@@ -9,12 +9,24 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
-use ringtoss::buf::{BufResult, IoBuf, IoBufMut};
-use ringtoss::op::{self, Completion, Operation, Raw, Sqe};
+use ringtoss::buf::{IoBuf, IoBufMut};
+use ringtoss::op::{self, Operation, Raw, Sqe};
 
 /// Runs a test on a loop of its own, for a minute at most.
 pub fn run<F: Future>(test: F) -> F::Output {
     ringtoss::block_on(async { ringtoss::time::timeout(Duration::from_secs(60), test).await.expect("stuck") })
+}
+
+/// Ends the process with these words if what it stands for lives longer than a minute.
+pub fn watchdog(what: &'static str) -> std::sync::mpsc::Sender<()> {
+    let (alive, ended) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        if ended.recv_timeout(Duration::from_secs(60)) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
+            eprintln!("{what}");
+            std::process::abort();
+        }
+    });
+    alive
 }
 
 /// How often buffers were made and dropped.
@@ -98,7 +110,6 @@ impl Pipe {
 }
 
 pub type RawRead = Operation<'static, Raw<(Buffer, Arc<OwnedFd>)>>;
-pub type RawResult = BufResult<Completion, (Buffer, Arc<OwnedFd>)>;
 
 /// Polls once.
 pub async fn poll_once<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {
@@ -109,5 +120,18 @@ pub async fn poll_once<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {
 pub async fn until(mut holds: impl FnMut() -> bool) {
     while !holds() {
         op::nop().await.unwrap();
+    }
+}
+
+/// Runs a test on a thread of its own, for a minute at most: for those whose failure would be a loop that hangs.
+pub fn bounded(test: impl FnOnce() + Send + 'static) {
+    let (done, ended) = std::sync::mpsc::channel();
+    let thread = std::thread::spawn(move || {
+        test();
+        let _ = done.send(());
+    });
+    match ended.recv_timeout(Duration::from_secs(60)) {
+        Err(std::sync::mpsc::RecvTimeoutError::Timeout) => panic!("stuck"),
+        _ => thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
     }
 }

@@ -1,4 +1,19 @@
 //! TCP, on the real kernel and real sockets.
 
+mod accept;
+mod bulk;
+mod closing;
+mod connect;
+mod convert;
+mod dropped_reads;
+mod dropped_writes;
+mod errors;
+mod halves;
+mod listener;
+mod names;
+mod peers;
 mod select;
+mod send;
+mod stream;
+mod threads;
 mod util;

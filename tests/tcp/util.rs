@@ -172,10 +172,6 @@ impl Counted {
         let drops = Arc::new(AtomicUsize::new(0));
         (Counted { bytes, drops: drops.clone() }, Drops(drops))
     }
-
-    pub fn bytes(&self) -> &[u8] {
-        &self.bytes
-    }
 }
 
 impl Drop for Counted {
@@ -221,4 +217,43 @@ unsafe impl IoBufMut for Counted {
         // SAFETY: the caller's promise.
         unsafe { self.bytes.set_buf_len(len) };
     }
+}
+
+/// An address where nobody listens, as long as a listener has the given one: no other may bind its port everywhere.
+pub fn refusing(listening: SocketAddr) -> SocketAddr {
+    SocketAddr::new([127, 9, 9, 9].into(), listening.port())
+}
+
+/// A socket option as the kernel has it.
+pub fn option<T: Copy>(socket: &impl AsRawFd, level: i32, name: i32, mut value: T) -> T {
+    let mut size = size_of::<T>() as libc::socklen_t;
+    // SAFETY: the value lives over the call, its size is passed, and the callers use plain numbers.
+    let result = unsafe { libc::getsockopt(socket.as_raw_fd(), level, name, (&raw mut value).cast(), &raw mut size) };
+    assert_eq!(result, 0);
+    value
+}
+
+/// Reads to the end.
+pub async fn read_to_end(mut stream: TcpStream) -> Vec<u8> {
+    let mut all = Vec::new();
+    loop {
+        all.reserve(65536);
+        let before = all.len();
+        let result;
+        (result, all) = stream.read_append(all).await;
+        assert_eq!(all.len(), before + *result.as_ref().unwrap());
+        if all.len() == before {
+            return all;
+        }
+    }
+}
+
+/// Waits for the peer to end, without blocking the loop, and gives what it has sent before.
+pub async fn rest_of(mut peer: std::net::TcpStream) -> Vec<u8> {
+    peer.set_read_timeout(Some(Duration::from_secs(50))).unwrap();
+    let read = move || {
+        let mut all = Vec::new();
+        io::Read::read_to_end(&mut peer, &mut all).map(|_| all)
+    };
+    ringtoss::spawn_blocking(read).await.unwrap().unwrap()
 }

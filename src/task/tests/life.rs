@@ -302,3 +302,52 @@ fn yield_now_works_on_any_executor() {
         }
     });
 }
+
+#[test]
+fn the_loop_wakes_its_own_tasks_without_calling_their_wakers_and_gives_others_back() {
+    let mini = MiniLoop::new();
+    let wakers = Rc::new(RefCell::new(Vec::new()));
+    let polls = Rc::new(Cell::new(0));
+    let latch = Latch::default();
+    let handle = mini.owner.spawn({
+        let (wakers, polls, latch) = (Rc::clone(&wakers), Rc::clone(&polls), latch.clone());
+        async move {
+            let mut latch = latch;
+            poll_fn(|cx| {
+                polls.set(polls.get() + 1);
+                wakers.borrow_mut().extend([cx.waker().clone(), cx.waker().clone()]);
+                std::pin::Pin::new(&mut latch).poll(cx)
+            })
+            .await;
+        }
+    });
+    mini.settle();
+    assert_eq!(polls.get(), 1);
+    // Two wakes in a turn are one poll, wherever they come from.
+    for waker in wakers.take() {
+        assert!(mini.owner.waking()(waker).is_ok());
+    }
+    assert_eq!(mini.turn(), 1);
+    assert_eq!((polls.get(), mini.turn()), (2, 0));
+    let mut late = wakers.take();
+    latch.open();
+    mini.settle();
+    assert!(handle.is_finished());
+    // Of a task that has ended: nothing happens, and its memory goes with the last reference.
+    assert!(mini.owner.waking()(late.pop().unwrap()).is_ok());
+    assert_eq!(mini.turn(), 0);
+    drop(handle);
+
+    let woken = Arc::new(RootWaker { woken: AtomicBool::new(false), inbox: Arc::clone(&mini.inbox) });
+    let foreign = mini.owner.waking()(Waker::from(Arc::clone(&woken))).unwrap_err();
+    assert!(!woken.woken.load(Ordering::Acquire));
+    foreign.wake();
+    assert!(woken.woken.load(Ordering::Acquire));
+
+    let stranger = late.pop().unwrap();
+    let id = PRETENDED_ID.replace(0);
+    let other = MiniLoop::new();
+    assert!(other.owner.waking()(stranger).is_err(), "a task of another loop is not ours to queue");
+    drop(other);
+    PRETENDED_ID.set(id);
+}

@@ -1,0 +1,249 @@
+//! Bytes that were received into a buffer of the loop's.
+
+use std::fmt;
+use std::ops::Deref;
+use std::ptr::NonNull;
+use std::sync::Arc;
+
+use super::IoBuf;
+use super::pool::Pool;
+
+/// Received bytes, in a buffer that the kernel picked from the loop's when they arrived. Dropped, on any thread, the buffer
+/// goes back to the loop; as long as a lease lives, its memory does, also after the loop.
+///
+/// It derefs to its bytes, it is `Send + Sync`, and it can be written out again as it is: it is an [`IoBuf`].
+///
+/// A loop has a bounded number of these buffers (see [`Builder::lease_buffers`](crate::Builder::lease_buffers)): when all of
+/// them are held, receives into leases wait. What is kept for long is better copied, with [`to_vec`](slice::to_vec) or
+/// [`into_vec`](Lease::into_vec).
+pub struct Lease {
+    start: NonNull<u8>,
+    len: usize,
+    owner: Owner,
+}
+
+/// What keeps the bytes.
+enum Owner {
+    Pool {
+        _buffer: PoolBuffer,
+    },
+    /// Bytes that a dropped receive left are copies.
+    Heap {
+        _bytes: Box<[u8]>,
+    },
+    /// One of the parts of a lease that was split.
+    Shared(Arc<Lease>),
+}
+
+/// A buffer of the pool's, to be given back.
+struct PoolBuffer {
+    pool: Arc<Pool>,
+    id: u16,
+}
+
+impl Drop for PoolBuffer {
+    #[inline]
+    fn drop(&mut self) {
+        self.pool.give_back(self.id);
+    }
+}
+
+// SAFETY: a lease is bytes that nobody changes, and a way to give them back that any thread may go.
+unsafe impl Send for Lease {}
+// SAFETY: as above.
+unsafe impl Sync for Lease {}
+
+impl Lease {
+    /// The first `len` bytes of a buffer that the kernel has filled.
+    ///
+    /// # Safety
+    /// The kernel has handed the buffer out, and this is the only lease of it until it is given back.
+    #[inline]
+    pub(crate) unsafe fn of(pool: Arc<Pool>, id: u16, len: usize) -> Lease {
+        assert!(len <= pool.buffer_bytes(), "the kernel wrote within the buffer");
+        Lease { start: pool.address(id), len, owner: Owner::Pool { _buffer: PoolBuffer { pool, id } } }
+    }
+
+    /// Bytes that are nobody else's.
+    pub(crate) fn copied(bytes: Vec<u8>) -> Lease {
+        let mut bytes = bytes.into_boxed_slice();
+        let start = NonNull::new(bytes.as_mut_ptr()).expect("a slice is never at address 0");
+        Lease { start, len: bytes.len(), owner: Owner::Heap { _bytes: bytes } }
+    }
+
+    /// Splits the bytes from `at` on off; the buffer goes back when both parts are dropped.
+    ///
+    /// ```
+    /// # ringtoss::block_on(async {
+    /// # let listener = ringtoss::net::TcpListener::bind("127.0.0.1:0").await?;
+    /// # let mut peer = ringtoss::net::TcpStream::connect(listener.local_addr()?).await?;
+    /// # peer.write_all("key=value").await.0?;
+    /// # let mut stream = listener.accept().await?.0;
+    /// let mut key = stream.recv().await?.expect("bytes");
+    /// let value = key.split_off(4);
+    /// assert_eq!((&key[..], &value[..]), (&b"key="[..], &b"value"[..]));
+    /// # std::io::Result::Ok(()) }).unwrap();
+    /// ```
+    ///
+    /// # Panics
+    /// If `at` is greater than the length.
+    #[must_use = "what is split off is gone if it is not used"]
+    pub fn split_off(&mut self, at: usize) -> Lease {
+        assert!(at <= self.len, "split at {at} of {} bytes", self.len);
+        let whole = match &self.owner {
+            Owner::Shared(whole) => whole.clone(),
+            _ => self.share(),
+        };
+        // SAFETY: `at` is within the bytes.
+        let start = unsafe { self.start.add(at) };
+        let rest = Lease { start, len: self.len - at, owner: Owner::Shared(whole) };
+        self.len = at;
+        rest
+    }
+
+    /// Splits the first `at` bytes off, and keeps the rest.
+    ///
+    /// # Panics
+    /// If `at` is greater than the length.
+    #[must_use = "what is split off is gone if it is not used"]
+    pub fn split_to(&mut self, at: usize) -> Lease {
+        let rest = self.split_off(at);
+        std::mem::replace(self, rest)
+    }
+
+    /// Makes this the first part of a shared one.
+    fn share(&mut self) -> Arc<Lease> {
+        let empty = Lease { start: NonNull::dangling(), len: 0, owner: Owner::Heap { _bytes: Box::default() } };
+        let (start, len) = (self.start, self.len);
+        let whole = Arc::new(std::mem::replace(self, empty));
+        *self = Lease { start, len, owner: Owner::Shared(whole.clone()) };
+        whole
+    }
+
+    /// Forgets the first `count` bytes.
+    ///
+    /// # Panics
+    /// If there are fewer.
+    pub fn advance(&mut self, count: usize) {
+        assert!(count <= self.len, "advance by {count} of {} bytes", self.len);
+        // SAFETY: within the bytes, or one past their end.
+        self.start = unsafe { self.start.add(count) };
+        self.len -= count;
+    }
+
+    /// Forgets all but the first `len` bytes; does nothing if there are fewer.
+    pub fn truncate(&mut self, len: usize) {
+        self.len = self.len.min(len);
+    }
+
+    /// The bytes as a vector, copied; the buffer goes back.
+    pub fn into_vec(self) -> Vec<u8> {
+        self.to_vec()
+    }
+}
+
+impl Deref for Lease {
+    type Target = [u8];
+
+    #[inline]
+    fn deref(&self) -> &[u8] {
+        // SAFETY: so many bytes are there, initialised, and nobody changes them while the owner is held.
+        unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.len) }
+    }
+}
+
+impl AsRef<[u8]> for Lease {
+    fn as_ref(&self) -> &[u8] {
+        self
+    }
+}
+
+/// Without copying: the buffer goes back when the last of the bytes is dropped.
+#[cfg(feature = "bytes")]
+impl From<Lease> for bytes::Bytes {
+    fn from(lease: Lease) -> bytes::Bytes {
+        bytes::Bytes::from_owner(lease)
+    }
+}
+
+impl fmt::Debug for Lease {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lease").field("len", &self.len).finish_non_exhaustive()
+    }
+}
+
+// SAFETY: the bytes are in the pool or on the heap and stay put while the lease is moved; nobody changes them.
+unsafe impl IoBuf for Lease {
+    #[inline]
+    fn buf_ptr(&self) -> *const u8 {
+        self.start.as_ptr()
+    }
+
+    #[inline]
+    fn buf_len(&self) -> usize {
+        self.len
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lease(pool: &Arc<Pool>, id: u16, content: &[u8]) -> Lease {
+        // SAFETY: the tests hand each buffer out once, and write it before.
+        unsafe {
+            std::ptr::copy_nonoverlapping(content.as_ptr(), pool.address(id).as_ptr(), content.len());
+            Lease::of(pool.clone(), id, content.len())
+        }
+    }
+
+    fn returned(pool: &Pool) -> Vec<u16> {
+        let mut back = Vec::new();
+        pool.take_returned(|id| back.push(id));
+        back
+    }
+
+    #[test]
+    fn parts_share_the_buffer_and_the_last_gives_it_back() {
+        let pool = Arc::new(Pool::new(512, 64));
+        pool.grow();
+        let mut first = lease(&pool, 3, b"one two three");
+        let mut second = first.split_off(4);
+        let third = second.split_off(4);
+        let head = second.split_to(1);
+        assert_eq!([&first[..], &head[..], &second[..], &third[..]], [&b"one "[..], b"t", b"wo ", b"three"]);
+        drop((first, second));
+        assert!(returned(&pool).is_empty());
+        std::thread::spawn(move || drop((head, third))).join().unwrap();
+        assert_eq!(returned(&pool), [3]);
+    }
+
+    #[test]
+    fn the_memory_outlives_the_pools_owner() {
+        let pool = Arc::new(Pool::new(512, 64));
+        pool.grow();
+        let mut lease = lease(&pool, 0, b"still here");
+        drop(pool);
+        lease.advance(6);
+        lease.truncate(3);
+        assert_eq!(&lease[..], b"her");
+        assert_eq!(lease.into_vec(), b"her");
+        assert_eq!(&Lease::copied(vec![1, 2])[..], [1, 2]);
+        assert!(Lease::copied(vec![]).is_empty());
+    }
+
+    #[cfg(feature = "bytes")]
+    #[test]
+    fn frozen_it_is_the_same_memory() {
+        let pool = Arc::new(Pool::new(512, 64));
+        pool.grow();
+        let frozen = bytes::Bytes::from(lease(&pool, 9, b"frozen"));
+        assert_eq!(frozen.as_ptr(), pool.address(9).as_ptr());
+        let part = frozen.slice(1..3);
+        drop(frozen);
+        assert_eq!(&part[..], b"ro");
+        assert!(returned(&pool).is_empty());
+        drop(part);
+        assert_eq!(returned(&pool), [9]);
+    }
+}

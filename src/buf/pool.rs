@@ -1,0 +1,318 @@
+//! The memory behind leases: buffers that the kernel picks itself when something arrives.
+
+use std::alloc::{self, Layout};
+use std::cell::{Cell, UnsafeCell};
+use std::collections::BTreeMap;
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::task::Waker;
+
+use crossbeam_queue::ArrayQueue;
+
+/// Buffers of the first chunk. Each further one doubles what there is.
+const FIRST_CHUNK: usize = 64;
+/// So that a buffer's number fits into 16 bits and its ring into 32,768 entries.
+const MOST_CHUNKS: usize = 10;
+
+/// The number of this thread, never used again by another.
+fn thread_number() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    thread_local! {
+        static NUMBER: Cell<u64> = const { Cell::new(0) };
+    }
+    match NUMBER.get() {
+        0 => {
+            let number = NEXT.fetch_add(1, Ordering::Relaxed);
+            NUMBER.set(number);
+            number
+        }
+        number => number,
+    }
+}
+
+/// So many buffers in one piece of memory.
+#[derive(Debug)]
+struct Chunk {
+    start: NonNull<u8>,
+    layout: Layout,
+}
+
+impl Chunk {
+    /// `None` if there is no memory.
+    fn new(bytes: usize) -> Option<Chunk> {
+        let layout = Layout::from_size_align(bytes, 4096).expect("a chunk's size is bounded");
+        // SAFETY: the layout is not empty. Zeroed memory costs nothing before it is touched, and all of it counts as
+        // initialised, whatever the kernel writes.
+        let start = unsafe { alloc::alloc_zeroed(layout) };
+        NonNull::new(start).map(|start| Chunk { start, layout })
+    }
+}
+
+impl Drop for Chunk {
+    fn drop(&mut self) {
+        // SAFETY: allocated with this layout, and the pool goes only after every lease and after its loop has reaped.
+        unsafe { alloc::dealloc(self.start.as_ptr(), self.layout) };
+    }
+}
+
+// SAFETY: a chunk is memory and its layout; who may touch which buffer in it is the pool's business.
+unsafe impl Send for Chunk {}
+// SAFETY: as above.
+unsafe impl Sync for Chunk {}
+
+#[derive(Debug, Default)]
+struct Waiters {
+    next: u64,
+    queue: BTreeMap<u64, Waker>,
+}
+
+/// A place among those who wait for a buffer; the lower, the earlier.
+pub(crate) type Place = u64;
+
+/// The buffers of one loop. At any time each of them is with the kernel, with a lease, or on its way back: in `local`, if its
+/// lease was dropped on the loop's thread, else in `returned`. The loop and the leases keep the memory.
+#[derive(Debug)]
+pub(crate) struct Pool {
+    home: u64,
+    buffer_bytes: usize,
+    /// Touched on the home thread only.
+    local: UnsafeCell<Vec<u16>>,
+    returned: ArrayQueue<u16>,
+    chunks: [OnceLock<Chunk>; MOST_CHUNKS],
+    most: usize,
+    /// Somebody waits. Changed under the lock, looked at without.
+    hungry: AtomicBool,
+    waiters: Mutex<Waiters>,
+}
+
+// SAFETY: all fields but `local` are thread-safe, and that is touched only where the thread's number is the home's. Numbers
+// are never given twice, so that is one thread, and its accesses follow each other: none calls anything that comes back here.
+unsafe impl Sync for Pool {}
+
+impl Pool {
+    /// Without buffers yet. At most `most` will be made, of so many bytes each. The home is this thread.
+    pub(crate) fn new(buffer_bytes: usize, most: usize) -> Pool {
+        Pool {
+            home: thread_number(),
+            buffer_bytes,
+            local: UnsafeCell::new(Vec::new()),
+            returned: ArrayQueue::new(Pool::entries(most)),
+            chunks: [const { OnceLock::new() }; MOST_CHUNKS],
+            most,
+            hungry: AtomicBool::new(false),
+            waiters: Mutex::default(),
+        }
+    }
+
+    /// How many buffers there can be: `most`, rounded up to whole chunks. A power of two.
+    pub(crate) fn entries(most: usize) -> usize {
+        most.next_power_of_two().clamp(FIRST_CHUNK, FIRST_CHUNK << (MOST_CHUNKS - 1))
+    }
+
+    pub(crate) fn buffer_bytes(&self) -> usize {
+        self.buffer_bytes
+    }
+
+    /// The number of a chunk's first buffer and how many it has.
+    fn chunk_range(chunk: usize) -> (usize, usize) {
+        match chunk {
+            0 => (0, FIRST_CHUNK),
+            _ => (FIRST_CHUNK << (chunk - 1), FIRST_CHUNK << (chunk - 1)),
+        }
+    }
+
+    fn chunk_of(id: u16) -> usize {
+        (usize::BITS - (usize::from(id) / FIRST_CHUNK).leading_zeros()) as usize
+    }
+
+    /// Makes the next chunk of buffers, and gives their numbers; empty if there are as many as may be, or no memory.
+    pub(crate) fn grow(&self) -> std::ops::Range<u16> {
+        let chunk = self.chunks.iter().take_while(|chunk| chunk.get().is_some()).count();
+        let (first, count) = Pool::chunk_range(chunk);
+        if chunk == MOST_CHUNKS || first >= Pool::entries(self.most) {
+            return 0..0;
+        }
+        let Some(memory) = Chunk::new(count * self.buffer_bytes) else { return 0..0 };
+        self.chunks[chunk].set(memory).expect("only the loop makes them");
+        first as u16..(first + count) as u16
+    }
+
+    /// The address of a buffer that has been made.
+    #[inline]
+    pub(crate) fn address(&self, id: u16) -> NonNull<u8> {
+        let chunk = Pool::chunk_of(id);
+        let memory = self.chunks[chunk].get().expect("the kernel knows only buffers that were made");
+        let index = usize::from(id) - Pool::chunk_range(chunk).0;
+        // SAFETY: the index is below the chunk's count, so this is within its memory.
+        unsafe { memory.start.add(index * self.buffer_bytes) }
+    }
+
+    /// A buffer is free again; by any thread.
+    #[inline]
+    pub(crate) fn give_back(&self, id: u16) {
+        if thread_number() == self.home {
+            // SAFETY: this is the home thread; see `Sync`.
+            unsafe { (*self.local.get()).push(id) };
+        } else {
+            self.returned.push(id).expect("it has room for every buffer there is");
+        }
+        // After the buffer was put down, as whoever waits looks for buffers after it has said so.
+        fence(Ordering::SeqCst);
+        if self.hungry.load(Ordering::Relaxed) {
+            self.call_next();
+        }
+    }
+
+    /// Hands every buffer that came back to `take`. On the home thread.
+    #[inline]
+    pub(crate) fn take_returned(&self, mut take: impl FnMut(u16)) {
+        assert_eq!(thread_number(), self.home, "only the loop takes buffers back");
+        // SAFETY: this is the home thread; see `Sync`. The vector is taken out, so `take` may do what it likes.
+        let mut local = unsafe { std::mem::take(&mut *self.local.get()) };
+        local.drain(..).for_each(&mut take);
+        // SAFETY: as above.
+        let again = unsafe { &mut *self.local.get() };
+        if again.is_empty() {
+            *again = local;
+        }
+        while let Some(id) = self.returned.pop() {
+            take(id);
+        }
+    }
+
+    /// Whether buffers have come back that the kernel does not have yet. On the home thread.
+    #[inline]
+    pub(crate) fn has_returned(&self) -> bool {
+        debug_assert_eq!(thread_number(), self.home);
+        // SAFETY: as in `take_returned`.
+        !unsafe { &*self.local.get() }.is_empty() || !self.returned.is_empty()
+    }
+
+    // ---- waiting for one --------------------------------------------------------------------------------------
+
+    fn waiters(&self) -> MutexGuard<'_, Waiters> {
+        self.waiters.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether others have waited for longer.
+    #[inline]
+    pub(crate) fn is_hungry(&self) -> bool {
+        self.hungry.load(Ordering::Relaxed)
+    }
+
+    /// Has the waker woken when a buffer comes back and nobody has waited for longer. On the home thread.
+    pub(crate) fn wait(&self, place: &mut Option<Place>, waker: &Waker) {
+        let waker = waker.clone();
+        let mut waiters = self.waiters();
+        let number = *place.get_or_insert_with(|| {
+            waiters.next += 1;
+            waiters.next
+        });
+        let old = waiters.queue.insert(number, waker);
+        self.hungry.store(true, Ordering::Relaxed);
+        drop(waiters);
+        drop(old);
+        fence(Ordering::SeqCst);
+        if self.has_returned() {
+            self.call_next();
+        }
+    }
+
+    /// Whoever waited has got what it wanted, or wants nothing any more. A call that it got and did not use goes on.
+    pub(crate) fn leave(&self, place: &mut Option<Place>, satisfied: bool) {
+        let Some(number) = place.take() else { return };
+        let mut waiters = self.waiters();
+        let waited = waiters.queue.remove(&number);
+        self.hungry.store(!waiters.queue.is_empty(), Ordering::Relaxed);
+        drop(waiters);
+        if waited.is_none() && !satisfied {
+            self.call_next();
+        }
+    }
+
+    #[cold]
+    fn call_next(&self) {
+        let mut waiters = self.waiters();
+        let first = waiters.queue.pop_first();
+        self.hungry.store(!waiters.queue.is_empty(), Ordering::Relaxed);
+        drop(waiters);
+        if let Some((_, waker)) = first {
+            waker.wake();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicUsize;
+    use std::task::Wake;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Count(AtomicUsize);
+
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    #[test]
+    fn chunks_double_and_addresses_do_not_overlap() {
+        let pool = Pool::new(512, 1000);
+        assert_eq!(Pool::entries(1000), 1024);
+        let mut addresses = Vec::new();
+        let mut ranges = Vec::new();
+        loop {
+            let range = pool.grow();
+            if range.is_empty() {
+                break;
+            }
+            addresses.extend(range.clone().map(|id| pool.address(id).as_ptr() as usize));
+            ranges.push(range);
+        }
+        assert_eq!(ranges, [0..64, 64..128, 128..256, 256..512, 512..1024]);
+        addresses.sort_unstable();
+        assert!(addresses.windows(2).all(|pair| pair[1] - pair[0] >= 512));
+        assert_eq!(Pool::entries(1 << 20), 32_768);
+        assert_eq!(Pool::chunk_of(u16::MAX / 2), MOST_CHUNKS - 1);
+    }
+
+    #[test]
+    fn buffers_come_back_from_every_thread_and_call_who_waits_in_order() {
+        let pool = Arc::new(Pool::new(512, 64));
+        pool.grow();
+        let counts: [Arc<Count>; 3] = Default::default();
+        let mut places = [None; 3];
+        for (count, place) in counts.iter().zip(&mut places) {
+            pool.wait(place, &count.clone().into());
+        }
+        let called = || counts.iter().map(|count| count.0.load(Ordering::SeqCst)).collect::<Vec<_>>();
+        pool.give_back(5);
+        assert_eq!(called(), [1, 0, 0]);
+        let foreign = pool.clone();
+        std::thread::spawn(move || foreign.give_back(6)).join().unwrap();
+        assert_eq!(called(), [1, 1, 0]);
+        // The second goes without having used its call.
+        pool.leave(&mut places[1], false);
+        assert_eq!(called(), [1, 1, 1]);
+        assert!(!pool.is_hungry());
+        let mut back = Vec::new();
+        pool.take_returned(|id| back.push(id));
+        assert_eq!(back, [5, 6]);
+        assert!(!pool.has_returned());
+    }
+
+    #[test]
+    fn who_begins_to_wait_when_one_is_back_already_is_called() {
+        let pool = Pool::new(512, 64);
+        pool.grow();
+        pool.give_back(1);
+        let count = Arc::new(Count::default());
+        pool.wait(&mut None, &count.clone().into());
+        assert_eq!(count.0.load(Ordering::SeqCst), 1);
+    }
+}

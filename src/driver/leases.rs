@@ -1,0 +1,79 @@
+//! The buffers of a loop that the kernel picks from.
+
+use std::io;
+use std::sync::Arc;
+
+use super::Driver;
+use crate::buf::Pool;
+use crate::ring::BufferRing;
+
+/// The group that entries name. Others are for whoever registers rings by other means.
+pub(crate) const GROUP: u16 = 0x7199;
+
+/// How large the buffers are, and how many of them there may be.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LeaseConfig {
+    pub buffer_bytes: usize,
+    pub most: usize,
+}
+
+impl Default for LeaseConfig {
+    fn default() -> LeaseConfig {
+        LeaseConfig { buffer_bytes: 8192, most: 4096 }
+    }
+}
+
+/// The pool and its ring, made with the first receive that wants a lease.
+pub(super) struct Leases {
+    ring: BufferRing,
+    pool: Arc<Pool>,
+}
+
+fn offer(ring: &mut BufferRing, pool: &Pool, id: u16) {
+    ring.push(pool.address(id).as_ptr() as u64, pool.buffer_bytes() as u32, id);
+}
+
+impl Leases {
+    fn grow(&mut self) -> bool {
+        let range = self.pool.grow();
+        let grown = !range.is_empty();
+        range.for_each(|id| offer(&mut self.ring, &self.pool, id));
+        self.ring.publish();
+        grown
+    }
+
+    /// Offers what has come back.
+    #[inline]
+    pub(super) fn refill(&mut self) {
+        if !self.pool.has_returned() {
+            return;
+        }
+        let Leases { ring, pool } = self;
+        pool.take_returned(|id| offer(ring, pool, id));
+        self.ring.publish();
+    }
+}
+
+impl Driver {
+    /// The buffers to receive into, made if need be.
+    ///
+    /// # Errors
+    /// If the kernel refuses their ring: no memory.
+    pub(crate) fn pool(&mut self) -> io::Result<Arc<Pool>> {
+        if let Some(leases) = &self.leases {
+            return Ok(leases.pool.clone());
+        }
+        let LeaseConfig { buffer_bytes, most } = self.lease_config;
+        let ring = self.ring.register_buffers(GROUP, Pool::entries(most))?;
+        let pool = Arc::new(Pool::new(buffer_bytes, most));
+        let mut leases = Leases { ring, pool: pool.clone() };
+        leases.grow();
+        self.leases = Some(leases);
+        Ok(pool)
+    }
+
+    /// Makes more buffers, for the kernel has none left. `false` if there are as many as there may be.
+    pub(crate) fn grow_pool(&mut self) -> bool {
+        self.leases.as_mut().is_some_and(Leases::grow)
+    }
+}

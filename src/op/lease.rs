@@ -1,0 +1,191 @@
+//! Receiving into buffers that the kernel picks when something arrives: `IORING_OP_RECV` with `IOSQE_BUFFER_SELECT`, once and
+//! many times.
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::RawFd;
+use std::sync::Arc;
+
+use super::{Arena, Cqe, Left, Next, Op, Sealed, Sqe};
+use crate::buf::{Lease, Pool};
+use crate::driver::GROUP;
+use crate::ring::BUFFER_SELECT;
+use crate::salvage::{Item, Lane, Salvage};
+
+/// `IORING_RECV_MULTISHOT`.
+const MULTISHOT: u16 = 1 << 1;
+
+/// The buffer that came with a completion.
+///
+/// # Safety
+/// The operation was submitted on the loop of this pool, and this is the only call for this completion.
+unsafe fn lease_of(pool: &Arc<Pool>, cqe: Cqe) -> Option<Lease> {
+    let id = cqe.buffer()?;
+    // SAFETY: with this flag the kernel hands the buffer out; it is the caller's promise that it is done once.
+    Some(unsafe { Lease::of(pool.clone(), id, cqe.result.max(0) as usize) })
+}
+
+/// One receive into a buffer of the kernel's choice.
+#[doc(alias = "IORING_OP_RECV")]
+#[derive(Debug)]
+pub struct RecvLease {
+    fd: RawFd,
+    pool: Arc<Pool>,
+    got: Option<Lease>,
+}
+
+impl RecvLease {
+    pub(crate) fn new(fd: RawFd, pool: Arc<Pool>) -> RecvLease {
+        RecvLease { fd, pool, got: None }
+    }
+}
+
+impl Sealed for RecvLease {}
+
+// SAFETY: the entry holds no address: the buffer is the pool's, which the value keeps.
+unsafe impl Op for RecvLease {
+    type Output = io::Result<Option<Lease>>;
+
+    #[inline]
+    fn prepare(&mut self, sqe: &mut Sqe, _arena: &mut Arena) -> Result<(), i32> {
+        *sqe = Sqe::new(io_uring::opcode::Recv::CODE)
+            .fd(self.fd)
+            .len(self.pool.buffer_bytes() as u32)
+            .flags(BUFFER_SELECT)
+            .buf_index(GROUP);
+        Ok(())
+    }
+
+    #[inline]
+    fn step(&mut self, cqe: Cqe) -> Next {
+        // SAFETY: the pool is that of the loop where it was made and submitted, and each completion is handed in once.
+        // What was salvaged comes this way, too, and is there already.
+        if let Some(lease) = unsafe { lease_of(&self.pool, cqe) } {
+            self.got = Some(lease);
+        }
+        if cqe.interrupted() { Next::Again } else { Next::Done(cqe) }
+    }
+
+    #[inline]
+    fn complete(self, cqe: Cqe) -> Self::Output {
+        cqe.ok().map(|count| self.got.filter(|_| count > 0))
+    }
+
+    #[inline]
+    fn lane(&self) -> Lane {
+        Lane::Receive
+    }
+
+    fn leave(&mut self, cqe: Cqe) -> Left {
+        let shot = Shot::of(cqe, self.got.take());
+        Left::Received(shot.and_then(Shot::into_item).into_iter().collect())
+    }
+
+    fn take_salvaged(&mut self, salvage: &Salvage) -> Option<Cqe> {
+        take_salvaged(salvage).map(|(cqe, lease)| {
+            self.got = lease;
+            cqe
+        })
+    }
+}
+
+/// Takes what an orphan left, whole.
+fn take_salvaged(salvage: &Salvage) -> Option<(Cqe, Option<Lease>)> {
+    let mut bytes = Vec::new();
+    let cqe = salvage.take_bytes(i32::MAX as usize, false, &mut |piece| bytes = piece.to_vec())?;
+    Some((cqe, (cqe.result > 0).then(|| Lease::copied(bytes))))
+}
+
+/// What one completion of a receive says.
+#[derive(Debug)]
+pub(crate) enum Shot {
+    Bytes(Lease),
+    End,
+    Error(i32),
+}
+
+impl Shot {
+    /// `None` if it says nothing about the stream: it was cancelled or interrupted, or there was no buffer.
+    fn of(cqe: Cqe, lease: Option<Lease>) -> Option<Shot> {
+        match cqe.result {
+            0 => Some(Shot::End),
+            result if result > 0 => lease.map(Shot::Bytes),
+            _ if cqe.cancelled() || cqe.result == -libc::ENOBUFS => None,
+            error => Some(Shot::Error(-error)),
+        }
+    }
+
+    fn into_item(self) -> Option<Item> {
+        Some(match self {
+            Shot::Bytes(lease) => Item::Bytes(lease.into_vec()),
+            Shot::End => Item::End,
+            Shot::Error(errno) => Item::Error(errno),
+        })
+    }
+}
+
+/// Receives that follow each other without being asked for, each into a buffer of the kernel's choice.
+#[doc(alias = "IORING_OP_RECV")]
+#[derive(Debug)]
+pub struct RecvMulti {
+    fd: RawFd,
+    /// That of the loop where it is submitted next.
+    pub(super) pool: Arc<Pool>,
+    /// What has come and was not taken yet.
+    pub(super) ready: VecDeque<Shot>,
+}
+
+impl RecvMulti {
+    pub(crate) fn new(fd: RawFd, pool: Arc<Pool>) -> RecvMulti {
+        RecvMulti { fd, pool, ready: VecDeque::new() }
+    }
+}
+
+impl Sealed for RecvMulti {}
+
+// SAFETY: the entry holds no address: the buffers are the pool's, which the value keeps.
+unsafe impl Op for RecvMulti {
+    type Output = ();
+
+    #[inline]
+    fn prepare(&mut self, sqe: &mut Sqe, _arena: &mut Arena) -> Result<(), i32> {
+        *sqe =
+            Sqe::new(io_uring::opcode::Recv::CODE).fd(self.fd).ioprio(MULTISHOT).flags(BUFFER_SELECT).buf_index(GROUP);
+        Ok(())
+    }
+
+    #[inline]
+    fn step(&mut self, cqe: Cqe) -> Next {
+        // SAFETY: the pool is changed only between two submissions, so it is that of the loop which it was submitted on, and
+        // each completion is handed in once.
+        let lease = unsafe { lease_of(&self.pool, cqe) };
+        self.ready.extend(Shot::of(cqe, lease));
+        if cqe.more() { Next::More } else { Next::Done(cqe) }
+    }
+
+    fn complete(self, _cqe: Cqe) {}
+
+    #[inline]
+    fn lane(&self) -> Lane {
+        Lane::Receive
+    }
+
+    fn leave(&mut self, _cqe: Cqe) -> Left {
+        Left::Received(self.ready.drain(..).filter_map(Shot::into_item).collect())
+    }
+
+    fn progress(&self) -> usize {
+        self.ready.len()
+    }
+
+    fn is_endless(&self) -> bool {
+        true
+    }
+
+    fn take_salvaged(&mut self, salvage: &Salvage) -> Option<Cqe> {
+        take_salvaged(salvage).map(|(cqe, lease)| {
+            self.ready.extend(Shot::of(cqe, lease));
+            cqe
+        })
+    }
+}

@@ -1,0 +1,139 @@
+//! When buffers run out, or nobody takes what comes.
+
+use std::io::Write;
+
+use ringtoss::EventLoop;
+
+use crate::util::*;
+
+#[test]
+fn receives_wait_for_buffers_and_get_them_in_order() {
+    let event_loop = EventLoop::builder().lease_buffers(512, 64).build().unwrap();
+    event_loop.block_on(bounded(async {
+        let mut held = Vec::new();
+        let (mut ours, mut peer) = with_std_peer();
+        for _ in 0..64 {
+            peer.write_all(b"held").unwrap();
+            held.push(ours.recv().await.unwrap().unwrap());
+        }
+        let order = std::rc::Rc::new(std::cell::RefCell::new(Vec::new()));
+        let mut peers = Vec::new();
+        let mut tasks = Vec::new();
+        for index in 0..10 {
+            let (mut ours, mut peer) = with_std_peer();
+            peer.write_all(b"waits").unwrap();
+            peers.push(peer);
+            let order = order.clone();
+            tasks.push(ringtoss::spawn(async move {
+                let lease = if index % 2 == 0 {
+                    ours.recv().await.unwrap().unwrap()
+                } else {
+                    ours.recv_stream().next().await.unwrap().unwrap()
+                };
+                assert_eq!(&lease[..], b"waits");
+                order.borrow_mut().push(index);
+            }));
+            turn().await;
+            turn().await;
+        }
+        assert!(order.borrow().is_empty(), "there is no buffer");
+        // Back from this thread and from another one.
+        for round in 0..10 {
+            let lease = held.pop().unwrap();
+            if round % 2 == 0 { drop(lease) } else { std::thread::spawn(move || drop(lease)).join().unwrap() }
+        }
+        for task in tasks {
+            task.await.unwrap();
+        }
+        let order = order.borrow();
+        assert_eq!(order.len(), 10);
+        assert_eq!(order[0], 0, "{order:?}");
+    }));
+}
+
+#[test]
+fn who_waited_and_went_passes_its_turn_on() {
+    let event_loop = EventLoop::builder().lease_buffers(512, 64).build().unwrap();
+    event_loop.block_on(bounded(async {
+        let (mut ours, mut peer) = with_std_peer();
+        let mut held = Vec::new();
+        for _ in 0..64 {
+            peer.write_all(b"held").unwrap();
+            held.push(ours.recv().await.unwrap().unwrap());
+        }
+        for round in 0..100 {
+            let (mut first, mut first_peer) = with_std_peer();
+            let (mut second, mut second_peer) = with_std_peer();
+            first_peer.write_all(b"1").unwrap();
+            second_peer.write_all(b"2").unwrap();
+            let gone = ringtoss::spawn(async move { first.recv().await.unwrap().is_some() });
+            let stays = ringtoss::spawn(async move { second.recv().await.unwrap().unwrap().into_vec() });
+            for _ in 0..round % 5 {
+                turn().await;
+            }
+            drop(held.pop());
+            gone.abort();
+            assert_eq!(stays.await.unwrap(), b"2");
+            peer.write_all(b"held").unwrap();
+            held.push(ours.recv().await.unwrap().unwrap());
+        }
+    }));
+}
+
+#[test]
+fn a_slow_consumer_stops_the_kernel_and_goes_on() {
+    let event_loop = EventLoop::builder().lease_buffers(512, 1024).build().unwrap();
+    event_loop.block_on(bounded(async {
+        let (mut slow, mut theirs) = pair().await;
+        let mut received = slow.recv_stream();
+        let mut place = 0;
+        theirs.write_all(pattern(0, 10)).await.0.unwrap();
+        let lease = received.next().await.unwrap().unwrap();
+        check(&lease, 0);
+        place += lease.len();
+        let writer = ringtoss::spawn(async move {
+            let mut sent = 10;
+            for _ in 0..400 {
+                theirs.write_all(pattern(sent, 1000)).await.0.unwrap();
+                sent += 1000;
+                turn().await;
+            }
+            sent
+        });
+        // Nobody takes anything meanwhile, and another connection still has buffers.
+        for _ in 0..500 {
+            turn().await;
+        }
+        let (mut other, mut peer) = with_std_peer();
+        let mut held = Vec::new();
+        for _ in 0..512 {
+            peer.write_all(b"x").unwrap();
+            held.push(other.recv().await.unwrap().unwrap());
+        }
+        drop(held);
+        while let Some(lease) = received.next().await {
+            let lease = lease.unwrap();
+            check(&lease, place);
+            place += lease.len();
+        }
+        assert_eq!(writer.await.unwrap(), place);
+    }));
+}
+
+#[test]
+fn buffers_are_made_as_they_are_needed() {
+    run(async {
+        let (mut ours, mut peer) = with_std_peer();
+        let held: Vec<_> = {
+            let mut held = Vec::new();
+            for round in 0..1000u32 {
+                peer.write_all(&round.to_le_bytes()).unwrap();
+                held.push(ours.recv().await.unwrap().unwrap());
+            }
+            held
+        };
+        for (round, lease) in held.iter().enumerate() {
+            assert_eq!(&lease[..], (round as u32).to_le_bytes());
+        }
+    });
+}

@@ -1,0 +1,9 @@
+//! Receiving into the loop's buffers.
+
+mod backpressure;
+mod drops;
+mod incoming;
+mod receive;
+#[allow(dead_code, reason = "shared with the tests of TCP")]
+#[path = "../tcp/util.rs"]
+mod util;

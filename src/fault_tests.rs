@@ -2,6 +2,8 @@
 //! entries, waits that end for no reason, generations that wrap. Every byte must come out right and in order, every buffer
 //! be freed once, nothing be left in flight.
 
+mod chaos;
+
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
@@ -109,8 +111,8 @@ async fn stream(seed: usize, alive: Arc<AtomicUsize>) {
     });
     // Accepts are dropped until one is done.
     let mut stream = loop {
-        if let Some(accepted) = poll_times(listener.accept(), 1).await {
-            break accepted.unwrap().0;
+        if let Some(Ok(accepted)) = poll_times(listener.accept(), 1).await {
+            break accepted.0;
         }
     };
     let mut at = 0;
@@ -119,15 +121,40 @@ async fn stream(seed: usize, alive: Arc<AtomicUsize>) {
         round += 1;
         let buf = Counted::new(Vec::with_capacity(1 + round * 13 % 700), &alive);
         let Some((result, buf)) = poll_times(stream.read(buf), round % 4).await else { continue };
-        assert_ne!(result.unwrap(), 0, "the end came early, at {at}");
+        match result {
+            Ok(count) => assert_ne!(count, 0, "the end came early, at {at}"),
+            Err(error) => assert_injected(&error),
+        }
         for &byte in &buf.bytes {
             assert_eq!(byte, pattern(at), "at {at}");
             at += 1;
         }
     }
     writer.await.unwrap();
-    let (result, _) = stream.read(Counted::new(Vec::with_capacity(8), &alive)).await;
-    assert_eq!(result.unwrap(), 0);
+    loop {
+        match stream.read(Counted::new(Vec::with_capacity(8), &alive)).await.0 {
+            Ok(count) => break assert_eq!(count, 0),
+            Err(error) => assert_injected(&error),
+        }
+    }
+}
+
+/// What the ring makes operations fail with, all of which may be tried again.
+fn assert_injected(error: &std::io::Error) {
+    let injected =
+        [libc::EIO, libc::ENOBUFS, libc::ECANCELED, libc::EAGAIN, libc::ENOSPC, libc::EMFILE, libc::ECONNABORTED];
+    let cut_short = op::transferred(error).is_some();
+    assert!(cut_short || error.raw_os_error().is_some_and(|errno| injected.contains(&errno)), "{error:?}");
+}
+
+/// Tries again until it succeeds.
+async fn insist<T, F: Future<Output = std::io::Result<T>>>(mut attempt: impl FnMut() -> F) -> T {
+    loop {
+        match attempt().await {
+            Ok(value) => return value,
+            Err(error) => assert_injected(&error),
+        }
+    }
 }
 
 async fn file(seed: usize, alive: Arc<AtomicUsize>) {
@@ -137,8 +164,9 @@ async fn file(seed: usize, alive: Arc<AtomicUsize>) {
     // Dropped in flight, and tried again: the retry waits and lands last.
     let zeros = Counted::new(vec![0; LEN], &alive);
     let _ = poll_times(file.write_all_at(zeros, 0), seed % 3).await;
-    file.write_all_at(Counted::new(bytes, &alive), 0).await.0.unwrap();
-    file.sync_all().await.unwrap();
+    let bytes: Vec<u8> = bytes;
+    insist(|| async { file.write_all_at(Counted::new(bytes.clone(), &alive), 0).await.0 }).await;
+    insist(|| file.sync_all()).await;
     let file = Arc::new(file);
     let readers: Vec<_> = (0..8)
         .map(|reader| {
@@ -151,7 +179,11 @@ async fn file(seed: usize, alive: Arc<AtomicUsize>) {
                     else {
                         continue;
                     };
-                    result.unwrap();
+                    if let Err(error) = result {
+                        // Of the bytes that came before it, the error tells the number only if it was cut short.
+                        assert!(error.kind() != std::io::ErrorKind::UnexpectedEof, "{error:?}");
+                        continue;
+                    }
                     assert!(buf.bytes.iter().enumerate().all(|(index, &byte)| byte == pattern(start + index)));
                 }
             })
@@ -201,21 +233,60 @@ fn program(seed: u64, faults: Faults) {
 
 #[test]
 fn programs_come_out_right_on_a_ring_that_misbehaves() {
-    let seeds = std::env::var("RINGTOSS_SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(40);
-    for seed in 1..=seeds {
+    for seed in seeds() {
         program(seed, Faults::ALL);
+    }
+}
+
+/// A random program, which ends with its loop: whatever it has left in flight is reaped there.
+fn random_program(seed: u64, faults: Faults) {
+    let alive = Arc::new(AtomicUsize::new(0));
+    let event_loop = faulty_loop(seed, faults);
+    let forgotten = event_loop.block_on(async {
+        let program = chaos::chaos(seed, alive.clone());
+        let forgotten =
+            time::timeout(Duration::from_secs(60), program).await.unwrap_or_else(|_| panic!("seed {seed}: stuck"));
+        assert_eq!(crate::metrics().stale_completions, 0, "seed {seed}");
+        forgotten
+    });
+    drop(event_loop);
+    assert_eq!(alive.load(Ordering::Relaxed), forgotten, "seed {seed}: buffers are freed exactly once");
+}
+
+#[test]
+fn random_programs_come_out_right() {
+    for seed in seeds() {
+        random_program(seed, Faults::ALL);
+    }
+}
+
+#[test]
+fn random_programs_come_out_right_without_faults() {
+    for seed in seeds() {
+        random_program(seed, Faults::NONE);
+    }
+}
+
+/// As many as `RINGTOSS_SEEDS` says, or the one that `RINGTOSS_SEED` names.
+fn seeds() -> std::ops::RangeInclusive<u64> {
+    let number = |name| std::env::var(name).ok().and_then(|number: String| number.parse().ok());
+    match number("RINGTOSS_SEED") {
+        Some(seed) => seed..=seed,
+        None => 1..=number("RINGTOSS_SEEDS").unwrap_or(40),
     }
 }
 
 #[test]
 fn each_fault_alone_is_absorbed() {
-    let none = Faults { late: 0, short: 0, refused: 0, spurious: 0 };
+    let none = Faults::NONE;
     let alone = [
         none,
         Faults { late: 200, ..none },
         Faults { short: 200, ..none },
         Faults { refused: 128, ..none },
         Faults { spurious: 200, ..none },
+        Faults { failed: 64, ..none },
+        Faults { flooded: 224, ..none },
     ];
     for (seed, faults) in alone.into_iter().enumerate() {
         program(seed as u64 + 1000, faults);

@@ -58,7 +58,8 @@
 //! | L2 | `driver`, `context`, `fd` | the loop as operations see it |
 //! | L3 | [`op`], [`task`] | operations and tasks |
 //! | L4 | `executor`, `blocking` | who runs when, and where calls go that block |
-//! | L5 | `event_loop`, [`fs`], [`io`], [`net`], [`pipe`], [`time`] | what people use |
+//! | L5 | `event_loop`, [`fs`], [`net`], [`pipe`], [`signal`], [`time`] | what people use |
+//! | L6 | [`io`] | readers and writers of every kind |
 //! | L6 | [`compat`] | the poll-based traits of futures, tokio and hyper |
 //!
 //! # Where it runs
@@ -92,6 +93,7 @@ pub mod pipe;
 mod registry;
 mod ring;
 mod salvage;
+pub mod signal;
 mod slot;
 mod sys;
 pub mod task;

@@ -36,12 +36,13 @@ const LAYERS: &[(&str, u32)] = &[
     ("convert", 11),
     ("event_loop", 11),
     ("fs", 12),
-    ("io", 12),
     ("net", 12),
+    ("signal", 12),
     // A pipe is a file.
     ("pipe", 13),
-    // L6: what others expect.
-    ("compat", 14),
+    // L6: readers and writers of every kind, and what others expect.
+    ("io", 14),
+    ("compat", 15),
 ];
 
 /// Where unsafe code may be.

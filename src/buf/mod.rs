@@ -24,6 +24,7 @@
 #![allow(unsafe_code)]
 
 mod aligned;
+mod fill;
 mod lease;
 mod pool;
 mod result;
@@ -33,6 +34,8 @@ mod vectored;
 use std::sync::Arc;
 
 pub use aligned::AlignedBuf;
+pub use fill::IoBufMutExt;
+pub(crate) use fill::{First, FirstMut, fill_with};
 pub use lease::Lease;
 pub(crate) use pool::{Place, Pool};
 pub use result::{BufResult, BufResultExt};

@@ -2,6 +2,7 @@
 
 mod builder;
 mod handle;
+mod join_set;
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;

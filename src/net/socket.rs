@@ -7,7 +7,8 @@ use crate::buf::{IoBuf, IoBufMut, IoVecBuf, IoVecBufMut};
 use crate::convert::ConvertError;
 use crate::fd::Fd;
 use crate::op::{
-    self, Accept, Accepted, All, Incoming, Operation, Place, PollAdd, Readv, Receive, Receiving, Recv, Send, Writev,
+    self, Accept, Accepted, All, Incoming, Operation, Place, PollAdd, ReadToEnd, Readv, Receive, Receiving, Recv, Send,
+    Writev,
 };
 use crate::salvage::Datagram;
 use crate::sys;
@@ -24,6 +25,10 @@ pub(super) fn recv_append<B: IoBufMut>(fd: &Fd, buf: B) -> Operation<'_, Recv<B>
 
 pub(super) fn recv_exact<B: IoBufMut>(fd: &Fd, buf: B, len: usize) -> Operation<'_, Recv<B>> {
     Operation::on(fd, Recv::exact(fd.raw(), buf, len))
+}
+
+pub(super) fn recv_to_end(fd: &Fd, buf: Vec<u8>) -> Operation<'_, ReadToEnd> {
+    Operation::on(fd, ReadToEnd::of_stream(fd.raw(), buf))
 }
 
 pub(super) fn recv_vectored<V: IoVecBufMut>(fd: &Fd, bufs: V) -> Operation<'_, Readv<V>> {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::{TcpStream, socket};
 use crate::buf::{IoBuf, IoBufMut, IoVecBuf, IoVecBufMut};
 use crate::fd::HasFd;
-use crate::op::{self, All, Operation, PollAdd, Readv, Receive, Receiving, Recv, Send, Writev};
+use crate::op::{self, All, Operation, PollAdd, ReadToEnd, Readv, Receive, Receiving, Recv, Send, Writev};
 use crate::sys::{self, Address};
 
 /// A stream that can be split: [`TcpStream`] and [`UnixStream`](super::UnixStream).
@@ -73,6 +73,14 @@ macro_rules! read_half {
             /// As there.
             pub fn read_exact<B: IoBufMut>(&mut self, buf: B, len: usize) -> Operation<'_, Recv<B>> {
                 socket::recv_exact(self.0.ring_fd(), buf, len)
+            }
+
+            /// As [`TcpStream::read_to_end`].
+            ///
+            /// # Errors
+            /// As there.
+            pub fn read_to_end(&mut self, buf: Vec<u8>) -> Operation<'_, ReadToEnd> {
+                socket::recv_to_end(self.0.ring_fd(), buf)
             }
 
             /// As [`TcpStream::read_vectored`].

@@ -11,7 +11,7 @@ use super::split::{self, OwnedReadHalf, OwnedWriteHalf, ReadHalf, StreamSocket, 
 use super::{ConvertError, domain, socket};
 use crate::buf::{IoBuf, IoBufMut, IoVecBuf, IoVecBufMut};
 use crate::fd::{Fd, HasFd};
-use crate::op::{self, Accepted, All, Operation, PollAdd, Readv, Receive, Receiving, Recv, Send, Writev};
+use crate::op::{self, Accepted, All, Operation, PollAdd, ReadToEnd, Readv, Receive, Receiving, Recv, Send, Writev};
 use crate::sys;
 
 /// A TCP connection.
@@ -76,6 +76,16 @@ impl TcpStream {
     /// [`op::transferred`] tells how far it came.
     pub fn read_exact<B: IoBufMut>(&mut self, buf: B, len: usize) -> Operation<'_, Recv<B>> {
         socket::recv_exact(&self.fd, buf, len)
+    }
+
+    /// Reads until the end of the stream, behind what the vector holds, and gives the number of bytes read. Dropped, what it
+    /// had read comes out of the next read.
+    ///
+    /// # Errors
+    /// Those of `recv(2)`, and `OutOfMemory`, with what there was in the vector, which counts as read. Cut short by a
+    /// limit, [`op::transferred`] tells how far it came.
+    pub fn read_to_end(&mut self, buf: Vec<u8>) -> Operation<'_, ReadToEnd> {
+        socket::recv_to_end(&self.fd, buf)
     }
 
     /// Reads what is there into several buffers, one after the other: `IORING_OP_READV`, `readv(2)`. Of more than 1,024

@@ -49,12 +49,11 @@ unsafe impl Op for Fsync {
     }
 }
 
-/// `IORING_OP_FTRUNCATE` (Linux 6.9): `ftruncate(2)`.
+/// `IORING_OP_FTRUNCATE` (Linux 6.9): `ftruncate(2)`, on a duplicate of its own: a worker thread of the kernel's looks the
+/// number up when it gets to it, and by then the file may be closed and the number another file's.
 #[doc(alias = "IORING_OP_FTRUNCATE")]
 #[derive(Debug)]
 pub struct Ftruncate {
-    /// A duplicate: the kernel looks the number up late, in a worker thread, when the file may be closed and its number
-    /// another's.
     fd: OwnedFd,
     len: u64,
 }

@@ -16,12 +16,14 @@ use super::{Op, Operation};
 use crate::time::{Sleep, sleep};
 use crate::token::{CancellationToken, WaitForCancellationOwned};
 
-/// What is inside the `io::Error` of an operation of several steps (`read_exact`, `write_all`) that was cut short by a
-/// limit or a cancellation: how many bytes it had moved. [`transferred`] reads it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What is inside the `io::Error` of something of several steps (`read_exact`, `write_all`, [`io::copy`](crate::io::copy()))
+/// that was cut short by a limit or a cancellation: how many bytes it had moved. [`transferred`] reads it.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CutShort {
     errno: i32,
     transferred: usize,
+    unwritten: Vec<u8>,
+    back: Option<Box<CutShort>>,
 }
 
 impl CutShort {
@@ -30,15 +32,46 @@ impl CutShort {
         self.transferred
     }
 
+    /// Of a copy: bytes that were read and that the writer has not taken. Whoever goes on writes them first.
+    pub fn unwritten(&self) -> &[u8] {
+        &self.unwritten
+    }
+
+    /// Of a copy in both directions: how far the other direction came.
+    pub fn back(&self) -> Option<&CutShort> {
+        self.back.as_deref()
+    }
+
+    /// What one direction of a copy tells.
+    pub(crate) fn copy(errno: i32, copied: u64, unwritten: Vec<u8>) -> CutShort {
+        let transferred = usize::try_from(copied).unwrap_or(usize::MAX);
+        CutShort { errno, transferred, unwritten, back: None }
+    }
+
+    /// The same of both.
+    pub(crate) fn with_back(self, back: CutShort) -> CutShort {
+        CutShort { back: Some(Box::new(back)), ..self }
+    }
+
+    pub(crate) fn into_error(self) -> io::Error {
+        io::Error::new(io::Error::from_raw_os_error(self.errno).kind(), self)
+    }
+
     pub(crate) fn error(errno: i32, transferred: usize) -> io::Error {
-        let plain = io::Error::from_raw_os_error(errno);
-        if transferred == 0 { plain } else { io::Error::new(plain.kind(), CutShort { errno, transferred }) }
+        if transferred == 0 {
+            return io::Error::from_raw_os_error(errno);
+        }
+        CutShort { errno, transferred, unwritten: Vec::new(), back: None }.into_error()
     }
 }
 
 impl fmt::Display for CutShort {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} after {} bytes", io::Error::from_raw_os_error(self.errno), self.transferred)
+        write!(f, "{} after {} bytes", io::Error::from_raw_os_error(self.errno), self.transferred)?;
+        match &self.back {
+            Some(back) => write!(f, " one way and {} the other", back.transferred),
+            None => Ok(()),
+        }
     }
 }
 

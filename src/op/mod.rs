@@ -56,6 +56,7 @@ pub use limit::{Cancel, CancelOn, CutShort, TimeLimit, transferred};
 pub(crate) use message::{Details, Outgoing, source};
 pub use message::{Plain, Receives, RecvMsg, SendMsg, WithSource};
 pub use names::{LinkAt, MkdirAt, RenameAt, SymlinkAt, UnlinkAt};
+pub(crate) use net::poll_number;
 pub use net::{Accept, Accepted, Connect, PollAdd, Recv, Send, Shutdown, Socket, poll_readable, poll_writable};
 use operation::Next;
 pub use operation::Operation;

@@ -422,3 +422,8 @@ pub fn poll_readable<T: AsFd>(source: &T) -> Operation<'_, PollAdd> {
 pub fn poll_writable<T: AsFd>(source: &T) -> Operation<'_, PollAdd> {
     Operation::<PollAdd>::new(PollAdd::new(source.as_fd().as_raw_fd(), libc::POLLOUT))
 }
+
+/// [`poll_readable`] on a number that is never closed.
+pub(crate) fn poll_number(fd: RawFd) -> Operation<'static, PollAdd> {
+    Operation::<PollAdd>::new(PollAdd::new(fd, libc::POLLIN))
+}

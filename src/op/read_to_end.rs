@@ -1,4 +1,4 @@
-//! Reading all that is left of a file into a vector that grows.
+//! Reading all that is left of a file or a stream into a vector that grows.
 
 use std::os::fd::RawFd;
 
@@ -12,20 +12,27 @@ use crate::salvage::{Item, Lane, Salvage};
 /// Room that is made at least when the vector is full.
 const LEAST_ROOM: usize = 8 * 1024;
 
-/// `IORING_OP_READ` until the end: `read(2)` at the file's position, appended to a vector.
+/// `IORING_OP_READ` until the end, `read(2)` at the file's position; of a stream `IORING_OP_RECV`, `recv(2)`. Appended to a
+/// vector.
 #[doc(alias = "IORING_OP_READ")]
+#[doc(alias = "IORING_OP_RECV")]
 #[derive(Debug)]
 pub struct ReadToEnd {
     fd: RawFd,
     buf: Vec<u8>,
     /// What the vector held before.
     start: usize,
-    position: Position,
+    /// Of a file; none of a stream.
+    position: Option<Position>,
 }
 
 impl ReadToEnd {
     pub(crate) fn new(fd: &Fd, buf: Vec<u8>) -> ReadToEnd {
-        ReadToEnd { fd: fd.raw(), start: buf.len(), buf, position: Position::of(fd) }
+        ReadToEnd { fd: fd.raw(), start: buf.len(), buf, position: Some(Position::of(fd)) }
+    }
+
+    pub(crate) fn of_stream(fd: RawFd, buf: Vec<u8>) -> ReadToEnd {
+        ReadToEnd { fd, start: buf.len(), buf, position: None }
     }
 
     fn done(&self) -> usize {
@@ -50,22 +57,22 @@ unsafe impl Op for ReadToEnd {
 
     fn prepare(&mut self, sqe: &mut Sqe, _arena: &mut Arena) -> Result<(), i32> {
         self.reserve()?;
-        if let Some(instead) = self.position.begin(self.fd) {
-            *sqe = instead;
-            return Ok(());
-        }
         let room = self.buf.spare_capacity_mut();
-        let len = room.len().min(MAX_TRANSFER) as u32;
-        *sqe = Sqe::new(io_uring::opcode::Read::CODE)
-            .fd(self.fd)
-            .addr(room.as_mut_ptr() as u64)
-            .len(len)
-            .offset(AT_POSITION);
+        let (address, len) = (room.as_mut_ptr() as u64, room.len().min(MAX_TRANSFER) as u32);
+        *sqe = match &mut self.position {
+            None => Sqe::new(io_uring::opcode::Recv::CODE).fd(self.fd).addr(address).len(len),
+            Some(position) => match position.begin(self.fd) {
+                Some(instead) => instead,
+                None => Sqe::new(io_uring::opcode::Read::CODE).fd(self.fd).addr(address).len(len).offset(AT_POSITION),
+            },
+        };
         Ok(())
     }
 
     fn step(&mut self, cqe: Cqe) -> Next {
-        if let Some(next) = self.position.read(self.fd, cqe) {
+        if let Some(position) = &mut self.position
+            && let Some(next) = position.read(self.fd, cqe)
+        {
             return next;
         }
         if cqe.interrupted() {
@@ -94,22 +101,26 @@ unsafe impl Op for ReadToEnd {
     }
 
     fn lane(&self) -> Lane {
-        Lane::PositionRead
+        if self.position.is_some() { Lane::PositionRead } else { Lane::Receive }
     }
 
     fn leave(&mut self, cqe: Cqe) -> Left {
-        let undo = self.position.undo(self.done());
+        let undo = self.position.as_ref().map(|position| position.undo(self.done()));
         let bytes = (self.done() > 0).then(|| Item::Bytes(self.buf.split_off(self.start)));
         let then = match cqe.result {
             0 => Some(Item::End),
             result if result < 0 && !cqe.cancelled() => Some(Item::Error(-result)),
             _ => None,
         };
-        Left::Position { undo, items: bytes.into_iter().chain(then).collect() }
+        let items = bytes.into_iter().chain(then).collect();
+        match undo {
+            Some(undo) => Left::Position { undo, items },
+            None => Left::Received(items),
+        }
     }
 
     fn abandon(&mut self) {
-        self.position.abandon();
+        self.position.iter_mut().for_each(Position::abandon);
     }
 
     fn progress(&self) -> usize {

@@ -1,7 +1,8 @@
 //! A ring that misbehaves as the kernel may, from a seed: completions come late and in another order, transfers are short,
-//! entries are refused for a while, waits end for no reason.
+//! entries are refused for a while, waits end for no reason, operations fail without having been made, and the completion
+//! queue is left alone until it overflows.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::io;
 
 use super::{BufferRing, Config, Cqe, Entered, Sqe, Uring, Wait};
@@ -13,10 +14,15 @@ pub(crate) struct Faults {
     pub short: u8,
     pub refused: u8,
     pub spurious: u8,
+    /// Operations that fail with what their object may tell: interrupted, or broken where a repetition does no harm.
+    pub failed: u8,
+    /// Harvests that leave the kernel's queue alone.
+    pub flooded: u8,
 }
 
 impl Faults {
-    pub(crate) const ALL: Faults = Faults { late: 96, short: 64, refused: 32, spurious: 32 };
+    pub(crate) const ALL: Faults = Faults { late: 96, short: 64, refused: 32, spurious: 32, failed: 24, flooded: 96 };
+    pub(crate) const NONE: Faults = Faults { late: 0, short: 0, refused: 0, spurious: 0, failed: 0, flooded: 0 };
 }
 
 pub(crate) struct Faulty {
@@ -26,13 +32,24 @@ pub(crate) struct Faulty {
     /// Completions that the kernel has given and the loop has not seen.
     held: VecDeque<(u64, Cqe)>,
     empty_handed: u32,
+    left_alone: u32,
+    /// What operations that were turned into nothing are to have failed with.
+    failures: HashMap<u64, i32>,
 }
 
 impl Faulty {
     /// A ring that misbehaves.
     pub(crate) fn new(config: Config, seed: u64, faults: Faults) -> io::Result<Faulty> {
         let inner = Uring::new(config)?;
-        Ok(Faulty { inner, seed: seed | 1, faults, held: VecDeque::new(), empty_handed: 0 })
+        Ok(Faulty {
+            inner,
+            seed: seed | 1,
+            faults,
+            held: VecDeque::new(),
+            empty_handed: 0,
+            left_alone: 0,
+            failures: HashMap::new(),
+        })
     }
 
     /// xorshift64*.
@@ -65,11 +82,36 @@ impl Faulty {
                 sqe.len = 1 + (random % u64::from(sqe.len)) as u32;
             }
         }
+        self.fail();
         self.inner.commit()
     }
 
     pub(crate) fn commit_fitting(&mut self) -> u32 {
         self.commit()
+    }
+
+    /// Turns the staged entry into one that fails. Its `user_data` is there already.
+    fn fail(&mut self) {
+        if !self.happens(self.faults.failed) {
+            return;
+        }
+        let random = self.random() as usize;
+        let sqe = self.inner.stage();
+        let errnos: &[i32] = match sqe.opcode {
+            io_uring::opcode::Read::CODE | io_uring::opcode::Recv::CODE => {
+                &[libc::EINTR, libc::EIO, libc::ENOBUFS, libc::ECANCELED, libc::EAGAIN]
+            }
+            io_uring::opcode::Write::CODE => &[libc::EINTR, libc::EIO, libc::ENOSPC, libc::ECANCELED],
+            io_uring::opcode::Fsync::CODE => &[libc::EINTR, libc::EIO],
+            io_uring::opcode::Accept::CODE => &[libc::EINTR, libc::EMFILE, libc::ECONNABORTED],
+            // What a send has moved must be known, so that the stream can go on.
+            io_uring::opcode::Send::CODE => &[libc::EINTR],
+            _ => return,
+        };
+        let user_data = sqe.user_data;
+        *sqe = Sqe::new(io_uring::opcode::Nop::CODE);
+        sqe.user_data = user_data;
+        self.failures.insert(user_data, -errnos[random % errnos.len()]);
     }
 
     pub(crate) fn is_full(&self) -> bool {
@@ -105,8 +147,18 @@ impl Faulty {
     }
 
     pub(crate) fn harvest(&mut self, mut each: impl FnMut(u64, Cqe)) -> usize {
-        let held = &mut self.held;
-        self.inner.harvest(|user_data, cqe| held.push_back((user_data, cqe)));
+        if self.left_alone < 8 && self.happens(self.faults.flooded) {
+            self.left_alone += 1;
+            return 0;
+        }
+        self.left_alone = 0;
+        let Faulty { inner, held, failures, .. } = self;
+        inner.harvest(|user_data, mut cqe| {
+            if let Some(result) = failures.remove(&user_data) {
+                cqe.result = result;
+            }
+            held.push_back((user_data, cqe));
+        });
         let mut count = self.held.len();
         if self.empty_handed < 3 && self.happens(self.faults.late) {
             count = self.random() as usize % (count + 1);

@@ -84,8 +84,17 @@ impl<T> JoinHandle<T> {
         self.task.header().state.is_complete()
     }
 
+    /// The output of a task that is known to have ended.
+    pub(super) fn take_output(&mut self) -> Result<T, JoinError> {
+        assert!(self.is_finished(), "the output of a task that has not ended");
+        // SAFETY: the task is complete, and it was while its handle, we, existed: the output is
+        // ours. `T` is its type, by `new`.
+        let output = unsafe { Header::take_output(self.task.pointer()) };
+        output.expect("JoinHandle polled after completion")
+    }
+
     /// Leaves `waker` to be woken at the end of the task. False if the task has ended.
-    fn register(&mut self, waker: &Waker) -> bool {
+    pub(super) fn register(&mut self, waker: &Waker) -> bool {
         let header = self.task.header();
         let mut kept = None;
         if header.state.has_join_waker() {
@@ -122,10 +131,7 @@ impl<T> Future for JoinHandle<T> {
         if !self.is_finished() && self.register(cx.waker()) {
             return Poll::Pending;
         }
-        // SAFETY: the task is complete, and it was while its handle, we, existed: the output is
-        // ours. `T` is its type, by `new`.
-        let output = unsafe { Header::take_output(self.task.pointer()) };
-        Poll::Ready(output.expect("JoinHandle polled after completion"))
+        Poll::Ready(self.take_output())
     }
 }
 

@@ -98,6 +98,7 @@ mod cell;
 mod error;
 mod here;
 mod join;
+mod join_set;
 #[cfg(all(test, loom))]
 mod loom_tests;
 mod remote;
@@ -112,5 +113,6 @@ mod yield_now;
 pub(crate) use blocking_job::{BlockingJob, blocking};
 pub use error::JoinError;
 pub use join::{AbortHandle, JoinHandle};
+pub use join_set::JoinSet;
 pub(crate) use scheduler::{Owner, Scheduler};
 pub use yield_now::{YieldNow, yield_now};

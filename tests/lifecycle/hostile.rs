@@ -186,10 +186,10 @@ fn a_waker_that_panics_while_a_loop_ends_frees_nothing_under_the_kernel() {
 #[test]
 fn a_waker_that_panics_in_mail_does_not_end_the_loop() {
     let event_loop = EventLoop::new().unwrap();
-    let mut sleep = event_loop.block_on(async {
+    let (mut sleep,) = event_loop.block_on(async {
         let mut sleep = ringtoss::time::sleep(Duration::from_secs(3600));
         assert!(poll_with(&mut sleep, &Arc::new(Bomb).into()).is_pending());
-        sleep
+        (sleep,)
     });
     Pin::new(&mut sleep).reset(ringtoss::time::Instant::now());
     event_loop.block_on(async { op::nop().await.unwrap() });
@@ -582,4 +582,38 @@ fn sockets_that_linger_are_closed_though_their_loop_ends() {
         end_with_lingering_sockets(5, Duration::from_secs(1), 16 << 20);
         end_with_lingering_sockets(40, Duration::from_secs(100), 16 << 20);
     }
+}
+
+#[test]
+fn a_half_that_is_dropped_shuts_no_stranger_down() {
+    if !is_alone("a_half_that_is_dropped_shuts_no_stranger_down") {
+        return;
+    }
+    run(async {
+        for _ in 0..40 {
+            let mut streams = Vec::new();
+            for _ in 0..40 {
+                let (mut stream, peer) = pair().await;
+                // So that the loop is its home.
+                stream.write("x").await.0.unwrap();
+                streams.push((stream, peer));
+            }
+            let (streams, peers): (Vec<_>, Vec<_>) = streams.into_iter().unzip();
+            let numbers: Vec<_> = streams.iter().map(|stream| stream.as_raw_fd()).collect();
+            drop(streams.into_iter().map(TcpStream::into_split).collect::<Vec<_>>());
+            // Shut down and closed in one submission; the kernel may have left the first to a worker thread of its own.
+            op::nop().await.unwrap();
+            let strangers: Vec<_> = (0..20).map(|_| std::os::unix::net::UnixStream::pair().unwrap()).collect();
+            assert!(strangers.iter().any(|(one, _)| numbers.contains(&one.as_raw_fd())), "numbers are used again");
+            for _ in 0..3 {
+                op::nop().await.unwrap();
+            }
+            std::thread::sleep(Duration::from_millis(2));
+            for (mut one, mut other) in strangers {
+                std::io::Write::write_all(&mut one, b"x").unwrap();
+                std::io::Write::write_all(&mut other, b"x").unwrap();
+            }
+            drop(peers);
+        }
+    });
 }

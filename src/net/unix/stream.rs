@@ -15,7 +15,8 @@ use crate::fd::{Fd, HasFd};
 use crate::net::socket;
 use crate::net::split::{self, StreamSocket};
 use crate::op::{
-    self, Accepted, All, Operation, PollAdd, Readv, Receive, Receiving, Recv, RecvRights, Send, SendMsg, Writev,
+    self, Accepted, All, Operation, PollAdd, ReadToEnd, Readv, Receive, Receiving, Recv, RecvRights, Send, SendMsg,
+    Writev,
 };
 use crate::sys;
 
@@ -95,6 +96,15 @@ impl UnixStream {
     /// `InvalidInput` if the buffer has less capacity. Cut short by a limit, [`op::transferred`] tells how far it came.
     pub fn read_exact<B: IoBufMut>(&mut self, buf: B, len: usize) -> Operation<'_, Recv<B>> {
         socket::recv_exact(&self.fd, buf, len)
+    }
+
+    /// Reads until the end of the stream, behind what the vector holds, as
+    /// [`TcpStream::read_to_end`](crate::net::TcpStream::read_to_end).
+    ///
+    /// # Errors
+    /// As there.
+    pub fn read_to_end(&mut self, buf: Vec<u8>) -> Operation<'_, ReadToEnd> {
+        socket::recv_to_end(&self.fd, buf)
     }
 
     /// Reads what is there into several buffers, one after the other: `IORING_OP_READV`, `readv(2)`. Of more than 1,024

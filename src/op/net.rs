@@ -140,9 +140,11 @@ unsafe impl<T: Accepted> Op for Accept<T> {
             Some(salvaged) => salvaged,
             None => (cqe.ok().map(|fd| sys::own(fd as RawFd))?, *self.peer),
         };
-        let peer = match T::Address::decode(&peer) {
-            Ok(peer) => peer,
-            Err(_) => sys::peer_address(fd.as_raw_fd())?,
+        let told = if peer.len > 0 { T::Address::decode(&peer).ok() } else { None };
+        let peer = match told {
+            Some(peer) => peer,
+            // One that a multishot accept left.
+            None => sys::peer_address(fd.as_raw_fd())?,
         };
         Ok((T::accepted(fd, self.lingers), peer))
     }

@@ -50,11 +50,42 @@ fn a_bound_peer_is_named() {
         let path = folder.path().join("client");
         let address = abstract_address();
         let listener = UnixListener::bind_addr(&address).await.unwrap();
-        // std cannot bind a client; a socket of datagrams cannot be one. So bind a listener's socket: none. By hand, then.
+        // std cannot bind a client.
         let client = bound_client(&path, &address);
         let (_server, peer) = listener.accept().await.unwrap();
         assert_eq!(peer.as_pathname(), Some(path.as_path()));
         drop(client);
+
+        // One that came to a stream of connections and was not taken from that.
+        let mut incoming = listener.incoming();
+        {
+            let mut next = std::pin::pin!(incoming.next());
+            assert!(poll_once(&mut next).await.is_pending());
+        }
+        turn().await;
+        std::fs::remove_file(&path).unwrap();
+        let _client = bound_client(&path, &address);
+        turn().await;
+        turn().await;
+        drop(incoming);
+        let (_server, peer) = listener.accept().await.unwrap();
+        assert_eq!(peer.as_pathname(), Some(path.as_path()));
+    });
+}
+
+#[test]
+fn one_submission_serves_many_accepts() {
+    run(async {
+        let address = abstract_address();
+        let listener = UnixListener::bind_addr(&address).await.unwrap();
+        let mut incoming = listener.incoming();
+        for round in 0..50u8 {
+            let mut client = std::os::unix::net::UnixStream::connect_addr(&address).unwrap();
+            client.write_all(&[round]).unwrap();
+            let mut server = incoming.next().await.unwrap();
+            let (result, buf) = server.read(Vec::with_capacity(9)).await;
+            assert_eq!((result.unwrap(), &buf[..]), (1, &[round][..]));
+        }
     });
 }
 

@@ -10,7 +10,7 @@ use super::{UnixStream, bound};
 use crate::convert::ConvertError;
 use crate::net::listener::BACKLOG;
 use crate::net::socket::{self, Bound};
-use crate::op::{Accept, Operation};
+use crate::op::{Accept, Incoming, Operation};
 use crate::sys;
 
 /// A Unix socket that listens: `socket(2)`, `bind(2)`, `listen(2)`, `accept4(2)`.
@@ -51,6 +51,11 @@ impl UnixListener {
     /// descriptors again.
     pub fn accept(&self) -> Operation<'_, Accept<UnixStream>> {
         self.socket.accept()
+    }
+
+    /// Connections as they come: one submission serves many accepts (`IORING_ACCEPT_MULTISHOT`).
+    pub fn incoming(&self) -> Incoming<'_, UnixStream> {
+        self.socket.incoming()
     }
 
     /// The address that it listens on: `getsockname(2)`.

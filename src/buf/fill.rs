@@ -16,8 +16,8 @@ pub trait IoBufMutExt: IoBufMut {
     /// ```
     fn fill_from(&mut self, bytes: &[u8]) -> usize {
         let count = bytes.len().min(self.buf_capacity());
-        // SAFETY: so many bytes lie within the capacity, which is ours to write, and `bytes` is borrowed, so it is no part
-        // of a buffer that is borrowed mutably.
+        // SAFETY: so many bytes lie within the capacity, which is ours to write, and `bytes` is borrowed, so it is no
+        // part of a buffer that is borrowed mutably.
         unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), self.buf_mut_ptr(), count) };
         // SAFETY: they have just been written.
         unsafe { self.set_buf_len(count) };

@@ -39,8 +39,9 @@ impl<T: 'static> JoinSet<T> {
         self.insert(handle.spawn(future))
     }
 
-    /// Runs a call that blocks on the blocking pool and takes it into the set; see [`spawn_blocking`](crate::spawn_blocking).
-    /// A call that has begun cannot be aborted: it goes on, and is joined when it is over.
+    /// Runs a call that blocks on the blocking pool and takes it into the set; see
+    /// [`spawn_blocking`](crate::spawn_blocking). A call that has begun cannot be aborted: it goes on, and is joined
+    /// when it is over.
     pub fn spawn_blocking<F>(&mut self, call: F) -> AbortHandle
     where
         F: FnOnce() -> T + Send + 'static,

@@ -12,8 +12,8 @@ const CAPACITY: usize = 8 * 1024;
 
 /// Reads ahead into a buffer of its own, so that many small reads, and reads of lines, cost few large ones.
 ///
-/// Every method may be dropped at any moment and loses nothing: bytes leave the buffer only when the method is done. For a
-/// line this means that the buffer grows to hold it.
+/// Every method may be dropped at any moment and loses nothing: bytes leave the buffer only when the method is done.
+/// For a line this means that the buffer grows to hold it.
 ///
 /// What is written to it goes to the reader underneath, if that can be written to.
 ///
@@ -90,8 +90,8 @@ impl<R> BufReader<R> {
 }
 
 impl<R: Read> BufReader<R> {
-    /// What is in the buffer, after reading ahead if that was empty. Empty is the end. What was used of it is to be told to
-    /// [`consume`](BufReader::consume).
+    /// What is in the buffer, after reading ahead if that was empty. Empty is the end. What was used of it is to be
+    /// told to [`consume`](BufReader::consume).
     ///
     /// # Errors
     /// The reader's.

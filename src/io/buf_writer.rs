@@ -13,8 +13,9 @@ const CAPACITY: usize = 8 * 1024;
 /// Gathers small writes in a buffer of its own and writes them together: when the buffer is full, and with
 /// [`flush`](Write::flush) and [`shutdown`](Write::shutdown), without which the last ones never arrive.
 ///
-/// Every method may be dropped at any moment: what was gathered is not lost and not written twice, the next write or flush
-/// goes on where a dropped one was. A write that is dropped while it makes room for its buffer has taken nothing of it.
+/// Every method may be dropped at any moment: what was gathered is not lost and not written twice, the next write or
+/// flush goes on where a dropped one was. A write that is dropped while it makes room for its buffer has taken nothing
+/// of it.
 ///
 /// What is read from it comes from the writer underneath, if that can be read from.
 ///
@@ -51,8 +52,8 @@ impl<W> BufWriter<W> {
         BufWriter { inner, gathered: Vec::new(), outbox: Outbox::new(), capacity }
     }
 
-    /// How many bytes are yet to be written. Of a flush that was dropped it is not known before the next one how many it
-    /// has written; those count as yet to be written.
+    /// How many bytes are yet to be written. Of a flush that was dropped it is not known before the next one how many
+    /// it has written; those count as yet to be written.
     pub fn buffered(&self) -> usize {
         self.outbox.rest().len() + self.gathered.len()
     }

@@ -169,8 +169,8 @@ macro_rules! limits {
     ($name:ident, $counts:ty) => {
         impl<'a> $name<'a> {
             /// Bounds it: when `limit` has passed, it stops and gives an error of kind
-            /// [`TimedOut`](io::ErrorKind::TimedOut) in which a [`CutShort`] tells how far it came and what was read but
-            /// not written. The time starts now.
+            /// [`TimedOut`](io::ErrorKind::TimedOut) in which a [`CutShort`] tells how far it came and what was read
+            /// but not written. The time starts now.
             pub fn timeout(mut self, limit: Duration) -> $name<'a> {
                 self.0.sleep = Some(sleep(limit));
                 self
@@ -212,8 +212,8 @@ impl Copy<'_> {
     }
 }
 
-/// Copies everything from a reader to a writer, flushes, and gives the number of bytes. One read or one write is in flight
-/// at a time; the buffer grows from 8 to 256 KiB when reads fill it.
+/// Copies everything from a reader to a writer, flushes, and gives the number of bytes. One read or one write is in
+/// flight at a time; the buffer grows from 8 to 256 KiB when reads fill it.
 ///
 /// ```
 /// # ringtoss::block_on(async {
@@ -226,9 +226,9 @@ impl Copy<'_> {
 /// ```
 ///
 /// # Cancellation
-/// Awaited by `&mut`, in a `select!` in a loop, it just goes on. Ended by [`Copy::timeout`] or [`Copy::cancel_on`] it loses
-/// nothing: what was read and not written is in the error ([`CutShort::unwritten`]), what was not read comes out of the
-/// next read. Dropped, it loses what it had read and not yet written, up to a buffer full.
+/// Awaited by `&mut`, in a `select!` in a loop, it just goes on. Ended by [`Copy::timeout`] or [`Copy::cancel_on`] it
+/// loses nothing: what was read and not written is in the error ([`CutShort::unwritten`]), what was not read comes out
+/// of the next read. Dropped, it loses what it had read and not yet written, up to a buffer full.
 ///
 /// ```
 /// # ringtoss::block_on(async {
@@ -247,7 +247,8 @@ impl Copy<'_> {
 /// ```
 ///
 /// # Errors
-/// The reader's and the writer's; `WriteZero` if the writer takes no more. What the writer had taken, [`Copy::copied`] tells.
+/// The reader's and the writer's; `WriteZero` if the writer takes no more. What the writer had taken, [`Copy::copied`]
+/// tells.
 pub fn copy<'a, R, W>(reader: &'a mut R, writer: &'a mut W) -> Copy<'a>
 where
     R: Read + ?Sized,
@@ -281,8 +282,8 @@ impl CopyBidirectional<'_> {
     }
 }
 
-/// Copies in both directions between two streams until both have ended, and gives the numbers of bytes, from `a` to `b` and
-/// the other way. The end of one is passed on to the other (`shutdown`), while the other direction goes on.
+/// Copies in both directions between two streams until both have ended, and gives the numbers of bytes, from `a` to `b`
+/// and the other way. The end of one is passed on to the other (`shutdown`), while the other direction goes on.
 ///
 /// ```
 /// # ringtoss::block_on(async {
@@ -306,8 +307,8 @@ impl CopyBidirectional<'_> {
 /// ```
 ///
 /// # Cancellation
-/// As that of [`copy`], in both directions: [`CutShort::transferred`] and [`CutShort::unwritten`] tell of the way from `a` to
-/// `b`, those of [`CutShort::back`] of the other.
+/// As that of [`copy`], in both directions: [`CutShort::transferred`] and [`CutShort::unwritten`] tell of the way from
+/// `a` to `b`, those of [`CutShort::back`] of the other.
 ///
 /// # Errors
 /// The first of any of the four ends. The other direction is dropped then, as by a drop of the whole.

@@ -13,8 +13,8 @@ use crate::buf::{BufResult, IoBuf, IoBufMut, IoBufMutExt};
 
 /// One end of a connection in memory, made by [`duplex`].
 ///
-/// Its two ends may be on different threads, on any executor. Futures dropped early have done nothing: bytes move in one
-/// poll. Dropping an end is the end of the stream for the other, whose writes fail with `BrokenPipe`.
+/// Its two ends may be on different threads, on any executor. Futures dropped early have done nothing: bytes move in
+/// one poll. Dropping an end is the end of the stream for the other, whose writes fail with `BrokenPipe`.
 pub struct DuplexStream {
     incoming: Arc<Pipe>,
     outgoing: Arc<Pipe>,

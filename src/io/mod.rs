@@ -1,10 +1,10 @@
 //! L6: bytes between readers and writers, the process's own ([`stdin`], [`stdout`], [`stderr`]), and the readiness of
 //! descriptors of other libraries ([`AsyncFd`]).
 //!
-//! [`Read`] and [`Write`] are what tokio's `AsyncRead` and `AsyncWrite` are, with buffers by value, as everywhere in this crate
-//! (see [`buf`](crate::buf)): code that is generic over them works with files, streams, their halves, pipes,
-//! memory ([`duplex()`], slices, vectors), and what is built of those. The methods have the names and the meaning that files and
-//! streams have by themselves.
+//! [`Read`] and [`Write`] are what tokio's `AsyncRead` and `AsyncWrite` are, with buffers by value, as everywhere in
+//! this crate (see [`buf`](crate::buf)): code that is generic over them works with files, streams, their halves, pipes,
+//! memory ([`duplex()`], slices, vectors), and what is built of those. The methods have the names and the meaning that
+//! files and streams have by themselves.
 //!
 //! ```
 //! use ringtoss::io::{self, Read, Write};
@@ -29,9 +29,9 @@
 //!
 //! # Generic code and threads
 //!
-//! A bound on the future of a trait's method cannot be written where the trait is used, so it is written in the traits: what
-//! implements them is `Send`, so are the buffers that are given to them, and so are their futures. Hence generic code, too,
-//! may be spawned anywhere, [`Handle::spawn`](crate::Handle::spawn) and other executors included:
+//! A bound on the future of a trait's method cannot be written where the trait is used, so it is written in the traits:
+//! what implements them is `Send`, so are the buffers that are given to them, and so are their futures. Hence generic
+//! code, too, may be spawned anywhere, [`Handle::spawn`](crate::Handle::spawn) and other executors included:
 //!
 //! ```
 //! use ringtoss::io::{self, Read, Write};
@@ -48,14 +48,15 @@
 //! # assert_eq!(event_loop.block_on(relayed).unwrap().unwrap(), 5);
 //! ```
 //!
-//! A buffer that is not `Send` (of reference-counted pages, say) goes to the methods of the types themselves, which take any.
+//! A buffer that is not `Send` (of reference-counted pages, say) goes to the methods of the types themselves, which
+//! take any.
 //!
 //! # What happens when a future is dropped
 //!
-//! What files and streams do by themselves is safe at any moment: see [`op`](crate::op). What the traits add is told of each method and
-//! type; [`BufReader`], [`BufWriter`] and [`DuplexStream`] lose nothing either. What loses something are the methods that come
-//! with a trait by themselves and take several steps (`read_exact`, `read_to_end`, `write_all` of a reader or writer of
-//! your own), and [`copy()`] when it is dropped rather than ended by a limit.
+//! What files and streams do by themselves is safe at any moment: see [`op`](crate::op). What the traits add is told of
+//! each method and type; [`BufReader`], [`BufWriter`] and [`DuplexStream`] lose nothing either. What loses something
+//! are the methods that come with a trait by themselves and take several steps (`read_exact`, `read_to_end`,
+//! `write_all` of a reader or writer of your own), and [`copy()`] when it is dropped rather than ended by a limit.
 /// The methods of a reader inside.
 macro_rules! forward_read {
     ($field:ident) => {

@@ -1,7 +1,8 @@
 //! Bytes on their way to a writer, of which none is lost or written twice, whenever the future that writes is dropped.
 //!
-//! A write owns its buffer, and a write that is dropped takes it along. So the bytes are shared with the write rather than
-//! given to it, and what a dropped one has taken is asked of the writer before the next ([`Write::take_dropped_write`]).
+//! A write owns its buffer, and a write that is dropped takes it along. So the bytes are shared with the write rather
+//! than given to it, and what a dropped one has taken is asked of the writer before the next
+//! ([`Write::take_dropped_write`]).
 
 use std::io;
 use std::sync::Arc;

@@ -11,8 +11,8 @@ const LEAST_ROOM: usize = 8 * 1024;
 
 /// What can be read from, for code that works with any of them.
 ///
-/// One method has to be written, [`read`](Read::read); the others come with it. Types of this crate bring their own, which
-/// the [module](super) tells about.
+/// One method has to be written, [`read`](Read::read); the others come with it. Types of this crate bring their own,
+/// which the [module](super) tells about.
 ///
 /// ```
 /// use ringtoss::buf::{BufResult, IoBufMut, IoBufMutExt};
@@ -38,8 +38,8 @@ pub trait Read: Send {
     /// Reads what is there, up to the buffer's capacity, from its start, and leaves its length there. 0 is the end.
     ///
     /// # Errors
-    /// The reader's; `InvalidInput` for a buffer without capacity, for which 0 would tell an end that is none. The buffer
-    /// comes back.
+    /// The reader's; `InvalidInput` for a buffer without capacity, for which 0 would tell an end that is none. The
+    /// buffer comes back.
     fn read<B: IoBufMut + Send>(&mut self, buf: B) -> impl Future<Output = BufResult<usize, B>> + Send;
 
     /// The same, behind what the buffer holds.

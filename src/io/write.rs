@@ -7,8 +7,8 @@ use crate::buf::{BufResult, First, IoBuf, IoBufExt, IoVecBuf};
 
 /// What can be written to, for code that works with any of them.
 ///
-/// Two methods have to be written, [`write`](Write::write) and [`shutdown`](Write::shutdown), and with a buffer of one's own
-/// [`flush`](Write::flush); the others come with them.
+/// Two methods have to be written, [`write`](Write::write) and [`shutdown`](Write::shutdown), and with a buffer of
+/// one's own [`flush`](Write::flush); the others come with them.
 pub trait Write: Send {
     /// Writes what the writer takes at once.
     ///
@@ -37,8 +37,8 @@ pub trait Write: Send {
         }
     }
 
-    /// Writes from several buffers, one after the other, what the writer takes at once. As it comes, it writes the first
-    /// that is not empty.
+    /// Writes from several buffers, one after the other, what the writer takes at once. As it comes, it writes the
+    /// first that is not empty.
     ///
     /// # Errors
     /// As [`write`](Write::write).
@@ -57,17 +57,17 @@ pub trait Write: Send {
         ready(Ok(()))
     }
 
-    /// Flushes, and tells the other side that nothing more comes, if there is one. (Whoever reads from a pipe sees its end when the
-    /// last sender is dropped, and not by this.)
+    /// Flushes, and tells the other side that nothing more comes, if there is one. (Whoever reads from a pipe sees its
+    /// end when the last sender is dropped, and not by this.)
     ///
     /// # Errors
     /// The writer's.
     fn shutdown(&mut self) -> impl Future<Output = io::Result<()>> + Send;
 
-    /// What became of the last [`write`](Write::write) whose future was dropped: how many bytes were taken, or the error that
-    /// it met; `None` if it took none. What is built on a writer ([`BufWriter`](super::BufWriter),
-    /// [`copy`](super::copy())) goes on from there. A writer whose dropped write may have taken something has to write this
-    /// method.
+    /// What became of the last [`write`](Write::write) whose future was dropped: how many bytes were taken, or the
+    /// error that it met; `None` if it took none. What is built on a writer ([`BufWriter`](super::BufWriter),
+    /// [`copy`](super::copy())) goes on from there. A writer whose dropped write may have taken something has to write
+    /// this method.
     fn take_dropped_write(&mut self) -> impl Future<Output = Option<io::Result<usize>>> + Send {
         ready(None)
     }

@@ -16,8 +16,9 @@ use super::{Op, Operation};
 use crate::time::{Sleep, sleep};
 use crate::token::{CancellationToken, WaitForCancellationOwned};
 
-/// What is inside the `io::Error` of something of several steps (`read_exact`, `write_all`, [`io::copy`](crate::io::copy()))
-/// that was cut short by a limit or a cancellation: how many bytes it had moved. [`transferred`] reads it.
+/// What is inside the `io::Error` of something of several steps (`read_exact`, `write_all`,
+/// [`io::copy`](crate::io::copy())) that was cut short by a limit or a cancellation: how many bytes it had moved.
+/// [`transferred`] reads it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CutShort {
     errno: i32,

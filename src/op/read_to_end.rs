@@ -12,8 +12,8 @@ use crate::salvage::{Item, Lane, Salvage};
 /// Room that is made at least when the vector is full.
 const LEAST_ROOM: usize = 8 * 1024;
 
-/// `IORING_OP_READ` until the end, `read(2)` at the file's position; of a stream `IORING_OP_RECV`, `recv(2)`. Appended to a
-/// vector.
+/// `IORING_OP_READ` until the end, `read(2)` at the file's position; of a stream `IORING_OP_RECV`, `recv(2)`. Appended
+/// to a vector.
 #[doc(alias = "IORING_OP_READ")]
 #[doc(alias = "IORING_OP_RECV")]
 #[derive(Debug)]

@@ -82,7 +82,8 @@ pub(super) fn bell(number: libc::c_int) -> io::Result<Arc<Bell>> {
     }
     let new = Arc::new(Bell::new(count)?);
     signal::set_bell(number, new.eventfd);
-    // A handler may have counted and not rung yet, and then rings the new one: those who wait for the old one hear it so.
+    // A handler may have counted and not rung yet, and then rings the new one: those who wait for the old one hear it
+    // so.
     signal::ring(current.eventfd);
     *current = new.clone();
     Ok(new)

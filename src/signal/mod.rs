@@ -9,17 +9,18 @@
 //!
 //! # How a signal reaches a task
 //!
-//! By a handler (`sigaction(2)`), and not by a `signalfd(2)`, for that needs the signal blocked on *every* thread, those of
-//! other libraries included, and leaves it blocked in every program that is started from here. The handler counts the signal, rings a *bell* and
-//! calls the handler that was there before. A bell is an eventfd; who waits has an `IORING_OP_POLL_ADD` on it.
+//! By a handler (`sigaction(2)`), and not by a `signalfd(2)`, for that needs the signal blocked on *every* thread,
+//! those of other libraries included, and leaves it blocked in every program that is started from here. The handler
+//! counts the signal, rings a *bell* and calls the handler that was there before. A bell is an eventfd; who waits has
+//! an `IORING_OP_POLL_ADD` on it.
 //!
-//! Many may wait for one signal, on many loops, and none of them knows of the others. So nobody reads the eventfd, which
-//! would take the news from whoever polls it a moment later. A bell that has rung stays readable for ever, and the next
-//! one is hung up by whoever begins to wait next. What has happened is told by the count; the bell only wakes.
+//! Many may wait for one signal, on many loops, and none of them knows of the others. So nobody reads the eventfd,
+//! which would take the news from whoever polls it a moment later. A bell that has rung stays readable for ever, and
+//! the next one is hung up by whoever begins to wait next. What has happened is told by the count; the bell only wakes.
 //!
-//! No signal is missed. Who waits takes the bell that hangs, then looks at the count, then polls. A signal counted before
-//! the look is seen by it. One counted after rings, later than it counts, the bell that hangs then: this one, or a later
-//! one. If a later one, this one was taken down, and who takes a bell down rings it. Either way the poll ends.
+//! No signal is missed. Who waits takes the bell that hangs, then looks at the count, then polls. A signal counted
+//! before the look is seen by it. One counted after rings, later than it counts, the bell that hangs then: this one, or
+//! a later one. If a later one, this one was taken down, and who takes a bell down rings it. Either way the poll ends.
 //!
 //! No stranger's descriptor is written to. A handler that was held up between learning the bell's number and writing
 //! to it would hit whoever has the number then. So the eventfds are never closed: those of old bells are used

@@ -36,7 +36,8 @@ kinds! {
     alarm SIGALRM;
     /// `SIGCHLD`: the state of a child process has changed. Ignored by default.
     child SIGCHLD;
-    /// `SIGHUP`: the terminal was closed; by custom, daemons read their configuration again. Ends the process by default.
+    /// `SIGHUP`: the terminal was closed; by custom, daemons read their configuration again. Ends the process by
+    /// default.
     hangup SIGHUP;
     /// `SIGINT`: ctrl-c. Ends the process by default.
     interrupt SIGINT;
@@ -91,14 +92,14 @@ impl From<SignalKind> for libc::c_int {
     }
 }
 
-/// Begins to listen for a kind of signal: `sigaction(2)`. Any number of listeners on any loops and threads may listen for
-/// the same kind, and each is told. No loop needs to run here.
+/// Begins to listen for a kind of signal: `sigaction(2)`. Any number of listeners on any loops and threads may listen
+/// for the same kind, and each is told. No loop needs to run here.
 ///
-/// The first call for a kind installs a handler, which stays for the rest of the process's life, also when all listeners
-/// are gone: the signal's default action (to end the process, most often) does not happen any more. A handler that was
-/// there before is called as well, as it asked to be: on its stack, with its signals held back, with calls restarted or
-/// not, once if once (`SA_RESETHAND`); and where children vanish by themselves (`SIGCHLD` was ignored) they go on to. Code
-/// that installs a handler later without calling the one before ends all listening for that kind.
+/// The first call for a kind installs a handler, which stays for the rest of the process's life, also when all
+/// listeners are gone: the signal's default action (to end the process, most often) does not happen any more. A handler
+/// that was there before is called as well, as it asked to be: on its stack, with its signals held back, with calls
+/// restarted or not, once if once (`SA_RESETHAND`); and where children vanish by themselves (`SIGCHLD` was ignored)
+/// they go on to. Code that installs a handler later without calling the one before ends all listening for that kind.
 ///
 /// ```
 /// # ringtoss::block_on(async {
@@ -145,8 +146,8 @@ struct Waits {
 }
 
 impl Signal {
-    /// Waits for the next signal: `IORING_OP_POLL_ADD`. One that has come since the last call, or since [`signal`], counts.
-    /// `None` on a loop that ends.
+    /// Waits for the next signal: `IORING_OP_POLL_ADD`. One that has come since the last call, or since [`signal`],
+    /// counts. `None` on a loop that ends.
     ///
     /// Dropped early, nothing is consumed.
     ///

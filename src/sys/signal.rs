@@ -80,8 +80,8 @@ fn remember(line: &Line, action: &libc::sigaction) {
     line.before.store(kept, Ordering::SeqCst);
 }
 
-/// The action that takes the place of another one: the same stack, the same signals held back, calls restarted or not as
-/// before, and children that nobody waits for vanish if they did.
+/// The action that takes the place of another one: the same stack, the same signals held back, calls restarted or not
+/// as before, and children that nobody waits for vanish if they did.
 fn successor_of(signal: libc::c_int, old: &libc::sigaction) -> libc::sigaction {
     let mut action = *old;
     action.sa_sigaction = handle as *const () as libc::sighandler_t;

@@ -53,8 +53,8 @@ struct Ended {
 
 #[derive(Default)]
 struct Inner {
-    /// Places of tasks, each once: a task's end wakes its join waker once, and a place is given away only when its number
-    /// was taken out of here.
+    /// Places of tasks, each once: a task's end wakes its join waker once, and a place is given away only when its
+    /// number was taken out of here.
     places: VecDeque<usize>,
     waker: Option<Waker>,
 }
@@ -162,8 +162,8 @@ impl<T> JoinSet<T> {
         Some(self.take(place))
     }
 
-    /// [`join_next`](JoinSet::join_next) as a poll, for streams and hand-made futures: `Ready(None)` if the set is empty.
-    /// The waker of the last call is woken.
+    /// [`join_next`](JoinSet::join_next) as a poll, for streams and hand-made futures: `Ready(None)` if the set is
+    /// empty. The waker of the last call is woken.
     ///
     /// # Errors
     ///

@@ -6,7 +6,9 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::process::Command;
-use std::task::Poll;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Wake};
 use std::time::Duration;
 
 use ringtoss::fs::File;
@@ -19,6 +21,21 @@ fn run<F: Future>(test: F) -> F::Output {
 
 async fn poll_once<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {
     poll_fn(|cx| Poll::Ready(Pin::new(&mut *future).poll(cx))).await
+}
+
+/// Polls a future once, and waits until it would be polled again.
+async fn poll_until_woken<F: Future + Unpin>(future: &mut F) {
+    struct Flag(AtomicBool);
+    impl Wake for Flag {
+        fn wake(self: Arc<Self>) {
+            self.0.store(true, Ordering::SeqCst);
+        }
+    }
+    let flag = Arc::new(Flag(false.into()));
+    assert!(Pin::new(&mut *future).poll(&mut Context::from_waker(&flag.clone().into())).is_pending());
+    while !flag.0.load(Ordering::SeqCst) {
+        turn().await;
+    }
 }
 
 async fn turn() {
@@ -171,13 +188,14 @@ fn conversions_keep_what_was_salvaged_and_refuse_what_does_not_fit() {
     run(async {
         let (mut sender, mut receiver) = pipe().unwrap();
         let mut dropped = receiver.read(Vec::with_capacity(64));
-        assert!(poll_once(&mut dropped).await.is_pending());
-        turn().await;
-        sender.write_all("salvaged").await.0.unwrap();
-        for _ in 0..3 {
+        let writing = ringtoss::spawn(async move {
             turn().await;
-        }
+            sender.write_all("salvaged").await.0.unwrap();
+            sender
+        });
+        poll_until_woken(&mut dropped).await;
         drop(dropped);
+        let sender = writing.await.unwrap();
         let failure = receiver.into_std().unwrap_err();
         assert_eq!(failure.error().kind(), ErrorKind::ResourceBusy);
         // To a file and back.

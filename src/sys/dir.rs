@@ -111,7 +111,7 @@ pub(crate) fn set_times(fd: RawFd, path: Option<&CStr>, times: [Option<(i64, u32
         let (seconds, nanoseconds) = time.map_or((0, libc::UTIME_OMIT), |(s, ns)| (s, ns.into()));
         // SAFETY: the structure is plain numbers, for which zero is valid.
         let mut spec: libc::timespec = unsafe { std::mem::zeroed() };
-        spec.tv_sec = seconds as libc::time_t;
+        spec.tv_sec = seconds as _;
         spec.tv_nsec = nanoseconds;
         spec
     });

@@ -15,6 +15,7 @@ Compares ringtoss with other runtimes on this machine, and all of them with what
     --only GROUP,ROW,…     only these groups (net, files, tasks) or rows (see --list)
     --peers NAME,…         only these peers; ringtoss and the limits are always there
     --json FILE            where the result goes, after every row (default: ringtoss-bench.json in the target folder)
+    --markdown FILE        the same as Markdown, at the end
     --resume FILE          take over the rows that an earlier run has measured
     --compare OLD.json     say what has changed since, beyond noise
     --show FILE            print the result of an earlier run and measure nothing
@@ -26,6 +27,7 @@ pub struct Arguments {
     pub only: Vec<String>,
     pub peers: Option<Vec<String>>,
     pub json: Option<PathBuf>,
+    pub markdown: Option<PathBuf>,
     pub resume: Option<PathBuf>,
     pub compare: Option<PathBuf>,
     pub show: Option<PathBuf>,
@@ -40,6 +42,7 @@ impl Arguments {
             only: Vec::new(),
             peers: None,
             json: None,
+            markdown: None,
             resume: None,
             compare: None,
             show: None,
@@ -54,6 +57,7 @@ impl Arguments {
                 "--only" => parsed.only = list(&value()?),
                 "--peers" => parsed.peers = Some(list(&value()?)),
                 "--json" => parsed.json = Some(value()?.into()),
+                "--markdown" => parsed.markdown = Some(value()?.into()),
                 "--resume" => parsed.resume = Some(value()?.into()),
                 "--compare" => parsed.compare = Some(value()?.into()),
                 "--show" => parsed.show = Some(value()?.into()),

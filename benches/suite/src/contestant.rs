@@ -65,12 +65,29 @@ impl Contestant {
 
     /// Of everything else: works for a while.
     pub fn window(&mut self, duration: Duration) -> Result<Window, String> {
-        let stdin = self.child.stdin.as_mut().expect("piped");
-        if writeln!(stdin, "{}", duration.as_millis()).and_then(|()| stdin.flush()).is_err() {
-            return Err(self.death());
-        }
+        self.tell(&duration.as_millis().to_string())?;
         let line = self.line(duration * 2 + PATIENCE)?;
         serde_json::from_str(&line).map_err(|_| format!("said {line:?} instead of a result"))
+    }
+
+    /// Has its allocations counted from now on.
+    pub fn count_allocations(&mut self) -> Result<(), String> {
+        self.tell("count")
+    }
+
+    /// How many there were.
+    pub fn counted_allocations(&mut self) -> Result<u64, String> {
+        self.tell("counted")?;
+        let line = self.line(PATIENCE)?;
+        line.parse().map_err(|_| format!("said {line:?} instead of a count"))
+    }
+
+    fn tell(&mut self, line: &str) -> Result<(), String> {
+        let stdin = self.child.stdin.as_mut().expect("piped");
+        match writeln!(stdin, "{line}").and_then(|()| stdin.flush()) {
+            Ok(()) => Ok(()),
+            Err(_) => Err(self.death()),
+        }
     }
 
     fn line(&mut self, timeout: Duration) -> Result<String, String> {

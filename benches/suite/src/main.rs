@@ -12,11 +12,13 @@ mod candidate;
 mod child;
 mod compare;
 mod contestant;
+mod counts;
 mod cpus;
 mod generator;
 mod http;
 mod limits;
 mod machine;
+mod markdown;
 mod peers;
 mod plan;
 mod progress;
@@ -43,6 +45,9 @@ use progress::Progress;
 use report::{Measured, Report};
 use session::Session;
 use table::Style;
+
+#[global_allocator]
+static ALLOCATOR: counts::Allocator = counts::Allocator;
 
 /// The size of the file that is read.
 const FILE_BYTES: usize = 64 << 20;
@@ -71,8 +76,7 @@ fn suite(arguments: &Arguments) -> Result<(), String> {
         print!("{}", table::head(&report, style));
         report.rows.iter().for_each(|row| print!("{}", table::row(&report, row, style)));
         print!("{}", table::legend());
-        old.iter().for_each(|old| print!("{}", compare::compare(old, &report, style)));
-        return Ok(());
+        return finish(arguments, &report, old.as_ref(), style);
     }
     let rows: Vec<Row> =
         plan::rows(arguments.pace).into_iter().filter(|row| arguments.wants_row(row.group, &row.id)).collect();
@@ -86,10 +90,20 @@ fn suite(arguments: &Arguments) -> Result<(), String> {
     }
     let report = measure(arguments, &rows, &candidates, style)?;
     print!("{}", table::legend());
-    if let Some(old) = &old {
-        print!("{}", compare::compare(old, &report, style));
+    finish(arguments, &report, old.as_ref(), style)
+}
+
+/// What comes after the tables.
+fn finish(arguments: &Arguments, report: &Report, old: Option<&Report>, style: Style) -> Result<(), String> {
+    if let Some(old) = old {
+        print!("{}", compare::compare(old, report, style));
     }
-    Ok(())
+    match &arguments.markdown {
+        Some(path) => {
+            std::fs::write(path, markdown::whole(report)).map_err(|error| format!("{}: {error}", path.display()))
+        }
+        None => Ok(()),
+    }
 }
 
 /// A name that means nothing is a slip, not an empty selection.

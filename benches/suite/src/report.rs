@@ -7,6 +7,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::candidate::{Candidate, Kind};
+use crate::counts::Counts;
 use crate::machine::Machine;
 use crate::plan::{Drive, Figure, Row};
 use crate::stats::{self, Sample, Summary};
@@ -75,6 +76,9 @@ pub struct Entry {
     /// The median over the windows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub generator_busy: Option<f64>,
+    /// Per operation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub counts: Option<Counts>,
     pub samples: Vec<Sample>,
 }
 
@@ -135,6 +139,7 @@ impl Entry {
             time_ns: stats::time_per_op(&samples),
             latency: None,
             generator_busy: busy.get(busy.len() / 2).copied(),
+            counts: None,
             samples,
         }
     }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::candidate::Candidate;
 use crate::contestant::Contestant;
+use crate::counts::{Counters, Counts};
 use crate::cpus::Cpus;
 use crate::generator::{Generator, Load};
 use crate::plan::{Drive, Pace, Row};
@@ -17,6 +18,8 @@ use crate::wrk;
 
 /// Before the first window that counts.
 const WARM_UP: Duration = Duration::from_millis(50);
+/// The window in which is counted.
+const COUNTED: Duration = Duration::from_millis(100);
 /// A candidate that uses more of its CPU than this while it has nothing to do would disturb the others.
 const RESTLESS_FROM: f64 = 0.05;
 
@@ -37,6 +40,9 @@ struct Racer<'a> {
     samples: Vec<Sample>,
     failure: Option<String>,
     restless: bool,
+    counts: Option<Counts>,
+    /// Everything done in the last window, also what does not count for the times.
+    all_ops: u64,
 }
 
 impl Session {
@@ -99,6 +105,8 @@ impl Session {
             samples: Vec::new(),
             failure: None,
             restless: false,
+            counts: None,
+            all_ops: 0,
         };
         if let Err(failure) = racer.start(row, &self.file, &self.cpus) {
             racer.fail(failure);
@@ -127,19 +135,42 @@ impl Session {
                 progress.done(duration);
             }
         }
+        for racer in racers.iter_mut() {
+            progress.show(&row.title, racer.candidate.name, windows, windows);
+            self.count(row, racer);
+        }
+    }
+
+    /// One more window, which is counted instead of timed.
+    fn count(&mut self, row: &Row, racer: &mut Racer) {
+        let Some(contestant) = &mut racer.contestant else { return };
+        let counters = Counters::on(contestant.pid());
+        if let Err(failure) = contestant.count_allocations() {
+            return racer.fail(failure);
+        }
+        if self.window(row, racer, COUNTED).is_none() {
+            return;
+        }
+        let allocations = racer.contestant.as_mut().map(Contestant::counted_allocations);
+        match allocations.transpose() {
+            // Servers and others that take orders by a thread of their own: their own calls for it are a few of thousands.
+            Ok(allocations) => racer.counts = Some(counters.per_op(racer.all_ops, allocations)),
+            Err(failure) => racer.fail(failure),
+        }
     }
 
     /// A window of one; `None` if it failed, now or before.
     fn window(&mut self, row: &Row, racer: &mut Racer, duration: Duration) -> Option<Sample> {
         let contestant = racer.contestant.as_mut()?;
         let result = match row.drive {
-            Drive::Itself => contestant.window(duration).map(|window| Sample {
-                ops: window.ops,
-                wall_ns: window.wall_ns,
-                cpu_ns: window.cpu_ns,
-                generator_busy: None,
+            Drive::Itself => contestant.window(duration).map(|window| {
+                racer.all_ops = window.ops + window.before;
+                let (ops, wall_ns, cpu_ns) = (window.ops, window.wall_ns, window.cpu_ns);
+                Sample { ops, wall_ns, cpu_ns, generator_busy: None }
             }),
-            Drive::Wrk { connections } => wrk::second(racer.port, connections, contestant.pid()),
+            Drive::Wrk { connections } => wrk::second(racer.port, connections, contestant.pid()).inspect(|sample| {
+                racer.all_ops = sample.ops;
+            }),
             Drive::Generator { .. } => self.drive(racer, duration),
         };
         result.map_err(|failure| racer.fail(failure)).ok()
@@ -159,6 +190,7 @@ impl Session {
                 let cpu_ns = sys::cpu_ns_of(contestant.pid()).map_err(crashed)? - before;
                 let whole_ns = start.elapsed().as_nanos() as f64;
                 let answered = driven.ops + driven.late_ops;
+                racer.all_ops = answered;
                 Ok(Sample {
                     ops: driven.ops,
                     wall_ns: driven.wall_ns,
@@ -200,6 +232,7 @@ impl Racer<'_> {
     fn finish(self) -> Entry {
         let mut entry = Entry::new(self.candidate.name, self.samples, self.failure);
         entry.restless = self.restless;
+        entry.counts = self.counts;
         entry.latency = self.load.filter(|load| !load.latency.is_empty()).map(|load| Latency {
             p50: load.latency.value_at_quantile(0.5),
             p90: load.latency.value_at_quantile(0.9),

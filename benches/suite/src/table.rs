@@ -56,16 +56,24 @@ pub fn row(report: &Report, row: &Measured, style: Style) -> String {
     );
     let latencies = row.entries.iter().any(|entry| entry.latency.is_some());
     let more = if latencies { format!(" {:>9} {:>9} {:>6}", "p50", "p99", "gen.") } else { String::new() };
+    let counts = row.entries.iter().any(|entry| entry.counts.is_some());
+    let more =
+        if counts { format!("{more} {:>6} {:>6} {:>6} {:>6}", "calls", "sqes", "allocs", "switch") } else { more };
     let heads = if by_time { heads.replacen(&format!("{cpu}/"), "time/", 1) } else { heads };
     let _ = writeln!(text, "{}", style.paint(DIM, &format!("{heads}{more}")));
     let ours = row.entries.iter().find(|entry| report.kind(&entry.candidate) == Kind::Ours);
     let ours = ours.and_then(|entry| row.figure_of(entry));
-    let mut entries: Vec<&Entry> = row.entries.iter().collect();
-    entries.sort_by(|a, b| rank(report, row, a).partial_cmp(&rank(report, row, b)).expect("no NaN"));
-    for entry in entries {
+    for entry in by_figure(report, row) {
         line(&mut text, report, row, entry, ours, style);
     }
     text
+}
+
+/// The limits, then the others, each from best to worst.
+pub fn by_figure<'a>(report: &Report, row: &'a Measured) -> Vec<&'a Entry> {
+    let mut entries: Vec<&Entry> = row.entries.iter().collect();
+    entries.sort_by(|a, b| rank(report, row, a).partial_cmp(&rank(report, row, b)).expect("no NaN"));
+    entries
 }
 
 fn rank(report: &Report, row: &Measured, entry: &Entry) -> (bool, f64) {
@@ -102,6 +110,14 @@ fn line(text: &mut String, report: &Report, row: &Measured, entry: &Entry, ours:
             let _ = write!(line, " {:>6}", format!("{:.0}%{mark}", busy * 100.0));
         }
     }
+    if let Some(counts) = entry.counts {
+        if entry.latency.is_none() && row.entries.iter().any(|entry| entry.latency.is_some()) {
+            let _ = write!(line, "{:>27}", "");
+        }
+        for count in [counts.system_calls, counts.submissions, counts.allocations, counts.context_switches] {
+            let _ = write!(line, " {:>6}", count.map_or("-".into(), |count| format!("{count:.2}")));
+        }
+    }
     let mut line = match (limit, best) {
         (true, _) => style.paint(DIM, &line),
         (_, true) => style.paint(GREEN, &line),
@@ -118,7 +134,8 @@ fn line(text: &mut String, report: &Report, row: &Measured, entry: &Entry, ours:
 
 pub fn legend() -> &'static str {
     "\n* best, or tied with it within the noise   · a limit: no runtime, no futures   ! the generator may be what limits\n\
-     Figures are the best quartile of the windows; less CPU is better. × ours: the figure ÷ that of ringtoss.\n"
+     Figures are the best quartile of the windows; less CPU is better. × ours: the figure ÷ that of ringtoss.\n\
+     calls, sqes, allocs, switch: system calls, ring entries, allocations and context switches per operation.\n"
 }
 
 fn short(unit: &str) -> &str {

@@ -46,6 +46,11 @@ impl Work {
     pub fn is_server(&self) -> bool {
         matches!(self, Work::Echo { .. } | Work::Http)
     }
+
+    /// How much a server reads at once.
+    pub fn buffer_bytes(&self) -> usize {
+        if let Work::Echo { bytes } = self { *bytes } else { http::BUFFER_BYTES }
+    }
 }
 
 /// What was done in a window.
@@ -56,6 +61,9 @@ pub struct Window {
     pub wall_ns: u64,
     /// CPU time that the process took, in nanoseconds.
     pub cpu_ns: u64,
+    /// What was done before, to warm up.
+    #[serde(default)]
+    pub before: u64,
 }
 
 /// The size of a file read.
@@ -119,8 +127,8 @@ pub fn window<R: Runtime>(work: Work, duration: Duration, file: &Path) -> Window
     let file = file.to_owned();
     let timers = matches!(work, Work::SleepFire { .. } | Work::SleepDrop);
     R::block_on(timers, async move {
-        let _ = once::<R>(work, duration / 10, file.clone()).await;
-        once::<R>(work, duration, file).await
+        let before = once::<R>(work, duration / 10, file.clone()).await.ops;
+        Window { before, ..once::<R>(work, duration, file).await }
     })
 }
 
@@ -155,7 +163,7 @@ where
     for handle in handles {
         ops += handle.await;
     }
-    Window { ops, wall_ns: start.elapsed().as_nanos() as u64, cpu_ns: sys::own_cpu_ns() - cpu_ns }
+    Window { ops, wall_ns: start.elapsed().as_nanos() as u64, cpu_ns: sys::own_cpu_ns() - cpu_ns, before: 0 }
 }
 
 async fn reads<R: Runtime>(file: Arc<R::File>, blocks: u64, seed: usize, until: Instant) -> u64 {
@@ -267,7 +275,7 @@ async fn wakes<R: Runtime>(duration: Duration) -> Window {
         bell.heard.store(heard, Ordering::Release);
     }
     let (ops, wall_ns, ringer_cpu_ns) = ringer.join().expect("the thread that rings");
-    Window { ops, wall_ns, cpu_ns: (sys::own_cpu_ns() - cpu_ns).saturating_sub(ringer_cpu_ns) }
+    Window { ops, wall_ns, cpu_ns: (sys::own_cpu_ns() - cpu_ns).saturating_sub(ringer_cpu_ns), before: 0 }
 }
 
 #[derive(Default)]

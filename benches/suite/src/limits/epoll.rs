@@ -31,7 +31,7 @@ pub fn serve(work: Work, ready: Ready) {
 
     let mut connections: HashMap<u64, Connection> = HashMap::new();
     let mut events = vec![libc::epoll_event { events: 0, u64: 0 }; 1024];
-    let mut buf = vec![0; if let Work::Echo { bytes } = work { bytes } else { http::BUFFER_BYTES }];
+    let mut buf = vec![0; work.buffer_bytes()];
     let mut answer = Vec::new();
     loop {
         // SAFETY: as many events as there is room for.
@@ -108,5 +108,5 @@ pub fn window(_work: Work, duration: Duration, file: &Path) -> Window {
         }
         ops += 16;
     }
-    Window { ops, wall_ns: start.elapsed().as_nanos() as u64, cpu_ns: sys::own_cpu_ns() - cpu_ns }
+    Window { ops, wall_ns: start.elapsed().as_nanos() as u64, cpu_ns: sys::own_cpu_ns() - cpu_ns, before: 0 }
 }

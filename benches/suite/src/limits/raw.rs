@@ -15,7 +15,7 @@ use crate::sys;
 use crate::work::{READ_BYTES, Random, Window, Work};
 
 /// The ring as the kernel's documentation advises it for one thread.
-fn ring(entries: u32) -> IoUring {
+pub fn ring(entries: u32) -> IoUring {
     let mut builder = IoUring::builder();
     builder.setup_single_issuer().setup_defer_taskrun().setup_submit_all().setup_cqsize(entries * 8);
     let modern = builder.clone().setup_no_sqarray().build(entries);
@@ -104,10 +104,9 @@ impl Server<'_> {
         // SAFETY: the kernel has just given it to us.
         let stream = unsafe { TcpStream::from_raw_fd(fd) };
         stream.set_nodelay(true).expect("a socket option");
-        let bytes = if let Work::Echo { bytes } = self.work { bytes } else { http::BUFFER_BYTES };
         let connection = Connection {
             stream,
-            buf: vec![0; bytes],
+            buf: vec![0; self.work.buffer_bytes()],
             answer: Vec::new(),
             requests: http::Requests::default(),
             sending: (0, 0),
@@ -188,5 +187,5 @@ fn run(ring: &mut Queues, in_flight: usize, duration: Duration, mut entry: impl 
             }
         }
     }
-    Window { ops, wall_ns: start.elapsed().as_nanos() as u64, cpu_ns: sys::own_cpu_ns() - cpu_ns }
+    Window { ops, wall_ns: start.elapsed().as_nanos() as u64, cpu_ns: sys::own_cpu_ns() - cpu_ns, before: 0 }
 }

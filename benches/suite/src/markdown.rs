@@ -19,10 +19,40 @@ pub fn whole(report: &Report) -> String {
     for contender in &report.candidates {
         let _ = writeln!(text, "| {} | {} | {} |", contender.name, contender.version, contender.setup);
     }
+    overview(&mut text, report);
     for row in &report.rows {
         self::row(&mut text, report, row);
     }
     text
+}
+
+/// Everything at a glance: what decides, for each row and candidate.
+fn overview(text: &mut String, report: &Report) {
+    text.push_str(
+        "\nPer operation, best quartile. Bold: the best runtime, and those tied with it within the noise.\n\n| ",
+    );
+    let names = || report.candidates.iter().map(|contender| contender.name.as_str());
+    for name in names() {
+        let _ = write!(text, " | {name}");
+    }
+    let _ = writeln!(text, " |\n|---|{}", "--:|".repeat(report.candidates.len()));
+    for row in &report.rows {
+        let _ = write!(text, "| {}{} |", row.title, if row.figure == "time" { " (time)" } else { "" });
+        for name in names() {
+            let entry = row.entries.iter().find(|entry| entry.candidate == name);
+            let figure = entry.and_then(|entry| row.figure_of(entry)).map(|figure| nanoseconds(figure.best_quartile));
+            let cell = match (entry, figure) {
+                (None, _) => "-".to_owned(),
+                (Some(entry), Some(figure)) if report.kind(name) != Kind::Limit && row.is_best(report, entry) => {
+                    format!("**{figure}**")
+                }
+                (_, Some(figure)) => figure,
+                (_, None) => "failed".to_owned(),
+            };
+            let _ = write!(text, " {cell} |");
+        }
+        text.push('\n');
+    }
 }
 
 fn row(text: &mut String, report: &Report, row: &Measured) {
@@ -75,6 +105,9 @@ fn cells(row: &Measured, entry: &Entry, ours: Option<f64>, served: bool) -> Stri
     let count = |count: Option<f64>| count.map_or("-".to_owned(), |count| format!("{count:.2}"));
     let counts = entry.counts.unwrap_or_default();
     let _ = write!(text, " {} | {} |", count(counts.system_calls), count(counts.allocations));
+    if let Some(bytes) = entry.connection_bytes {
+        let _ = write!(text, " {bytes} B a connection");
+    }
     if let Some(failure) = &entry.failure {
         let _ = write!(text, " {failure}");
     }

@@ -182,4 +182,5 @@ fn tasks(rows: &mut Vec<Row>) {
     row("wake", "wake a sleeping loop from another CPU", "wake", Work::Wake, Figure::Time);
     row("sleep-1000", "1,000 tasks that sleep for 1 ms", "wake", Work::SleepFire { tasks: 1000 }, Figure::Cpu);
     row("sleep-drop", "begin and drop a sleep", "sleep", Work::SleepDrop, Figure::Cpu);
+    row("start", "make a loop, run nothing, drop it", "loop", Work::Start, Figure::Time);
 }

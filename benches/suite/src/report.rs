@@ -76,6 +76,9 @@ pub struct Entry {
     /// The median over the windows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub generator_busy: Option<f64>,
+    /// Memory that each connection took in the server's process, in bytes, buffers included.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connection_bytes: Option<u64>,
     /// Per operation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub counts: Option<Counts>,
@@ -139,6 +142,7 @@ impl Entry {
             time_ns: stats::time_per_op(&samples),
             latency: None,
             generator_busy: busy.get(busy.len() / 2).copied(),
+            connection_bytes: None,
             counts: None,
             samples,
         }

@@ -43,6 +43,8 @@ struct Racer<'a> {
     counts: Option<Counts>,
     /// Everything done in the last window, also what does not count for the times.
     all_ops: u64,
+    /// Memory that each connection took, in bytes.
+    connection_bytes: Option<u64>,
 }
 
 impl Session {
@@ -107,6 +109,7 @@ impl Session {
             restless: false,
             counts: None,
             all_ops: 0,
+            connection_bytes: None,
         };
         if let Err(failure) = racer.start(row, &self.file, &self.cpus) {
             racer.fail(failure);
@@ -217,8 +220,13 @@ impl Racer<'_> {
             self.port = contestant.port()?;
         }
         if let Drive::Generator { connections, depth } = row.drive {
+            let before = sys::resident_bytes(contestant.pid());
             let load = Load::connect(self.port, row.work, connections, depth);
             self.load = Some(load.map_err(|error| contestant.explain(&error))?);
+            let grown =
+                sys::resident_bytes(contestant.pid()).zip(before).map(|(after, before)| after - before.min(after));
+            // Of fewer, pages and what is made once would be most of it.
+            self.connection_bytes = grown.filter(|_| connections >= 500).map(|grown| grown / connections as u64);
         }
         self.contestant = Some(contestant);
         Ok(())
@@ -233,6 +241,7 @@ impl Racer<'_> {
         let mut entry = Entry::new(self.candidate.name, self.samples, self.failure);
         entry.restless = self.restless;
         entry.counts = self.counts;
+        entry.connection_bytes = self.connection_bytes;
         entry.latency = self.load.filter(|load| !load.latency.is_empty()).map(|load| Latency {
             p50: load.latency.value_at_quantile(0.5),
             p90: load.latency.value_at_quantile(0.9),

@@ -47,6 +47,15 @@ impl Summary {
         ((self.median - self.best_quartile) / self.best_quartile / 2.0).max(floor)
     }
 
+    /// What it would be on a machine that is slower by this factor.
+    pub fn times(&self, factor: f64) -> Summary {
+        Summary {
+            best_quartile: self.best_quartile * factor,
+            median: self.median * factor,
+            worst_quartile: self.worst_quartile * factor,
+        }
+    }
+
     /// Whether two cannot be told apart.
     pub fn ties(&self, other: &Summary, floor: f64) -> bool {
         let (low, high) = if self.best_quartile <= other.best_quartile { (self, other) } else { (other, self) };

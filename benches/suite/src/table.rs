@@ -123,6 +123,9 @@ fn line(text: &mut String, report: &Report, row: &Measured, entry: &Entry, ours:
         (_, true) => style.paint(GREEN, &line),
         _ => line,
     };
+    if let Some(bytes) = entry.connection_bytes {
+        let _ = write!(line, "  {bytes} B a connection");
+    }
     if entry.restless {
         line.push_str("  (busy while idle: measured alone)");
     }

@@ -39,6 +39,8 @@ pub enum Work {
     SleepFire { tasks: usize },
     /// A sleep of a minute is begun and dropped.
     SleepDrop,
+    /// A loop is made, runs a future that is ready, and is dropped.
+    Start,
 }
 
 impl Work {
@@ -124,12 +126,25 @@ async fn http_server<R: Runtime>(mut stream: R::Stream) {
 
 /// Works for a while, in a new loop, and says how much was done. A tenth of the time goes before, unmeasured.
 pub fn window<R: Runtime>(work: Work, duration: Duration, file: &Path) -> Window {
+    if work == Work::Start {
+        return starts::<R>(duration);
+    }
     let file = file.to_owned();
     let timers = matches!(work, Work::SleepFire { .. } | Work::SleepDrop);
     R::block_on(timers, async move {
         let before = once::<R>(work, duration / 10, file.clone()).await.ops;
         Window { before, ..once::<R>(work, duration, file).await }
     })
+}
+
+fn starts<R: Runtime>(duration: Duration) -> Window {
+    R::block_on(false, async {});
+    let (start, cpu_ns, mut ops) = (Instant::now(), sys::own_cpu_ns(), 0);
+    while start.elapsed() < duration {
+        R::block_on(false, async {});
+        ops += 1;
+    }
+    Window { ops, wall_ns: start.elapsed().as_nanos() as u64, cpu_ns: sys::own_cpu_ns() - cpu_ns, before: 1 }
 }
 
 async fn once<R: Runtime>(work: Work, duration: Duration, file: PathBuf) -> Window {
@@ -146,7 +161,7 @@ async fn once<R: Runtime>(work: Work, duration: Duration, file: PathBuf) -> Wind
         Work::SleepFire { tasks } => timed::<R, _>(tasks, duration, |_, until| sleeps::<R>(until)).await,
         Work::SleepDrop => timed::<R, _>(1, duration, |_, until| dropped_sleeps::<R>(until)).await,
         Work::Wake => wakes::<R>(duration).await,
-        Work::Echo { .. } | Work::Http => unreachable!("servers are driven from outside"),
+        Work::Echo { .. } | Work::Http | Work::Start => unreachable!("not done in a loop"),
     }
 }
 

@@ -26,46 +26,45 @@ use crate::candidate::{Candidate, Kind};
 
 /// All of them, in the order in which they are shown before anything is measured.
 pub fn all() -> Vec<Candidate> {
-    let peer = Kind::Peer;
     vec![
         Candidate::runtime::<ringtoss::Ringtoss>("ringtoss", "ringtoss", Kind::Ours, "as it comes"),
         #[cfg(feature = "tokio")]
-        Candidate::runtime::<tokio::Tokio<false>>("tokio", "tokio", peer, "current-thread; files by its pool"),
+        Candidate::runtime::<tokio::Tokio<false>>("tokio", "tokio", Kind::Peer, "current-thread; files by its pool"),
         #[cfg(feature = "tokio")]
         Candidate::runtime::<tokio::Tokio<true>>(
             "tokio-mt",
             "tokio",
-            peer,
+            Kind::Peer,
             "multi-thread, a worker a CPU; files by its pool",
         ),
         #[cfg(feature = "monoio")]
-        Candidate::runtime::<monoio::Monoio<false>>("monoio", "monoio", peer, "defaults"),
+        Candidate::runtime::<monoio::Monoio<false>>("monoio", "monoio", Kind::Peer, "defaults"),
         #[cfg(feature = "monoio")]
         Candidate::runtime::<monoio::Monoio<true>>(
             "monoio+",
             "monoio",
-            peer,
+            Kind::Peer,
             "SINGLE_ISSUER, DEFER_TASKRUN, timers only if used",
         ),
         #[cfg(feature = "compio")]
-        Candidate::runtime::<compio::Compio<false>>("compio", "compio", peer, "defaults"),
+        Candidate::runtime::<compio::Compio<false>>("compio", "compio", Kind::Peer, "defaults"),
         #[cfg(feature = "compio")]
-        Candidate::runtime::<compio::Compio<true>>("compio+", "compio", peer, "single_issuer, defer_taskrun"),
+        Candidate::runtime::<compio::Compio<true>>("compio+", "compio", Kind::Peer, "single_issuer, defer_taskrun"),
         #[cfg(feature = "glommio")]
-        Candidate::runtime::<glommio::Glommio>("glommio", "glommio", peer, "defaults"),
+        Candidate::runtime::<glommio::Glommio>("glommio", "glommio", Kind::Peer, "defaults"),
         #[cfg(feature = "tokio-uring")]
-        Candidate::runtime::<tokio_uring::TokioUring<false>>("tokio-uring", "tokio-uring", peer, "defaults"),
+        Candidate::runtime::<tokio_uring::TokioUring<false>>("tokio-uring", "tokio-uring", Kind::Peer, "defaults"),
         #[cfg(feature = "tokio-uring")]
         Candidate::runtime::<tokio_uring::TokioUring<true>>(
             "tokio-uring+",
             "tokio-uring",
-            peer,
+            Kind::Peer,
             "SINGLE_ISSUER, COOP_TASKRUN, 1,024 entries",
         ),
         #[cfg(feature = "kimojio")]
-        Candidate::runtime::<kimojio::Kimojio>("kimojio", "kimojio", peer, "setup_single_issuer"),
+        Candidate::runtime::<kimojio::Kimojio>("kimojio", "kimojio", Kind::Peer, "setup_single_issuer"),
         #[cfg(feature = "smol")]
-        Candidate::runtime::<smol::Smol>("smol", "smol", peer, "LocalExecutor; files by its pool"),
+        Candidate::runtime::<smol::Smol>("smol", "smol", Kind::Peer, "LocalExecutor; files by its pool"),
     ]
 }
 

@@ -1,0 +1,90 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use crate::candidate::Candidate;
+use crate::plan::{Group, Pace};
+
+pub const USAGE: &str = "\
+Compares ringtoss with other runtimes on this machine, and all of them with what the kernel allows.
+
+    cargo run --release -p ringtoss-bench -- [OPTIONS]
+
+    --quick                below five minutes, to get an idea
+    --full                 for publishing; the default lies between
+    --only GROUP,ROW,…     only these groups (net, files, tasks) or rows (see --list)
+    --peers NAME,…         only these peers; ringtoss and the limits are always there
+    --json FILE            where the result goes, after every row (default: ringtoss-bench.json in the target folder)
+    --markdown FILE        the same as Markdown, at the end
+    --resume FILE          take over the rows that an earlier run has measured
+    --compare OLD.json     say what has changed since, beyond noise
+    --show FILE            print the result of an earlier run and measure nothing
+    --list                 print rows and candidates and measure nothing
+";
+
+pub struct Arguments {
+    pub pace: Pace,
+    pub only: Vec<String>,
+    pub peers: Option<Vec<String>>,
+    pub json: Option<PathBuf>,
+    pub markdown: Option<PathBuf>,
+    pub resume: Option<PathBuf>,
+    pub compare: Option<PathBuf>,
+    pub show: Option<PathBuf>,
+    pub list: bool,
+}
+
+impl Arguments {
+    /// `Err` is what to print before ending.
+    pub fn parse(arguments: impl Iterator<Item = String>) -> Result<Arguments, String> {
+        let mut parsed = Arguments {
+            pace: Pace::Normal,
+            only: Vec::new(),
+            peers: None,
+            json: None,
+            markdown: None,
+            resume: None,
+            compare: None,
+            show: None,
+            list: false,
+        };
+        let mut arguments = arguments.peekable();
+        while let Some(argument) = arguments.next() {
+            let mut value = || arguments.next().ok_or_else(|| format!("{argument} needs a value\n\n{USAGE}"));
+            match argument.as_str() {
+                "--quick" => parsed.pace = Pace::Quick,
+                "--full" => parsed.pace = Pace::Full,
+                "--only" => parsed.only = list(&value()?),
+                "--peers" => parsed.peers = Some(list(&value()?)),
+                "--json" => parsed.json = Some(value()?.into()),
+                "--markdown" => parsed.markdown = Some(value()?.into()),
+                "--resume" => parsed.resume = Some(value()?.into()),
+                "--compare" => parsed.compare = Some(value()?.into()),
+                "--show" => parsed.show = Some(value()?.into()),
+                "--list" => parsed.list = true,
+                // `cargo bench` gives it to every target of a selected package.
+                "--bench" => {}
+                "--help" | "-h" => return Err(USAGE.into()),
+                other => return Err(format!("what is {other}?\n\n{USAGE}")),
+            }
+        }
+        Ok(parsed)
+    }
+
+    /// Whether a row was asked for.
+    pub fn wants_row(&self, group: Group, id: &str) -> bool {
+        self.only.is_empty() || self.only.iter().any(|name| name == group.name() || name == id)
+    }
+
+    /// Whether a candidate was asked for: by its name, or by its package for all of its set-ups.
+    pub fn wants_peer(&self, candidate: &Candidate) -> bool {
+        match &self.peers {
+            None => true,
+            Some(peers) => peers.iter().any(|name| name == candidate.name || name == candidate.package),
+        }
+    }
+}
+
+fn list(text: &str) -> Vec<String> {
+    text.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect()
+}

@@ -1,0 +1,57 @@
+//! The measured side: one candidate, one work, in a process of its own, so that it can crash or hang alone.
+//!
+//! A server prints its port and serves until it is killed. Everything else reads lines of how many milliseconds to work,
+//! and answers each with a [`Window`](crate::work::Window) as JSON. Both understand `count`, which has allocations counted
+//! from then on, and `counted`, which answers how many there were.
+
+use std::io::{BufRead, Write};
+use std::path::Path;
+use std::time::Duration;
+
+use crate::candidate;
+use crate::counts::count_allocations;
+use crate::cpus::Cpus;
+use crate::sys;
+use crate::work::Work;
+
+/// `arguments`: the candidate's name, the work as JSON, the file to read.
+pub fn run(arguments: &[String]) -> Result<(), String> {
+    let [name, work, file] = arguments else { return Err("a child is started by the suite only".into()) };
+    sys::die_with_parent();
+    sys::raise_file_limit();
+    Cpus::find().pin_server().map_err(|error| format!("cannot be pinned to a CPU: {error}"))?;
+    let work: Work = serde_json::from_str(work).map_err(|error| error.to_string())?;
+    let candidate = candidate::all().into_iter().find(|candidate| candidate.name == name).ok_or("no such candidate")?;
+    if work.is_server() {
+        std::thread::spawn(|| obey(|_| Ok(())));
+        (candidate.serve)(work, Box::new(|port| say(&port.to_string())));
+        return Ok(());
+    }
+    let file = Path::new(file);
+    obey(|line| {
+        let duration = line.parse().map_err(|_| "milliseconds, please")?;
+        if matches!(work, Work::Read { .. }) {
+            // The page cache may have been dropped since the last time.
+            std::hint::black_box(std::fs::read(file).map_err(|error| error.to_string())?);
+        }
+        let window = (candidate.window)(work, Duration::from_millis(duration), file);
+        say(&serde_json::to_string(&window).expect("numbers"));
+        Ok(())
+    })
+}
+
+fn obey(mut work: impl FnMut(&str) -> Result<(), String>) -> Result<(), String> {
+    for line in std::io::stdin().lock().lines() {
+        match line.map_err(|error| error.to_string())?.trim() {
+            "count" => drop(count_allocations(true)),
+            "counted" => say(&count_allocations(false).to_string()),
+            line => work(line)?,
+        }
+    }
+    Ok(())
+}
+
+fn say(line: &str) {
+    let mut out = std::io::stdout().lock();
+    let _ = writeln!(out, "{line}").and_then(|()| out.flush());
+}

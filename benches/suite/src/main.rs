@@ -1,0 +1,206 @@
+//! The comparison of ringtoss with other runtimes, on this machine. `docs/benchmarks.md` says how to run it, what the rows
+//! mean and how they are measured.
+//!
+//! * `plan` has the rows, `work` what is done in them, the same code for every runtime;
+//! * `peers` has the runtimes, a file each, behind the one trait in `runtime`; `limits` what the kernel gives without one;
+//! * `child` is the measured side, a process for each candidate and row; `contestant` the suite's side of it;
+//! * `session` lets the candidates of a row take turns, `generator` drives servers;
+//! * `stats`, `report`, `table` and `compare` make figures of it.
+
+mod args;
+mod candidate;
+mod child;
+mod compare;
+mod contestant;
+mod counts;
+mod cpus;
+mod generator;
+mod http;
+mod limits;
+mod machine;
+mod markdown;
+mod peers;
+mod plan;
+mod progress;
+mod report;
+mod ring;
+mod runtime;
+mod session;
+mod stats;
+mod sys;
+mod table;
+mod work;
+mod wrk;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use args::Arguments;
+use candidate::{Candidate, Kind};
+use cpus::Cpus;
+use machine::Machine;
+use plan::{Drive, Pace, Row};
+use progress::Progress;
+use report::{Measured, Report};
+use session::Session;
+use table::Style;
+
+#[global_allocator]
+static ALLOCATOR: counts::Allocator = counts::Allocator;
+
+/// The size of the file that is read.
+const FILE_BYTES: usize = 64 << 20;
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args().skip(1).peekable();
+    let result = if arguments.peek().is_some_and(|first| first == "child") {
+        child::run(&arguments.skip(1).collect::<Vec<_>>())
+    } else {
+        Arguments::parse(arguments).and_then(|arguments| suite(&arguments))
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("{message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn suite(arguments: &Arguments) -> Result<(), String> {
+    let style = Style::of_stdout();
+    let old = arguments.compare.as_deref().map(Report::load).transpose()?;
+    if let Some(path) = &arguments.show {
+        let report = Report::load(path)?;
+        print!("{}", table::head(&report, style));
+        report.rows.iter().for_each(|row| print!("{}", table::row(&report, row, style)));
+        print!("{}", table::legend());
+        return finish(arguments, &report, old.as_ref(), style);
+    }
+    let rows: Vec<Row> =
+        plan::rows(arguments.pace).into_iter().filter(|row| arguments.wants_row(row.group, &row.id)).collect();
+    let all = candidate::all();
+    let candidates: Vec<&Candidate> =
+        all.iter().filter(|candidate| candidate.kind != Kind::Peer || arguments.wants_peer(candidate)).collect();
+    check_names(arguments, &rows, &all)?;
+    if arguments.list {
+        list(&rows, &candidates);
+        return Ok(());
+    }
+    let report = measure(arguments, &rows, &candidates, style)?;
+    print!("{}", table::legend());
+    finish(arguments, &report, old.as_ref(), style)
+}
+
+/// What comes after the tables.
+fn finish(arguments: &Arguments, report: &Report, old: Option<&Report>, style: Style) -> Result<(), String> {
+    if let Some(old) = old {
+        print!("{}", compare::compare(old, report, style));
+    }
+    match &arguments.markdown {
+        Some(path) => {
+            std::fs::write(path, markdown::whole(report)).map_err(|error| format!("{}: {error}", path.display()))
+        }
+        None => Ok(()),
+    }
+}
+
+/// A name that means nothing is a slip, not an empty selection.
+fn check_names(arguments: &Arguments, rows: &[Row], all: &[Candidate]) -> Result<(), String> {
+    for name in &arguments.only {
+        if !plan::Group::ALL.iter().any(|group| group.name() == name) && !rows.iter().any(|row| row.id == *name) {
+            return Err(format!("there is no group or row {name}; --list shows them"));
+        }
+    }
+    for name in arguments.peers.iter().flatten() {
+        if !all.iter().any(|candidate| candidate.name == name || candidate.package == name) {
+            return Err(format!("there is no peer {name}, or it was left out of the build; --list shows them"));
+        }
+    }
+    Ok(())
+}
+
+fn list(rows: &[Row], candidates: &[&Candidate]) {
+    for row in rows {
+        println!("{:<14} {:<6} {}", row.id, row.group.name(), row.title);
+    }
+    println!();
+    for candidate in candidates {
+        println!("{:<14} {:<9} {}", candidate.name, candidate.version(), candidate.setup);
+    }
+}
+
+fn measure(arguments: &Arguments, rows: &[Row], candidates: &[&Candidate], style: Style) -> Result<Report, String> {
+    let file_limit = sys::raise_file_limit();
+    let cpus = Cpus::find();
+    let mut report = Report {
+        format: report::FORMAT,
+        pace: arguments.pace.name().into(),
+        machine: Machine::look(&cpus, file_limit),
+        candidates: candidates.iter().map(|&candidate| candidate.into()).collect(),
+        rows: Vec::new(),
+    };
+    let earlier = arguments.resume.as_deref().map(Report::load).transpose()?;
+    let path = arguments.json.clone().unwrap_or_else(default_path);
+    cpus.pin_generator().map_err(|error| format!("cannot be pinned to a CPU: {error}"))?;
+    let file = make_file().map_err(|error| format!("no file to read: {error}"))?;
+    let mut session = Session::new(cpus, arguments.pace, file.0.clone());
+    print!("{}", table::head(&report, style));
+    let planned = |rows: &[Row]| rows.iter().map(|row| planned(row, candidates, arguments.pace)).sum::<Duration>();
+    let mut progress = Progress::new(planned(rows));
+    for (number, row) in rows.iter().enumerate() {
+        let measured = earlier.as_ref().and_then(|earlier| earlier.row(&row.id)).cloned();
+        if measured.is_none()
+            && let Some(obstacle) = session.obstacle(row)
+        {
+            println!("\n{}\n  left out: {obstacle}", row.title);
+            continue;
+        }
+        let measured = measured.unwrap_or_else(|| {
+            let entries = session.measure(row, candidates, &mut progress);
+            Measured::new(row, entries)
+        });
+        progress.reached(planned(&rows[..=number]));
+        print!("{}", table::row(&report, &measured, style));
+        report.rows.push(measured);
+        report.save(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+    }
+    progress.clear();
+    eprintln!("\nSaved as {}", path.display());
+    Ok(report)
+}
+
+/// The measuring time of a row.
+fn planned(row: &Row, candidates: &[&Candidate], pace: Pace) -> Duration {
+    let able = candidates.iter().filter(|candidate| (candidate.can)(&row.work)).count() as u32;
+    let each = match row.drive {
+        Drive::Wrk { .. } => Duration::from_secs(1) * pace.wrk_windows() as u32,
+        _ => pace.window() * pace.windows() as u32,
+    };
+    each * able
+}
+
+fn default_path() -> PathBuf {
+    // target/release/ringtoss-bench
+    let folder = std::env::current_exe().ok().and_then(|exe| Some(exe.parent()?.parent()?.to_owned()));
+    folder.unwrap_or_default().join("ringtoss-bench.json")
+}
+
+/// Removed when the run is over.
+struct Scratch(PathBuf);
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+fn make_file() -> std::io::Result<Scratch> {
+    let path: &Path = &std::env::temp_dir().join(format!("ringtoss-bench-{}", std::process::id()));
+    let scratch = Scratch(path.to_owned());
+    let mut random = work::Random::new(0);
+    let bytes: Vec<u8> = (0..FILE_BYTES / 8).flat_map(|_| random.below(u64::MAX).to_ne_bytes()).collect();
+    std::fs::write(path, bytes)?;
+    Ok(scratch)
+}

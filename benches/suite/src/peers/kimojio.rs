@@ -1,0 +1,99 @@
+//! kimojio, built for one thread (`setup_single_issuer`).
+
+use std::ffi::CString;
+use std::future::Future;
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::time::Duration;
+
+use kimojio::configuration::{Configuration, ExitBehavior};
+use kimojio::operations;
+use rustix::fs::{Mode, OFlags};
+
+use crate::runtime::{BufResult, Runtime, whole};
+
+pub struct Kimojio;
+
+fn plain<T>(result: Result<T, kimojio::Errno>) -> io::Result<T> {
+    result.map_err(|errno| io::Error::from_raw_os_error(errno.raw_os_error()))
+}
+
+impl Runtime for Kimojio {
+    type Listener = OwnedFd;
+    type Stream = OwnedFd;
+    type File = OwnedFd;
+
+    fn block_on<T: 'static>(_timers: bool, future: impl Future<Output = T> + 'static) -> T {
+        let configuration = Configuration::new().set_exit_behavior(ExitBehavior::WhenMainTaskCompletes);
+        match kimojio::Runtime::new(0, configuration).block_on(future) {
+            Some(Ok(output)) => output,
+            _ => panic!("the work did not end"),
+        }
+    }
+
+    fn spawn<T: 'static>(future: impl Future<Output = T> + 'static) -> impl Future<Output = T> + 'static {
+        let task = operations::spawn_task(future);
+        async { task.await.unwrap_or_else(|_| panic!("a task of the work")) }
+    }
+
+    fn detach(future: impl Future<Output = ()> + 'static) {
+        operations::spawn_task(future);
+    }
+
+    async fn yield_now() {
+        operations::yield_io().await;
+    }
+
+    async fn sleep(duration: Duration) {
+        let _ = operations::sleep(duration).await;
+    }
+
+    async fn listen() -> io::Result<(Self::Listener, u16)> {
+        let listener = super::listener()?;
+        let port = listener.local_addr()?.port();
+        Ok((listener.into(), port))
+    }
+
+    async fn accept(listener: &Self::Listener) -> io::Result<Self::Stream> {
+        let stream = plain(operations::accept(listener).await)?;
+        crate::sys::no_delay(stream.as_raw_fd())?;
+        Ok(stream)
+    }
+
+    async fn read(stream: &mut Self::Stream, mut buf: Vec<u8>) -> BufResult<usize> {
+        let result = plain(operations::read(stream, whole(&mut buf)).await);
+        buf.truncate(*result.as_ref().unwrap_or(&0));
+        (result, buf)
+    }
+
+    async fn write_all(stream: &mut Self::Stream, buf: Vec<u8>) -> BufResult<()> {
+        let mut done = 0;
+        while done < buf.len() {
+            match plain(operations::write(stream, &buf[done..]).await) {
+                Ok(0) => return (Err(io::ErrorKind::WriteZero.into()), buf),
+                Ok(written) => done += written,
+                Err(error) => return (Err(error), buf),
+            }
+        }
+        (Ok(()), buf)
+    }
+
+    async fn open(path: &Path) -> io::Result<Self::File> {
+        let path = CString::new(path.as_os_str().as_bytes())?;
+        plain(operations::open(&path, OFlags::RDONLY, Mode::empty()).await)
+    }
+
+    async fn read_at(file: &Self::File, mut buf: Vec<u8>, offset: u64) -> BufResult<usize> {
+        let result = plain(operations::pread(file, whole(&mut buf), offset).await);
+        buf.truncate(*result.as_ref().unwrap_or(&0));
+        (result, buf)
+    }
+
+    const NOP: bool = true;
+
+    async fn nop() {
+        operations::nop().await.expect("a NOP");
+    }
+}

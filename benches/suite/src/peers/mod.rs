@@ -1,0 +1,96 @@
+//! The runtimes, a file each.
+
+#[cfg(feature = "compio")]
+mod compio;
+#[cfg(feature = "glommio")]
+mod glommio;
+#[cfg(feature = "kimojio")]
+mod kimojio;
+#[cfg(feature = "monoio")]
+mod monoio;
+mod ringtoss;
+#[cfg(feature = "smol")]
+mod smol;
+#[cfg(feature = "tokio")]
+mod tokio;
+#[cfg(feature = "tokio-uring")]
+mod tokio_uring;
+
+use std::future::Future;
+use std::io;
+use std::net::TcpListener;
+use std::os::unix::fs::FileExt;
+use std::task::Poll;
+
+use crate::candidate::{Candidate, Kind};
+
+/// All of them, in the order in which they are shown before anything is measured.
+pub fn all() -> Vec<Candidate> {
+    vec![
+        Candidate::runtime::<ringtoss::Ringtoss>("ringtoss", "ringtoss", Kind::Ours, "as it comes"),
+        #[cfg(feature = "tokio")]
+        Candidate::runtime::<tokio::Tokio<false>>("tokio", "tokio", Kind::Peer, "current-thread; files by its pool"),
+        #[cfg(feature = "tokio")]
+        Candidate::runtime::<tokio::Tokio<true>>(
+            "tokio-mt",
+            "tokio",
+            Kind::Peer,
+            "multi-thread, a worker a CPU; files by its pool",
+        ),
+        #[cfg(feature = "monoio")]
+        Candidate::runtime::<monoio::Monoio<false>>("monoio", "monoio", Kind::Peer, "defaults"),
+        #[cfg(feature = "monoio")]
+        Candidate::runtime::<monoio::Monoio<true>>(
+            "monoio+",
+            "monoio",
+            Kind::Peer,
+            "SINGLE_ISSUER, DEFER_TASKRUN, timers only if used",
+        ),
+        #[cfg(feature = "compio")]
+        Candidate::runtime::<compio::Compio<false>>("compio", "compio", Kind::Peer, "defaults"),
+        #[cfg(feature = "compio")]
+        Candidate::runtime::<compio::Compio<true>>("compio+", "compio", Kind::Peer, "single_issuer, defer_taskrun"),
+        #[cfg(feature = "glommio")]
+        Candidate::runtime::<glommio::Glommio>("glommio", "glommio", Kind::Peer, "defaults"),
+        #[cfg(feature = "tokio-uring")]
+        Candidate::runtime::<tokio_uring::TokioUring<false>>("tokio-uring", "tokio-uring", Kind::Peer, "defaults"),
+        #[cfg(feature = "tokio-uring")]
+        Candidate::runtime::<tokio_uring::TokioUring<true>>(
+            "tokio-uring+",
+            "tokio-uring",
+            Kind::Peer,
+            "SINGLE_ISSUER, COOP_TASKRUN, 1,024 entries",
+        ),
+        #[cfg(feature = "kimojio")]
+        Candidate::runtime::<kimojio::Kimojio>("kimojio", "kimojio", Kind::Peer, "setup_single_issuer"),
+        #[cfg(feature = "smol")]
+        Candidate::runtime::<smol::Smol>("smol", "smol", Kind::Peer, "LocalExecutor; files by its pool"),
+    ]
+}
+
+/// A listener of std's on a free port, for runtimes that take one. Its backlog is 4,096 (std's own, since 1.65, or more).
+#[allow(dead_code, reason = "for peers that may be left out")]
+fn listener() -> io::Result<TcpListener> {
+    TcpListener::bind("127.0.0.1:0")
+}
+
+/// For runtimes without a yield of their own.
+#[allow(dead_code, reason = "for peers that may be left out")]
+fn yield_once() -> impl Future<Output = ()> {
+    let mut yielded = false;
+    std::future::poll_fn(move |cx| {
+        if std::mem::replace(&mut yielded, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+}
+
+/// A positional read that blocks, for pools.
+#[allow(dead_code, reason = "for peers that may be left out")]
+fn pread(file: &std::fs::File, mut buf: Vec<u8>, offset: u64) -> (io::Result<usize>, Vec<u8>) {
+    let result = file.read_at(crate::runtime::whole(&mut buf), offset);
+    buf.truncate(*result.as_ref().unwrap_or(&0));
+    (result, buf)
+}

@@ -1,0 +1,88 @@
+//! tokio, on one thread and with its work-stealing threads. Its files are read by its blocking pool, as it documents.
+
+use std::future::Future;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+
+use crate::runtime::{AssertSend, BufResult, Runtime};
+
+/// With `MULTI`, as many workers as the process has CPUs, which is what `#[tokio::main]` gives.
+pub struct Tokio<const MULTI: bool>;
+
+/// The work holds vectors, atomics in `Arc`s and this runtime's own types across awaits, all of which are `Send`; only the
+/// compiler cannot see it through the trait.
+fn send<F: Future>(future: F) -> AssertSend<F> {
+    // SAFETY: see above.
+    unsafe { AssertSend::new(future) }
+}
+
+impl<const MULTI: bool> Runtime for Tokio<MULTI> {
+    type Listener = TcpListener;
+    type Stream = TcpStream;
+    type File = Arc<std::fs::File>;
+
+    fn block_on<T: 'static>(_timers: bool, future: impl Future<Output = T> + 'static) -> T {
+        if MULTI {
+            let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a tokio runtime");
+            // On a worker: the thread that blocks is no part of the pool.
+            runtime.block_on(async { tokio::spawn(send(future)).await.expect("the work").into_inner() })
+        } else {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a tokio runtime");
+            runtime.block_on(future)
+        }
+    }
+
+    fn spawn<T: 'static>(future: impl Future<Output = T> + 'static) -> impl Future<Output = T> + 'static {
+        let task = tokio::spawn(send(future));
+        async { task.await.expect("a task of the work").into_inner() }
+    }
+
+    fn detach(future: impl Future<Output = ()> + 'static) {
+        tokio::spawn(send(future));
+    }
+
+    async fn yield_now() {
+        tokio::task::yield_now().await;
+    }
+
+    async fn sleep(duration: Duration) {
+        tokio::time::sleep(duration).await;
+    }
+
+    async fn listen() -> io::Result<(Self::Listener, u16)> {
+        let socket = TcpSocket::new_v4()?;
+        socket.bind(([127, 0, 0, 1], 0).into())?;
+        let listener = socket.listen(4096)?;
+        let port = listener.local_addr()?.port();
+        Ok((listener, port))
+    }
+
+    async fn accept(listener: &Self::Listener) -> io::Result<Self::Stream> {
+        let (stream, _) = listener.accept().await?;
+        stream.set_nodelay(true)?;
+        Ok(stream)
+    }
+
+    async fn read(stream: &mut Self::Stream, mut buf: Vec<u8>) -> BufResult<usize> {
+        buf.clear();
+        (stream.read_buf(&mut buf).await, buf)
+    }
+
+    async fn write_all(stream: &mut Self::Stream, buf: Vec<u8>) -> BufResult<()> {
+        (stream.write_all(&buf).await, buf)
+    }
+
+    async fn open(path: &Path) -> io::Result<Self::File> {
+        Ok(Arc::new(tokio::fs::File::open(path).await?.into_std().await))
+    }
+
+    async fn read_at(file: &Self::File, buf: Vec<u8>, offset: u64) -> BufResult<usize> {
+        let file = file.clone();
+        tokio::task::spawn_blocking(move || super::pread(&file, buf, offset)).await.expect("a read")
+    }
+}

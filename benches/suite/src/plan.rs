@@ -1,0 +1,186 @@
+//! Which rows there are.
+
+use std::time::Duration;
+
+use crate::work::Work;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Group {
+    Net,
+    Files,
+    Tasks,
+}
+
+impl Group {
+    pub const ALL: [Group; 3] = [Group::Net, Group::Files, Group::Tasks];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Group::Net => "net",
+            Group::Files => "files",
+            Group::Tasks => "tasks",
+        }
+    }
+}
+
+/// Who drives it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Drive {
+    /// The work runs in the child's own process.
+    Itself,
+    /// The built-in generator, with so many connections and requests at once on each.
+    Generator { connections: usize, depth: usize },
+    /// wrk, with so many connections.
+    Wrk { connections: usize },
+}
+
+/// What decides who is best.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Figure {
+    /// CPU time of the measured process per operation.
+    Cpu,
+    /// Time per operation.
+    Time,
+}
+
+pub struct Row {
+    pub id: String,
+    pub group: Group,
+    pub title: String,
+    pub unit: &'static str,
+    pub work: Work,
+    pub drive: Drive,
+    pub figure: Figure,
+}
+
+/// How long to measure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pace {
+    /// Below five minutes, to get an idea.
+    Quick,
+    /// About a quarter of an hour.
+    Normal,
+    /// For publishing.
+    Full,
+}
+
+impl Pace {
+    pub fn windows(self) -> usize {
+        match self {
+            Pace::Quick => 3,
+            Pace::Normal => 9,
+            Pace::Full => 21,
+        }
+    }
+
+    pub fn window(self) -> Duration {
+        Duration::from_millis(if self == Pace::Quick { 150 } else { 400 })
+    }
+
+    /// wrk counts in whole seconds.
+    pub fn wrk_windows(self) -> usize {
+        match self {
+            Pace::Quick => 1,
+            Pace::Normal => 5,
+            Pace::Full => 11,
+        }
+    }
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Pace::Quick => "quick",
+            Pace::Normal => "normal",
+            Pace::Full => "full",
+        }
+    }
+}
+
+/// All rows, in order.
+pub fn rows(pace: Pace) -> Vec<Row> {
+    let mut rows = Vec::new();
+    network(pace, &mut rows);
+    files(pace, &mut rows);
+    tasks(&mut rows);
+    rows
+}
+
+fn network(pace: Pace, rows: &mut Vec<Row>) {
+    let mut echo = |connections: usize, bytes: usize, depth: usize| {
+        let size = if bytes >= 1024 { format!("{} KiB", bytes / 1024) } else { format!("{bytes} B") };
+        let pipelined = if depth > 1 { format!(", {depth} at once") } else { String::new() };
+        rows.push(Row {
+            id: format!("echo-{connections}x{bytes}{}", if depth > 1 { format!("x{depth}") } else { String::new() }),
+            group: Group::Net,
+            title: format!("TCP echo, {size}, {connections} connections{pipelined}"),
+            unit: "request",
+            work: Work::Echo { bytes: (bytes * depth).max(64) },
+            drive: Drive::Generator { connections, depth },
+            figure: Figure::Cpu,
+        });
+    };
+    echo(1, 64, 1);
+    echo(50, 64, 1);
+    echo(500, 64, 1);
+    if pace == Pace::Full {
+        echo(5000, 64, 1);
+    }
+    echo(1, 16384, 1);
+    echo(50, 16384, 1);
+    if pace != Pace::Quick {
+        echo(500, 16384, 1);
+    }
+    let http = |id: &str, title: &str, drive| Row {
+        id: id.into(),
+        group: Group::Net,
+        title: format!("HTTP/1.1 keep-alive, {title}"),
+        unit: "request",
+        work: Work::Http,
+        drive,
+        figure: Figure::Cpu,
+    };
+    rows.push(http("http-50", "50 connections", Drive::Generator { connections: 50, depth: 1 }));
+    rows.push(http(
+        "http-50x16",
+        "50 connections, 16 requests at once",
+        Drive::Generator { connections: 50, depth: 16 },
+    ));
+    rows.push(http("wrk-50", "50 connections, by wrk", Drive::Wrk { connections: 50 }));
+}
+
+fn files(pace: Pace, rows: &mut Vec<Row>) {
+    for in_flight in if pace == Pace::Quick { &[1, 32][..] } else { &[1, 32, 128] } {
+        rows.push(Row {
+            id: format!("read-4k-{in_flight}"),
+            group: Group::Files,
+            title: format!("random 4 KiB reads, page cache, {in_flight} in flight"),
+            unit: "read",
+            work: Work::Read { in_flight: *in_flight },
+            drive: Drive::Itself,
+            figure: Figure::Cpu,
+        });
+    }
+}
+
+fn tasks(rows: &mut Vec<Row>) {
+    let mut row = |id: &str, title: &str, unit, work, figure| {
+        rows.push(Row {
+            id: id.into(),
+            group: Group::Tasks,
+            title: title.into(),
+            unit,
+            work,
+            drive: Drive::Itself,
+            figure,
+        });
+    };
+    row("nop-1", "NOP, one after the other", "NOP", Work::Nop { in_flight: 1 }, Figure::Cpu);
+    row("nop-128", "NOP, 128 in flight", "NOP", Work::Nop { in_flight: 128 }, Figure::Cpu);
+    row("spawn-1", "spawn and join, one after the other", "task", Work::Spawn { tasks: 1 }, Figure::Cpu);
+    row("spawn-128", "spawn and join, 128 at once", "task", Work::Spawn { tasks: 128 }, Figure::Cpu);
+    row("yield-1000", "yield, 1,000 tasks", "yield", Work::Yield { tasks: 1000 }, Figure::Cpu);
+    row("channel", "channel between two tasks", "message", Work::Channel, Figure::Cpu);
+    row("wake", "wake a sleeping loop from another CPU", "wake", Work::Wake, Figure::Time);
+    row("sleep-1000", "1,000 tasks that sleep for 1 ms", "wake", Work::SleepFire { tasks: 1000 }, Figure::Cpu);
+    row("sleep-drop", "begin and drop a sleep", "sleep", Work::SleepDrop, Figure::Cpu);
+    row("start", "make a loop, run nothing, drop it", "loop", Work::Start, Figure::Time);
+}

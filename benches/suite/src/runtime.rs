@@ -1,0 +1,99 @@
+//! What a runtime has to offer to be measured. The work itself, in `work`, is the same code for all.
+//!
+//! Adding a runtime is one file in `peers`: this trait, and a line in the list there.
+
+use std::future::Future;
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+/// A buffer and what became of the operation on it.
+pub type BufResult<T> = (io::Result<T>, Vec<u8>);
+
+/// A runtime, or one way to set it up.
+///
+/// Buffers are made by [`buffer`], so all of their capacity has been initialised; a read may use the whole capacity, from
+/// the start, and leaves in `len()` how much it read. Runtimes that take slices lend them, others pass the vector on.
+pub trait Runtime: Sized + 'static {
+    /// Something that accepts connections.
+    type Listener: 'static;
+    /// A connection.
+    type Stream: 'static;
+    /// A file.
+    type File: 'static;
+
+    /// Runs the future to its end on a new loop on this thread. `timers` says whether the work sleeps, for runtimes that
+    /// are cheaper without.
+    fn block_on<T: 'static>(timers: bool, future: impl Future<Output = T> + 'static) -> T;
+    /// A task that somebody waits for.
+    fn spawn<T: 'static>(future: impl Future<Output = T> + 'static) -> impl Future<Output = T> + 'static;
+    /// A task that nobody waits for.
+    fn detach(future: impl Future<Output = ()> + 'static);
+    /// Lets the others run.
+    fn yield_now() -> impl Future<Output = ()>;
+    /// Sleeps.
+    fn sleep(duration: Duration) -> impl Future<Output = ()>;
+
+    /// Listens on a free port of 127.0.0.1, with a backlog for as many connections as the work makes at once.
+    fn listen() -> impl Future<Output = io::Result<(Self::Listener, u16)>>;
+    /// Takes the next connection and sets `TCP_NODELAY`.
+    fn accept(listener: &Self::Listener) -> impl Future<Output = io::Result<Self::Stream>>;
+    /// Reads what is there.
+    fn read(stream: &mut Self::Stream, buf: Vec<u8>) -> impl Future<Output = BufResult<usize>>;
+    /// Writes `buf.len()` bytes.
+    fn write_all(stream: &mut Self::Stream, buf: Vec<u8>) -> impl Future<Output = BufResult<()>>;
+
+    /// Opens a file to read.
+    fn open(path: &Path) -> impl Future<Output = io::Result<Self::File>>;
+    /// Reads at an offset, as the runtime's documentation advises; several at a time on one file.
+    fn read_at(file: &Self::File, buf: Vec<u8>, offset: u64) -> impl Future<Output = BufResult<usize>>;
+
+    /// Whether it can submit a NOP.
+    const NOP: bool = false;
+    /// Submits a NOP and waits for it.
+    fn nop() -> impl Future<Output = ()> {
+        async { unreachable!("said to have none") }
+    }
+}
+
+/// A buffer of which every byte has been initialised.
+pub fn buffer(len: usize) -> Vec<u8> {
+    vec![0; len]
+}
+
+/// The whole of a buffer that [`buffer`] has made, as a slice to read into. `truncate` it afterwards.
+#[allow(dead_code, reason = "for runtimes that take slices, which may be left out")]
+pub fn whole(buf: &mut Vec<u8>) -> &mut [u8] {
+    // SAFETY: every byte of its capacity was initialised when it was made, and lengths were only ever lowered since.
+    unsafe { buf.set_len(buf.capacity()) };
+    buf
+}
+
+/// A future that is handed to a runtime which wants `Send`, by code that is generic over runtimes which do not.
+#[allow(dead_code, reason = "for tokio, which may be left out")]
+pub struct AssertSend<T>(T);
+
+// SAFETY: made by `assert_send` only, whose callers promise it.
+unsafe impl<T> Send for AssertSend<T> {}
+
+#[allow(dead_code, reason = "for tokio, which may be left out")]
+impl<T> AssertSend<T> {
+    /// # Safety
+    /// What the future holds across awaits, and its output, must in fact be `Send`.
+    pub unsafe fn new(value: T) -> AssertSend<T> {
+        AssertSend(value)
+    }
+
+    pub fn into_inner(self) -> T {
+        self.0
+    }
+}
+
+impl<F: Future> Future for AssertSend<F> {
+    type Output = AssertSend<F::Output>;
+
+    fn poll(self: std::pin::Pin<&mut Self>, cx: &mut std::task::Context<'_>) -> std::task::Poll<Self::Output> {
+        // SAFETY: a projection to the only field, which never moves out of a pinned value.
+        unsafe { self.map_unchecked_mut(|this| &mut this.0) }.poll(cx).map(AssertSend)
+    }
+}

@@ -1,0 +1,173 @@
+//! A result on the terminal.
+
+use std::fmt::Write as _;
+use std::io::IsTerminal;
+
+use crate::candidate::Kind;
+use crate::report::{Entry, GENERATOR_LIMITS_AT, Measured, Report};
+use crate::stats::Summary;
+
+/// How a table stands out: colours for a terminal, signs for everything.
+#[derive(Clone, Copy)]
+pub struct Style {
+    pub colours: bool,
+}
+
+impl Style {
+    pub fn of_stdout() -> Style {
+        Style { colours: std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none() }
+    }
+
+    pub fn paint(self, code: &str, text: &str) -> String {
+        if self.colours { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+    }
+}
+
+const BOLD: &str = "1";
+const GREEN: &str = "32";
+const DIM: &str = "2";
+const RED: &str = "31";
+
+pub fn head(report: &Report, style: Style) -> String {
+    let machine = &report.machine;
+    let mut text = format!(
+        "{} · {} CPUs · {} MiB · Linux {} · {}\n",
+        machine.cpu, machine.cpus, machine.memory_mib, machine.kernel, machine.rustc
+    );
+    for warning in &machine.warnings {
+        let _ = writeln!(text, "{} {warning}", style.paint(RED, "!"));
+    }
+    text
+}
+
+/// One row: candidates by what decides, best first, limits above.
+pub fn row(report: &Report, row: &Measured, style: Style) -> String {
+    let by_time = row.figure == "time";
+    let cpu = if row.group == "net" { "server CPU" } else { "CPU" };
+    let mut text = format!("\n{}\n", style.paint(BOLD, &row.title));
+    let heads = format!(
+        "  {:<15} {:>11} {:>13} {:>13} {:>8} {:>7}",
+        "",
+        format!("{}s/s", row.unit),
+        format!("{cpu}/{}", short(&row.unit)),
+        "median",
+        "spread",
+        "× ours"
+    );
+    let latencies = row.entries.iter().any(|entry| entry.latency.is_some());
+    let more = if latencies { format!(" {:>9} {:>9} {:>6}", "p50", "p99", "gen.") } else { String::new() };
+    let counts = row.entries.iter().any(|entry| entry.counts.is_some());
+    let more =
+        if counts { format!("{more} {:>6} {:>6} {:>6} {:>6}", "calls", "sqes", "allocs", "switch") } else { more };
+    let heads = if by_time { heads.replacen(&format!("{cpu}/"), "time/", 1) } else { heads };
+    let _ = writeln!(text, "{}", style.paint(DIM, &format!("{heads}{more}")));
+    let ours = row.entries.iter().find(|entry| report.kind(&entry.candidate) == Kind::Ours);
+    let ours = ours.and_then(|entry| row.figure_of(entry));
+    for entry in by_figure(report, row) {
+        line(&mut text, report, row, entry, ours, style);
+    }
+    text
+}
+
+/// The limits, then the others, each from best to worst.
+pub fn by_figure<'a>(report: &Report, row: &'a Measured) -> Vec<&'a Entry> {
+    let mut entries: Vec<&Entry> = row.entries.iter().collect();
+    entries.sort_by(|a, b| rank(report, row, a).partial_cmp(&rank(report, row, b)).expect("no NaN"));
+    entries
+}
+
+fn rank(report: &Report, row: &Measured, entry: &Entry) -> (bool, f64) {
+    let figure = row.figure_of(entry).map_or(f64::INFINITY, |figure| figure.best_quartile);
+    (report.kind(&entry.candidate) != Kind::Limit, figure)
+}
+
+fn line(text: &mut String, report: &Report, row: &Measured, entry: &Entry, ours: Option<&Summary>, style: Style) {
+    let limit = report.kind(&entry.candidate) == Kind::Limit;
+    let best = !limit && row.is_best(report, entry);
+    let sign = if limit {
+        "·"
+    } else if best {
+        "*"
+    } else {
+        " "
+    };
+    let mut line = format!("{sign} {:<15}", entry.candidate);
+    if let (Some(figure), Some(time)) = (row.figure_of(entry), &entry.time_ns) {
+        let _ = write!(
+            line,
+            " {:>11} {:>13} {:>13} {:>7.1}% {:>7}",
+            thousands(1e9 / time.best_quartile),
+            nanoseconds(figure.best_quartile),
+            nanoseconds(figure.median),
+            figure.spread() * 100.0,
+            ours.map_or(String::new(), |ours| format!("{:.2}", figure.best_quartile / ours.best_quartile)),
+        );
+        if let Some(latency) = entry.latency {
+            let _ = write!(line, " {:>9} {:>9}", nanoseconds(latency.p50 as f64), nanoseconds(latency.p99 as f64));
+        }
+        if let Some(busy) = entry.generator_busy {
+            let mark = if busy > GENERATOR_LIMITS_AT { "!" } else { "" };
+            let _ = write!(line, " {:>6}", format!("{:.0}%{mark}", busy * 100.0));
+        }
+    }
+    if let Some(counts) = entry.counts {
+        if entry.latency.is_none() && row.entries.iter().any(|entry| entry.latency.is_some()) {
+            let _ = write!(line, "{:>27}", "");
+        }
+        for count in [counts.system_calls, counts.submissions, counts.allocations, counts.context_switches] {
+            let _ = write!(line, " {:>6}", count.map_or("-".into(), |count| format!("{count:.2}")));
+        }
+    }
+    let mut line = match (limit, best) {
+        (true, _) => style.paint(DIM, &line),
+        (_, true) => style.paint(GREEN, &line),
+        _ => line,
+    };
+    if let Some(bytes) = entry.connection_bytes {
+        let _ = write!(line, "  {bytes} B a connection");
+    }
+    if entry.restless {
+        line.push_str("  (busy while idle: measured alone)");
+    }
+    if let Some(failure) = &entry.failure {
+        let _ = write!(line, "  {}", style.paint(RED, failure));
+    }
+    let _ = writeln!(text, "{}", line.trim_end());
+}
+
+pub fn legend() -> &'static str {
+    "\n* best, or tied with it within the noise   · a limit: no runtime, no futures   ! the generator may be what limits\n\
+     Figures are the best quartile of the windows; less CPU is better. × ours: the figure ÷ that of ringtoss.\n\
+     calls, sqes, allocs, switch: system calls, ring entries, allocations and context switches per operation.\n"
+}
+
+fn short(unit: &str) -> &str {
+    match unit {
+        "request" => "req",
+        "message" => "msg",
+        other => other,
+    }
+}
+
+/// 1234567.8 as 1,234,568.
+pub fn thousands(number: f64) -> String {
+    let digits = format!("{number:.0}");
+    let mut text = String::new();
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+pub fn nanoseconds(ns: f64) -> String {
+    match ns {
+        ns if ns < 1e3 => format!("{ns:.0} ns"),
+        ns if ns < 1e5 => format!("{:.2} µs", ns / 1e3),
+        ns if ns < 1e6 => format!("{:.0} µs", ns / 1e3),
+        ns if ns < 1e9 => format!("{:.2} ms", ns / 1e6),
+        ns => format!("{:.2} s", ns / 1e9),
+    }
+}

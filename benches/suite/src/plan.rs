@@ -111,7 +111,10 @@ fn network(pace: Pace, rows: &mut Vec<Row>) {
         rows.push(Row {
             id: format!("echo-{connections}x{bytes}{}", if depth > 1 { format!("x{depth}") } else { String::new() }),
             group: Group::Net,
-            title: format!("TCP echo, {size}, {connections} connections{pipelined}"),
+            title: format!(
+                "TCP echo, {size}, {connections} connection{}{pipelined}",
+                if connections == 1 { "" } else { "s" }
+            ),
             unit: "request",
             work: Work::Echo { bytes: (bytes * depth).max(64) },
             drive: Drive::Generator { connections, depth },

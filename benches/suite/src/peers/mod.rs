@@ -6,6 +6,7 @@ mod compio;
 mod glommio;
 #[cfg(feature = "kimojio")]
 mod kimojio;
+mod leases;
 #[cfg(feature = "monoio")]
 mod monoio;
 mod ringtoss;
@@ -28,6 +29,7 @@ use crate::candidate::{Candidate, Kind};
 pub fn all() -> Vec<Candidate> {
     vec![
         Candidate::runtime::<ringtoss::Ringtoss>("ringtoss", "ringtoss", Kind::Ours, "as it comes"),
+        leases::candidate(),
         #[cfg(feature = "tokio")]
         Candidate::runtime::<tokio::Tokio<false>>("tokio", "tokio", Kind::Peer, "current-thread; files by its pool"),
         #[cfg(feature = "tokio")]

@@ -32,9 +32,9 @@ type Settled = Pin<Box<dyn Future<Output = ()> + Send + Sync>>;
 /// other bytes. Where the kernel takes no more, the loop is asked to wake the writer when it does (`IORING_OP_POLL_ADD`).
 /// Writes of the stream that were dropped before it was wrapped are waited for.
 ///
-/// Measured with hyper's HTTP/1.1 "hello" against hyper on tokio's current-thread runtime, in server CPU per request: 1.02x
-/// better at one connection, 1.09x at 50, 1.06x at 500. Writes that are copied and sent with the turn's one kernel entry would
-/// make that 1.00x, 1.13x and 1.32x, at the price of promising bytes that the kernel has not taken yet.
+/// Measured with hyper's HTTP/1.1 "hello" against hyper on tokio's current-thread runtime, in server CPU per request, this is a tie
+/// (0.97x to 1.09x). Writes that are copied and sent with the turn's one kernel entry would be 1.2x to 1.3x better at 500
+/// connections, at the price of promising bytes that the kernel has not taken yet.
 ///
 /// A writer that never has to wait is told to once in a while, so that the other tasks have their turn.
 ///

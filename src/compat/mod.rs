@@ -7,6 +7,7 @@
 //! | `hyper` | hyper's `Read` and `Write` for [`PollIo`], its executor and its timer in `compat::hyper` |
 //!
 //! [`PollIo`] wraps a stream. It is `Send + Sync`, so what is built on it may be sent to other threads as far as it allows.
+//! `docs/porting.md` in the repository goes through tokio's names, and lists the libraries that were tried.
 //!
 //! ```
 //! # #[cfg(feature = "futures-io")] {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use super::lease::{RecvLease, RecvMulti, Shot};
+use super::net::Recv;
 use super::operation::{Operation, Shots};
 use crate::buf::{Lease, Place, Pool};
 use crate::context::{self, NO_LOOP};
@@ -46,6 +47,11 @@ impl Turn {
         }
         pool.wait(&mut self.place, cx.waker());
         Poll::Pending
+    }
+
+    /// Whether it waits, and was not called yet as far as it knows.
+    fn is_taken(&self) -> bool {
+        self.place.is_some()
     }
 
     fn leave(&mut self, satisfied: bool) {
@@ -194,11 +200,15 @@ impl<'a> Receiving<'a> {
     }
 }
 
-/// The same for an object that it shares, so that it can be kept beside it.
+/// The same for an object that it shares, so that it can be kept beside it. It does not wait for the loop's buffers: whoever
+/// reads by the traits of others cannot know that unread bytes of one stream keep the next one from being read. While all of
+/// them are held, it receives into a buffer of its own.
 #[derive(Debug)]
 pub(crate) struct OwnedReceiving<S> {
-    /// Never handed out: it borrows from `source`. Declared first, so dropped first.
+    // Never handed out: these two borrow from `source`. Declared first, so dropped first.
     receiving: Receiving<'static>,
+    /// While the loop has no buffer to spare.
+    aside: Option<Operation<'static, Recv<Vec<u8>>>>,
     source: Arc<S>,
 }
 
@@ -208,11 +218,38 @@ impl<S: HasFd> OwnedReceiving<S> {
         // SAFETY: the descriptor is part of what the `Arc` keeps, so it stays where it is, and it is not changed, however this
         // value is moved; `source` is dropped after `receiving`, and if this is leaked, so is that.
         let receiving = Receiving::new(unsafe { &*fd });
-        OwnedReceiving { receiving, source }
+        OwnedReceiving { receiving, aside: None, source }
     }
 
+    #[inline]
     pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Lease>>> {
-        self.receiving.poll_next(cx)
+        if self.aside.is_none() {
+            let polled = self.receiving.poll_next(cx);
+            if polled.is_ready() || !self.receiving.turn.is_taken() {
+                return polled;
+            }
+        }
+        self.poll_aside(cx)
+    }
+
+    #[cold]
+    fn poll_aside(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Lease>>> {
+        let Receiving { fd, turn, ended, .. } = &mut self.receiving;
+        let aside = self.aside.get_or_insert_with(|| {
+            let bytes = turn.pool.as_ref().map_or(0, |pool| pool.buffer_bytes());
+            turn.leave(false);
+            Operation::on(fd, Recv::some(fd.raw(), Vec::with_capacity(bytes)))
+        });
+        let (result, bytes) = ready!(Pin::new(aside).poll(cx));
+        self.aside = None;
+        Poll::Ready(match result {
+            Ok(0) => {
+                *ended = true;
+                None
+            }
+            Ok(_) => Some(Ok(Lease::copied(bytes))),
+            Err(error) => Some(Err(error)),
+        })
     }
 
     pub(crate) fn source(&self) -> &S {
@@ -221,8 +258,8 @@ impl<S: HasFd> OwnedReceiving<S> {
 
     /// Gives the object back; what had arrived and was not taken is salvaged.
     pub(crate) fn into_source(self) -> Arc<S> {
-        let OwnedReceiving { receiving, source } = self;
-        drop(receiving);
+        let OwnedReceiving { receiving, aside, source } = self;
+        drop((receiving, aside));
         source
     }
 }

@@ -11,6 +11,7 @@ use ringtoss::compat::hyper::{Executor, Timer};
 use ringtoss::net::TcpStream;
 use util::*;
 
+mod hostile;
 #[allow(dead_code, reason = "shared with the tests of TCP")]
 #[path = "../tcp/util.rs"]
 mod util;

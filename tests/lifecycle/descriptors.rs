@@ -145,13 +145,17 @@ fn what_tasks_own_is_closed_when_their_loop_ends() {
     let (mut reader, writer) = file_pipe();
     let event_loop = EventLoop::new().unwrap();
     event_loop.block_on(async move {
-        spawn(async move {
-            let mut writer = writer;
-            writer.write_all(b"x".to_vec()).await.0.unwrap();
-            std::future::pending::<()>().await;
+        let written = std::rc::Rc::new(std::cell::Cell::new(false));
+        spawn({
+            let written = written.clone();
+            async move {
+                let mut writer = writer;
+                writer.write_all(b"x".to_vec()).await.0.unwrap();
+                written.set(true);
+                std::future::pending::<()>().await;
+            }
         });
-        op::nop().await.unwrap();
-        op::nop().await.unwrap();
+        until(|| written.get()).await;
     });
     drop(event_loop);
     let mut rest = Vec::new();

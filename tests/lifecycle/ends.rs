@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ringtoss::{EventLoop, op};
 
-use crate::util::{Count, pipe, poll_once, run};
+use crate::util::{Count, pipe, poll_once, poll_until_woken, run};
 
 #[test]
 fn the_end_reaps_everything_that_is_in_flight() {
@@ -37,9 +37,7 @@ fn results_outlive_their_loop() {
     pipe.write(b"kept");
     let (done, dropped, cancelled) = event_loop.block_on(async {
         let mut reads = [pipe.read(count.buffer()), pipe.read(count.buffer()), pipe.read(count.buffer())];
-        assert!(poll_once(&mut reads[0]).await.is_pending());
-        op::nop().await.unwrap();
-        op::nop().await.unwrap();
+        poll_until_woken(&mut reads[0]).await;
         assert!(poll_once(&mut reads[1]).await.is_pending());
         assert!(poll_once(&mut reads[2]).await.is_pending());
         op::nop().await.unwrap();

@@ -116,6 +116,20 @@ pub async fn poll_once<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {
     poll_fn(|cx| Poll::Ready(Pin::new(&mut *future).poll(cx))).await
 }
 
+/// Polls once, and lets the loop turn until it would be polled again: what it waits for has come, and was not taken.
+pub async fn poll_until_woken<F: Future + Unpin>(future: &mut F) {
+    struct Flag(std::sync::atomic::AtomicBool);
+    impl std::task::Wake for Flag {
+        fn wake(self: Arc<Self>) {
+            self.0.store(true, Ordering::SeqCst);
+        }
+    }
+    let flag = Arc::new(Flag(false.into()));
+    let waker = flag.clone().into();
+    assert!(Pin::new(future).poll(&mut std::task::Context::from_waker(&waker)).is_pending());
+    until(|| flag.0.load(Ordering::SeqCst)).await;
+}
+
 /// Lets the loop turn until something holds.
 pub async fn until(mut holds: impl FnMut() -> bool) {
     while !holds() {

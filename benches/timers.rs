@@ -3,9 +3,12 @@
 //! * `insert`: a `Sleep` that was made before is polled for the first time;
 //! * `reset`: it gets another deadline;
 //! * `cancel`: it is dropped;
-//! * `fire`: its time comes, and its waker is called.
+//! * `fire`: its time comes, and its waker is called;
+//! * `timeout`: one of half a minute is begun and dropped, again and again, while so many others are pending: what nearly all
+//!   timers of a server are for.
 //!
-//! Deadlines are spread evenly over an hour and operations come in random order. For each there is the same on a
+//! Deadlines are spread evenly over an hour and, but for `timeout`, operations come in random order, so that each is for a
+//! timer that was not touched for long. For each there is the same on a
 //! `BTreeMap` in the same run. What grows with the number of timers is the memory that they take: beyond the caches every
 //! access is a miss, whatever the structure.
 //!
@@ -25,6 +28,7 @@ const PENDING: [usize; 4] = [1_000, 10_000, 100_000, 1_000_000];
 /// counts.
 const OPERATIONS: usize = 3_000_000;
 const HOUR_NS: u64 = 3_600_000_000_000;
+const TIMEOUT_NS: u64 = 30_000_000_000;
 
 /// xorshift64*.
 struct Random(u64);
@@ -50,11 +54,14 @@ impl Random {
     }
 }
 
+/// Timeouts begun and dropped in a round.
+const TIMEOUTS: usize = 100_000;
+
 /// Nanoseconds an operation in each round, by kind.
 #[derive(Default)]
-struct Rounds([Vec<f64>; 4]);
+struct Rounds([Vec<f64>; 5]);
 
-const KINDS: [&str; 4] = ["insert", "reset", "cancel", "fire"];
+const KINDS: [&str; 5] = ["insert", "reset", "cancel", "fire", "timeout"];
 
 impl Rounds {
     fn time<R>(&mut self, kind: usize, count: usize, work: impl FnOnce() -> R) -> R {
@@ -64,7 +71,7 @@ impl Rounds {
         result
     }
 
-    fn costs(mut self) -> [f64; 4] {
+    fn costs(mut self) -> [f64; 5] {
         self.0.each_mut().map(|rounds| {
             rounds.sort_by(f64::total_cmp);
             let best = &rounds[..rounds.len().div_ceil(3)];
@@ -78,7 +85,7 @@ fn poll(sleep: &mut Sleep) -> bool {
 }
 
 /// On a loop whose clock stands still, so that nothing fires but by `advance`.
-async fn on_the_loop(count: usize) -> [f64; 4] {
+async fn on_the_loop(count: usize) -> [f64; 5] {
     let (mut random, mut rounds) = (Random(count as u64), Rounds::default());
     for _ in 0..OPERATIONS.div_ceil(count) {
         let start = Instant::now();
@@ -88,6 +95,12 @@ async fn on_the_loop(count: usize) -> [f64; 4] {
         };
         let mut sleeps = fresh(&mut random);
         rounds.time(0, count, || sleeps.iter_mut().flatten().for_each(|sleep| assert!(!poll(sleep))));
+        rounds.time(4, TIMEOUTS, || {
+            for index in 0..TIMEOUTS as u64 {
+                let mut timeout = time::sleep_until(at(TIMEOUT_NS + index * 1000));
+                assert!(!poll(&mut timeout));
+            }
+        });
         let order = random.order(count);
         let later: Vec<Instant> = (0..count).map(|_| at(random.deadline_ns())).collect();
         rounds.time(1, count, || {
@@ -110,12 +123,19 @@ async fn on_the_loop(count: usize) -> [f64; 4] {
 }
 
 /// The same bookkeeping in an ordered map.
-fn in_a_map(count: usize) -> [f64; 4] {
+fn in_a_map(count: usize) -> [f64; 5] {
     let (mut random, mut rounds) = (Random(count as u64), Rounds::default());
     for _ in 0..OPERATIONS.div_ceil(count) {
         let mut map = BTreeMap::new();
         let mut keys: Vec<(u64, u32)> = (0..count as u32).map(|index| (random.deadline_ns(), index)).collect();
         rounds.time(0, count, || keys.iter().for_each(|&key| drop(map.insert(key, Waker::noop().clone()))));
+        rounds.time(4, TIMEOUTS, || {
+            for index in 0..TIMEOUTS as u64 {
+                let key = (TIMEOUT_NS + index * 1000, u32::MAX);
+                map.insert(key, Waker::noop().clone());
+                drop(map.remove(&key));
+            }
+        });
         let order = random.order(count);
         let later: Vec<u64> = (0..count).map(|_| random.deadline_ns()).collect();
         rounds.time(1, count, || {

@@ -69,6 +69,11 @@
 #[cfg(not(target_os = "linux"))]
 compile_error!("ringtoss is built on io_uring and runs on Linux only (6.1 or newer)");
 
+/// What the README shows compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}
+
 mod blocking;
 pub mod buf;
 mod clock;

@@ -8,10 +8,10 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::OnceLock;
 use std::sync::mpsc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long anything may take; the machine may be busy with other things.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The folder of the examples, freshly built: `cargo test` builds them with the tests, but not when it is asked for this
 /// test alone. Where there is no cargo (a test binary that was carried to another machine) there are none.
@@ -33,7 +33,13 @@ fn examples() -> Option<&'static Path> {
             target = target.parent().unwrap();
         }
         build.arg("--target-dir").arg(target);
-        assert!(build.status().unwrap().success(), "the examples do not build");
+        let mut build = Running { child: build.spawn().unwrap() };
+        let patience = Instant::now() + 10 * PATIENCE;
+        while build.child.try_wait().unwrap().is_none() {
+            assert!(Instant::now() < patience, "the examples take too long to build");
+            thread::sleep(Duration::from_millis(5));
+        }
+        assert!(build.child.wait().unwrap().success(), "the examples do not build");
         Some(folder.join("examples"))
     };
     FOLDER.get_or_init(find).as_deref()

@@ -1,6 +1,7 @@
 //! Random programs: what may be done to an operation, in any order, with a model of what must come of it.
 
 use std::pin::pin;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Context, Waker};
 
 use super::*;
@@ -196,7 +197,10 @@ async fn receive(mut random: Random, mut stream: TcpStream, total: usize, alive:
 
 /// A pair of ends; the accept is dropped now and then.
 async fn connect(random: &mut Random) -> (TcpStream, TcpStream) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    // Addresses of their own: those that were used are kept for a minute (`TIME_WAIT`), and one has not ports enough for that.
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let [.., high, low] = NEXT.fetch_add(1, Ordering::Relaxed).to_be_bytes();
+    let listener = TcpListener::bind((std::net::Ipv4Addr::new(127, 1, high, low), 0)).await.unwrap();
     let address = listener.local_addr().unwrap();
     let connecting = crate::spawn(TcpStream::connect(address));
     let accepted = loop {

@@ -250,9 +250,7 @@ impl Fd {
 
     /// The number has been closed, or given away, by other means.
     pub(crate) fn forget(self) {
-        if let Some(salvage) = self.salvage.get() {
-            salvage.remove_descriptor(self.raw());
-        }
+        self.retire();
         let mut this = ManuallyDrop::new(self);
         // What it owns besides the number goes as usual.
         drop(this.salvage.take());

@@ -213,17 +213,14 @@ impl<'a, O: Op> Operation<'a, O> {
                         self.stop = Stop::No;
                         continue;
                     }
-                    if cqe.cancelled()
-                        && self.op().lane() == Lane::Accept
-                        && let Some(salvage) = self.salvage()
-                    {
-                        salvage.accept_cancelled();
+                    if cqe.cancelled() {
+                        self.tell_other_accepts();
                     }
                     self.ended(cqe);
                     return Poll::Ready(Shots::Last(cqe));
                 }
             }
-            if self.op().lane() == Lane::Accept {
+            if self.receives_beside_others() {
                 self.look_for_salvaged(cx.waker());
             }
             return Poll::Pending;
@@ -256,12 +253,17 @@ impl<'a, O: Op> Operation<'a, O> {
             self.stop = Stop::No;
             return None;
         }
+        self.tell_other_accepts();
+        Some(self.ended(Cqe::of(-self.stop.errno())))
+    }
+
+    /// It was cancelled: if it is an accept, those beside it may have to ask again.
+    fn tell_other_accepts(&mut self) {
         if self.op().lane() == Lane::Accept
             && let Some(salvage) = self.salvage()
         {
             salvage.accept_cancelled();
         }
-        Some(self.ended(Cqe::of(-self.stop.errno())))
     }
 
     #[inline]

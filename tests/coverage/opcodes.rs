@@ -1,0 +1,141 @@
+//! The opcodes of `include/uapi/linux/io_uring.h` as of Linux 6.19, in its order.
+
+#[derive(PartialEq)]
+pub enum Reached {
+    /// By these public items (what has blanks in it is told, not looked for).
+    By(&'static str),
+    /// By nothing, and why.
+    Not(&'static str),
+    /// By nothing yet.
+    Missing,
+}
+
+pub struct Opcode {
+    pub name: &'static str,
+    /// The release that brought it.
+    pub since: &'static str,
+    /// What the `io-uring` crate, or a constant of ours, calls it.
+    pub names: &'static [&'static str],
+    pub reached: Reached,
+}
+
+const fn opcode(name: &'static str, since: &'static str, names: &'static [&'static str], reached: Reached) -> Opcode {
+    Opcode { name, since, names, reached }
+}
+
+use Reached::{By, Missing, Not};
+
+pub const OPCODES: &[Opcode] = &[
+    opcode("NOP", "5.1", &["Nop"], By("op::nop")),
+    opcode("READV", "5.1", &["Readv"], By("fs::File::read_vectored_at, net::TcpStream::read_vectored")),
+    opcode("WRITEV", "5.1", &["Writev"], By("fs::File::write_vectored_at, net::TcpStream::write_vectored")),
+    opcode("FSYNC", "5.1", &["Fsync"], By("fs::File::sync_all, fs::File::sync_data")),
+    opcode("READ_FIXED", "5.1", &["ReadFixed"], Missing),
+    opcode("WRITE_FIXED", "5.1", &["WriteFixed"], Missing),
+    opcode("POLL_ADD", "5.1", &["PollAdd"], By("io::AsyncFd, op::poll_readable, op::poll_writable")),
+    opcode("POLL_REMOVE", "5.1", &["PollRemove"], Not("`ASYNC_CANCEL` ends a poll as it ends everything")),
+    opcode("SYNC_FILE_RANGE", "5.2", &["SyncFileRange"], Missing),
+    opcode(
+        "SENDMSG",
+        "5.3",
+        &["SendMsg"],
+        By("net::UdpSocket::send_msg, net::UdpSocket::send_to, net::UnixStream::send_fds"),
+    ),
+    opcode(
+        "RECVMSG",
+        "5.3",
+        &["RecvMsg"],
+        By("net::UdpSocket::recv_msg, net::UdpSocket::recv_from, net::UnixStream::recv_fds"),
+    ),
+    opcode(
+        "TIMEOUT",
+        "5.4",
+        &["Timeout"],
+        Not("deadlines ride on the enter call, which costs a ninth of an entry (`time`)"),
+    ),
+    opcode("TIMEOUT_REMOVE", "5.5", &["TimeoutRemove", "TimeoutUpdate"], Not("as `TIMEOUT`")),
+    opcode("ACCEPT", "5.5", &["Accept", "AcceptMulti"], By("net::TcpListener::accept, net::TcpListener::incoming")),
+    opcode(
+        "ASYNC_CANCEL",
+        "5.5",
+        &["AsyncCancel"],
+        By("op::Operation::cancel, and every drop of an operation in flight"),
+    ),
+    opcode(
+        "LINK_TIMEOUT",
+        "5.5",
+        &["LinkTimeout"],
+        Not("`Operation::timeout` costs no entry: the loop's timers cancel"),
+    ),
+    opcode("CONNECT", "5.5", &["Connect"], By("net::TcpStream::connect, net::UnixStream::connect")),
+    opcode("FALLOCATE", "5.6", &["Fallocate"], Missing),
+    opcode("OPENAT", "5.6", &["OpenAt"], By("fs::File::open, fs::OpenOptions::open")),
+    opcode("CLOSE", "5.6", &["Close"], By("fs::File::close, and every drop of an object")),
+    opcode(
+        "FILES_UPDATE",
+        "5.6",
+        &["FilesUpdate"],
+        Not("a registered table is filled by the operations that open (`io_uring_register(2)` otherwise)"),
+    ),
+    opcode("STATX", "5.6", &["Statx"], By("fs::metadata, fs::File::metadata")),
+    opcode("READ", "5.6", &["Read"], By("fs::File::read, fs::File::read_at")),
+    opcode("WRITE", "5.6", &["Write"], By("fs::File::write, fs::File::write_at")),
+    opcode("FADVISE", "5.6", &["Fadvise"], Missing),
+    opcode("MADVISE", "5.6", &["Madvise"], Missing),
+    opcode("SEND", "5.6", &["Send"], By("net::TcpStream::write, net::UdpSocket::send")),
+    opcode(
+        "RECV",
+        "5.6",
+        &["Recv", "RecvMulti"],
+        By("net::TcpStream::read, net::TcpStream::recv, net::TcpStream::recv_stream"),
+    ),
+    opcode("OPENAT2", "5.6", &["OpenAt2"], Missing),
+    opcode("EPOLL_CTL", "5.6", &["EpollCtl"], Not("deprecated by the kernel; epoll is what the ring stands in for")),
+    opcode("SPLICE", "5.7", &["Splice"], Missing),
+    opcode("PROVIDE_BUFFERS", "5.7", &["ProvideBuffers"], Not("superseded by the buffer rings that leases come from")),
+    opcode("REMOVE_BUFFERS", "5.7", &["RemoveBuffers"], Not("as `PROVIDE_BUFFERS`")),
+    opcode("TEE", "5.8", &["Tee"], Missing),
+    opcode(
+        "SHUTDOWN",
+        "5.11",
+        &["Shutdown"],
+        Not(
+            "the kernel does it in a worker thread, which looks the number up late and could meet a stranger's socket; `shutdown(2)` does not block",
+        ),
+    ),
+    opcode("RENAMEAT", "5.11", &["RenameAt"], By("fs::rename, fs::exchange, fs::rename_noreplace")),
+    opcode("UNLINKAT", "5.11", &["UnlinkAt"], By("fs::remove_file, fs::remove_dir")),
+    opcode("MKDIRAT", "5.15", &["MkDirAt"], By("fs::create_dir")),
+    opcode("SYMLINKAT", "5.15", &["SymlinkAt"], By("fs::symlink")),
+    opcode("LINKAT", "5.15", &["LinkAt"], By("fs::hard_link")),
+    opcode("MSG_RING", "5.18", &["MsgRingData", "MsgRingSendFd"], Missing),
+    opcode("FSETXATTR", "5.19", &["FSetXattr"], Missing),
+    opcode("SETXATTR", "5.19", &["SetXattr"], Missing),
+    opcode("FGETXATTR", "5.19", &["FGetXattr"], Missing),
+    opcode("GETXATTR", "5.19", &["GetXattr"], Missing),
+    opcode("SOCKET", "5.19", &["Socket"], By("net::TcpStream::connect")),
+    opcode("URING_CMD", "5.19", &["UringCmd16", "UringCmd80", "SetSockOpt"], Missing),
+    opcode("SEND_ZC", "6.0", &["SendZc"], Missing),
+    opcode("SENDMSG_ZC", "6.1", &["SendMsgZc"], Missing),
+    opcode("READ_MULTISHOT", "6.7", &["ReadMulti"], Missing),
+    opcode("WAITID", "6.7", &["WaitId"], Missing),
+    opcode("FUTEX_WAIT", "6.7", &["FutexWait"], Missing),
+    opcode("FUTEX_WAKE", "6.7", &["FutexWake"], Missing),
+    opcode("FUTEX_WAITV", "6.7", &["FutexWaitV"], Missing),
+    opcode("FIXED_FD_INSTALL", "6.8", &["FixedFdInstall"], Missing),
+    opcode("FTRUNCATE", "6.9", &["Ftruncate"], By("fs::File::set_len")),
+    opcode("BIND", "6.11", &["Bind"], Missing),
+    opcode("LISTEN", "6.11", &["Listen"], Missing),
+    opcode("RECV_ZC", "6.15", &["RecvZc"], Missing),
+    opcode(
+        "EPOLL_WAIT",
+        "6.15",
+        &["EpollWait"],
+        Not("an epoll descriptor of another library's is awaited by `io::AsyncFd`, and asked by its owner"),
+    ),
+    opcode("READV_FIXED", "6.15", &["ReadvFixed"], Missing),
+    opcode("WRITEV_FIXED", "6.15", &["WritevFixed"], Missing),
+    opcode("PIPE", "6.16", &["Pipe"], Missing),
+    opcode("NOP128", "6.19", &["NOP128"], Not("entries are 64 bytes here")),
+    opcode("URING_CMD128", "6.19", &["URING_CMD128"], Not("entries are 64 bytes here")),
+];

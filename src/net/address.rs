@@ -131,6 +131,21 @@ pub(super) async fn resolve<A: ToSocketAddrs>(host: &A) -> io::Result<Vec<Socket
     }
 }
 
+/// Makes something of the first address with which that works, or gives the error of the last.
+pub(super) async fn first_that_works<A: ToSocketAddrs, T>(
+    name: &A,
+    make: impl Fn(&SocketAddr) -> io::Result<T>,
+) -> io::Result<T> {
+    let mut last = None;
+    for address in resolve(name).await? {
+        match make(&address) {
+            Ok(made) => return Ok(made),
+            Err(error) => last = Some(error),
+        }
+    }
+    Err(last.unwrap_or_else(no_address))
+}
+
 /// What is said when there was no address to try.
 pub(super) fn no_address() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, "could not resolve to any address")

@@ -5,9 +5,10 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
-use super::address::{ToSocketAddrs, no_address, resolve};
-use super::socket::{self, Bound};
-use super::{ConvertError, TcpStream, domain};
+use super::address::ToSocketAddrs;
+use super::builder::ListenerBuilder;
+use super::socket::Bound;
+use super::{ConvertError, TcpStream};
 use crate::op::{Accept, Incoming, Operation};
 use crate::sys;
 
@@ -31,7 +32,7 @@ impl TcpListener {
     /// Those of `bind(2)` for the last address (`AddrInUse`, `AddrNotAvailable`, `PermissionDenied`), and those of
     /// [`lookup_host`](super::lookup_host).
     pub async fn bind<A: ToSocketAddrs>(address: A) -> io::Result<TcpListener> {
-        TcpListener::bind_with_backlog(address, BACKLOG).await
+        TcpListener::builder().bind(address).await
     }
 
     /// The same with a bound on how many connections may wait to be accepted.
@@ -39,14 +40,16 @@ impl TcpListener {
     /// # Errors
     /// As [`TcpListener::bind`].
     pub async fn bind_with_backlog<A: ToSocketAddrs>(address: A, backlog: u32) -> io::Result<TcpListener> {
-        let mut last = None;
-        for address in resolve(&address).await? {
-            match listen(&address, backlog) {
-                Ok(listener) => return Ok(listener),
-                Err(error) => last = Some(error),
-            }
-        }
-        Err(last.unwrap_or_else(no_address))
+        TcpListener::builder().backlog(backlog).bind(address).await
+    }
+
+    /// For what else has to be said before it is bound.
+    pub fn builder() -> ListenerBuilder {
+        ListenerBuilder::new()
+    }
+
+    pub(super) fn of(socket: Bound) -> TcpListener {
+        TcpListener { socket }
     }
 
     /// Waits for a connection: `IORING_OP_ACCEPT`, `accept4(2)`. Several may wait at once.
@@ -85,30 +88,6 @@ impl TcpListener {
         sys::local_address(self.socket.raw())
     }
 
-    /// The time-to-live of packets, in hops: `IP_TTL`, `ip(7)`.
-    ///
-    /// # Errors
-    /// Those of `getsockopt(2)`.
-    pub fn ttl(&self) -> io::Result<u32> {
-        sys::option::<libc::c_int>(self.socket.raw(), libc::IPPROTO_IP, libc::IP_TTL).map(|hops| hops as u32)
-    }
-
-    /// Sets the time-to-live of packets, in hops; accepted connections inherit it.
-    ///
-    /// # Errors
-    /// Those of `setsockopt(2)`.
-    pub fn set_ttl(&self, hops: u32) -> io::Result<()> {
-        sys::set_option(self.socket.raw(), libc::IPPROTO_IP, libc::IP_TTL, hops as libc::c_int)
-    }
-
-    /// The error that is pending on the socket, once: `SO_ERROR`.
-    ///
-    /// # Errors
-    /// Those of `getsockopt(2)`.
-    pub fn take_error(&self) -> io::Result<Option<io::Error>> {
-        socket::take_error(self.socket.raw())
-    }
-
     /// Takes a listener of std's.
     pub fn from_std(listener: std::net::TcpListener) -> TcpListener {
         TcpListener::from(OwnedFd::from(listener))
@@ -132,15 +111,6 @@ impl TcpListener {
     pub async fn close(self) -> io::Result<()> {
         self.socket.close().await
     }
-}
-
-fn listen(address: &SocketAddr, backlog: u32) -> io::Result<TcpListener> {
-    let socket = sys::socket(domain(address), libc::SOCK_STREAM)?;
-    let raw = socket.as_raw_fd();
-    sys::set_option(raw, libc::SOL_SOCKET, libc::SO_REUSEADDR, 1 as libc::c_int)?;
-    sys::bind(raw, address)?;
-    sys::listen(raw, backlog.try_into().unwrap_or(libc::c_int::MAX))?;
-    Ok(TcpListener { socket: Bound::new(socket) })
 }
 
 impl fmt::Debug for TcpListener {

@@ -129,6 +129,10 @@ impl Bound {
         Bound { fd: Some(Fd::new(fd)), nameless: false }
     }
 
+    pub(super) fn of(fd: Fd) -> Bound {
+        Bound { fd: Some(fd), nameless: false }
+    }
+
     /// One without an address after all: it is closed as everything else is.
     pub(super) fn nameless(fd: OwnedFd) -> Bound {
         Bound { fd: Some(Fd::new(fd)), nameless: true }

@@ -4,7 +4,6 @@ use std::fmt;
 use std::io;
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
-use std::time::Duration;
 
 use super::address::{ToSocketAddrs, no_address, resolve};
 use super::split::{self, OwnedReadHalf, OwnedWriteHalf, ReadHalf, StreamSocket, WriteHalf};
@@ -42,6 +41,14 @@ impl TcpStream {
             }
         }
         Err(last.unwrap_or_else(no_address))
+    }
+
+    pub(super) fn of(fd: Fd) -> TcpStream {
+        TcpStream { fd }
+    }
+
+    pub(super) fn fd(&self) -> &Fd {
+        &self.fd
     }
 
     async fn connect_to(address: SocketAddr) -> io::Result<TcpStream> {
@@ -204,7 +211,7 @@ impl TcpStream {
         self.fd.take_dropped_write().await
     }
 
-    // ---- socket options ---------------------------------------------------------------------------------------
+    // ---- addresses; the options are in `options` ---------------------------------------------------------------------------------------
 
     /// The address of this end: `getsockname(2)`.
     ///
@@ -220,90 +227,6 @@ impl TcpStream {
     /// Those of the call (`NotConnected` after a reset).
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
         sys::peer_address(self.fd.raw())
-    }
-
-    /// Whether small writes are sent at once: `TCP_NODELAY`, `tcp(7)`.
-    ///
-    /// # Errors
-    /// Those of `getsockopt(2)`.
-    pub fn nodelay(&self) -> io::Result<bool> {
-        socket::flag(self.fd.raw(), libc::IPPROTO_TCP, libc::TCP_NODELAY)
-    }
-
-    /// Has small writes sent at once, or gathered (Nagle's algorithm).
-    ///
-    /// # Errors
-    /// Those of `setsockopt(2)`.
-    pub fn set_nodelay(&self, nodelay: bool) -> io::Result<()> {
-        socket::set_flag(self.fd.raw(), libc::IPPROTO_TCP, libc::TCP_NODELAY, nodelay)
-    }
-
-    /// The time-to-live of packets, in hops: `IP_TTL`, `ip(7)`.
-    ///
-    /// # Errors
-    /// Those of `getsockopt(2)`.
-    pub fn ttl(&self) -> io::Result<u32> {
-        sys::option::<libc::c_int>(self.fd.raw(), libc::IPPROTO_IP, libc::IP_TTL).map(|hops| hops as u32)
-    }
-
-    /// Sets the time-to-live of packets, in hops.
-    ///
-    /// # Errors
-    /// Those of `setsockopt(2)`.
-    pub fn set_ttl(&self, hops: u32) -> io::Result<()> {
-        sys::set_option(self.fd.raw(), libc::IPPROTO_IP, libc::IP_TTL, hops as libc::c_int)
-    }
-
-    /// How long closing waits for what is not sent yet, in whole seconds: `SO_LINGER`, `socket(7)`.
-    ///
-    /// # Errors
-    /// Those of `getsockopt(2)`.
-    pub fn linger(&self) -> io::Result<Option<Duration>> {
-        Ok(sys::linger(self.fd.raw())?.map(|seconds| Duration::from_secs(seconds.into())))
-    }
-
-    /// Sets how long closing waits for what is not sent yet; parts of seconds are cut off, zero resets the connection.
-    /// Closing then goes to a worker thread of the kernel, so that it does not hold up the loop.
-    ///
-    /// # Errors
-    /// Those of `setsockopt(2)`.
-    pub fn set_linger(&self, duration: Option<Duration>) -> io::Result<()> {
-        let seconds = duration.map(|duration| duration.as_secs().try_into().unwrap_or(u32::MAX));
-        sys::set_linger(self.fd.raw(), seconds)?;
-        self.fd.set_lingers(seconds.is_some());
-        Ok(())
-    }
-
-    /// Has closing reset the connection: [`set_linger`](TcpStream::set_linger) with zero.
-    ///
-    /// # Errors
-    /// Those of `setsockopt(2)`.
-    pub fn set_zero_linger(&self) -> io::Result<()> {
-        self.set_linger(Some(Duration::ZERO))
-    }
-
-    /// Whether segments are acknowledged at once: `TCP_QUICKACK`, `tcp(7)`.
-    ///
-    /// # Errors
-    /// Those of `getsockopt(2)`.
-    pub fn quickack(&self) -> io::Result<bool> {
-        sys::option::<libc::c_int>(self.fd.raw(), libc::IPPROTO_TCP, libc::TCP_QUICKACK).map(|on| on != 0)
-    }
-
-    /// Has segments acknowledged at once, or later with data. The kernel goes back on it as it sees fit.
-    ///
-    /// # Errors
-    /// Those of `setsockopt(2)`.
-    pub fn set_quickack(&self, quickack: bool) -> io::Result<()> {
-        sys::set_option(self.fd.raw(), libc::IPPROTO_TCP, libc::TCP_QUICKACK, libc::c_int::from(quickack))
-    }
-
-    /// The error that is pending on the socket, once: `SO_ERROR`.
-    ///
-    /// # Errors
-    /// Those of `getsockopt(2)`.
-    pub fn take_error(&self) -> io::Result<Option<io::Error>> {
-        socket::take_error(self.fd.raw())
     }
 
     // ---- halves and conversions -------------------------------------------------------------------------------

@@ -7,6 +7,7 @@
 mod address;
 pub(crate) mod ancillary;
 mod dir;
+mod option;
 pub(crate) mod ring;
 pub(crate) mod signal;
 mod socket;
@@ -19,6 +20,9 @@ pub use address::{Address, RawAddress};
 pub(crate) use address::{bind, local_address, peer_address};
 pub(crate) use ancillary::Control;
 pub(crate) use dir::{Entries, clone_content, open_directory, set_times, unlink_at};
+pub(crate) use option::{
+    Flag, MaybeMilliseconds, MaybeNumber, Microseconds, Number, Seconds, SocketOption, option_text, set_option_bytes,
+};
 pub(crate) use socket::{is_shut_for_receiving, socket_pair};
 
 pub(crate) const ENTER_GETEVENTS: u32 = 1 << 0;

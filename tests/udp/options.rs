@@ -85,3 +85,32 @@ fn groups_are_joined_and_left() {
         same_error(socket.leave_multicast_v6(&group, 1), std.leave_multicast_v6(&group, 1));
     });
 }
+
+#[test]
+fn the_builder_says_what_is_needed_before_binding() {
+    run(async {
+        let socket = UdpSocket::builder()
+            .reuseaddr(true)
+            .reuseport(true)
+            .device(b"lo")
+            .configure(|socket| socket.set_recv_buffer_size(30_000))
+            .bind("127.0.0.1:0")
+            .await
+            .unwrap();
+        let address = socket.local_addr().unwrap();
+        assert!(socket.reuseaddr().unwrap() && socket.reuseport().unwrap());
+        assert_eq!((socket.recv_buffer_size().unwrap(), socket.device().unwrap()), (60_000, Some(b"lo".to_vec())));
+        same_error(UdpSocket::builder().bind(address).await, std::net::UdpSocket::bind(address));
+        drop(UdpSocket::builder().reuseport(true).reuseaddr(true).bind(address).await.unwrap());
+        socket.set_tos_v4(0x28).unwrap();
+        assert_eq!(socket.tos_v4().unwrap(), 0x28);
+
+        let Ok(v6) = UdpSocket::builder().only_v6(true).bind("[::]:0").await else { return };
+        assert!(v6.only_v6().unwrap());
+        // The same port of IPv4 is free.
+        let port = v6.local_addr().unwrap().port();
+        drop(UdpSocket::bind(("0.0.0.0", port)).await.unwrap());
+        v6.set_tclass_v6(0x28).unwrap();
+        assert_eq!(v6.tclass_v6().unwrap(), 0x28);
+    });
+}

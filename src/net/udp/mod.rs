@@ -11,8 +11,9 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 pub use message::{Ecn, Transmit, UdpMessage};
 
 use super::address::{ToSocketAddrs, no_address, resolve};
+use super::builder::UdpBuilder;
 use super::datagram::DatagramSocket;
-use super::socket::{self, Bound};
+use super::socket::Bound;
 use super::{ConvertError, domain};
 use crate::buf::{IoBuf, IoBufMut};
 use crate::op::{Operation, Plain, PollAdd, RecvMsg, SendMsg, WithSource};
@@ -58,14 +59,17 @@ impl UdpSocket {
     /// Those of `bind(2)` for the last address (`AddrInUse`, `AddrNotAvailable`, `PermissionDenied`), and those of
     /// [`lookup_host`](super::lookup_host).
     pub async fn bind<A: ToSocketAddrs>(address: A) -> io::Result<UdpSocket> {
-        let mut last = None;
-        for address in resolve(&address).await? {
-            match bind_to(&address) {
-                Ok(socket) => return Ok(socket),
-                Err(error) => last = Some(error),
-            }
-        }
-        Err(last.unwrap_or_else(no_address))
+        UdpSocket::builder().bind(address).await
+    }
+
+    /// For what else has to be said before it is bound.
+    pub fn builder() -> UdpBuilder {
+        UdpBuilder::default()
+    }
+
+    pub(super) fn unbound(domain: libc::c_int) -> io::Result<UdpSocket> {
+        let socket = sys::socket(domain, libc::SOCK_DGRAM)?;
+        Ok(UdpSocket { socket: DatagramSocket::new(Bound::new(socket)) })
     }
 
     /// Sets the peer to the first of the addresses that can be reached: [`send`](UdpSocket::send) goes there, and only what
@@ -211,14 +215,6 @@ impl UdpSocket {
         sys::peer_address(self.as_raw_fd())
     }
 
-    /// The error that is pending on the socket, once: `SO_ERROR`.
-    ///
-    /// # Errors
-    /// Those of `getsockopt(2)`.
-    pub fn take_error(&self) -> io::Result<Option<io::Error>> {
-        socket::take_error(self.as_raw_fd())
-    }
-
     /// Takes a socket of std's.
     pub fn from_std(socket: std::net::UdpSocket) -> UdpSocket {
         UdpSocket::from(OwnedFd::from(socket))
@@ -254,12 +250,6 @@ impl UdpSocket {
     pub async fn close(self) -> io::Result<()> {
         self.socket.close().await
     }
-}
-
-fn bind_to(address: &SocketAddr) -> io::Result<UdpSocket> {
-    let socket = sys::socket(domain(address), libc::SOCK_DGRAM)?;
-    sys::bind(socket.as_raw_fd(), address)?;
-    Ok(UdpSocket { socket: DatagramSocket::new(Bound::new(socket)) })
 }
 
 impl fmt::Debug for UdpSocket {

@@ -48,22 +48,6 @@ impl UdpSocket {
         set_flag(self.as_raw_fd(), libc::SOL_SOCKET, libc::SO_BROADCAST, on)
     }
 
-    /// The time-to-live of what is sent, in hops: `IP_TTL`.
-    ///
-    /// # Errors
-    /// Those of `getsockopt(2)`.
-    pub fn ttl(&self) -> io::Result<u32> {
-        sys::option::<libc::c_int>(self.as_raw_fd(), IP, libc::IP_TTL).map(|hops| hops as u32)
-    }
-
-    /// Sets the time-to-live of what is sent, in hops.
-    ///
-    /// # Errors
-    /// Those of `setsockopt(2)` (`InvalidInput` for 0 or more than 255).
-    pub fn set_ttl(&self, hops: u32) -> io::Result<()> {
-        sys::set_option(self.as_raw_fd(), IP, libc::IP_TTL, hops as libc::c_int)
-    }
-
     /// Whether what is sent to an IPv4 group comes back to this machine: `IP_MULTICAST_LOOP`.
     ///
     /// # Errors

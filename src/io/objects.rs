@@ -9,16 +9,27 @@ use crate::buf::{BufResult, IoBuf, IoBufMut, IoVecBuf, IoVecBufMut};
 use crate::fs::File;
 use crate::net::{self, StreamSocket, TcpStream, UnixStream};
 use crate::pipe;
+use crate::process::{ChildStderr, ChildStdin, ChildStdout};
+
+/// The type whose methods are meant: its own, or those of what it derefs to.
+macro_rules! own {
+    ($type:ty) => {
+        $type
+    };
+    ($type:ty, $inner:ty) => {
+        $inner
+    };
+}
 
 macro_rules! reads {
-    ($([$($generic:tt)*] $type:ty;)*) => {$(
+    ($([$($generic:tt)*] $type:ty $(as $inner:ty)?;)*) => {$(
         impl<$($generic)*> Read for $type {
             fn read<B: IoBufMut + Send>(&mut self, buf: B) -> impl Future<Output = BufResult<usize, B>> + Send {
-                <$type>::read(self, buf)
+                <own!($type $(, $inner)?)>::read(self, buf)
             }
 
             fn read_append<B: IoBufMut + Send>(&mut self, buf: B) -> impl Future<Output = BufResult<usize, B>> + Send {
-                <$type>::read_append(self, buf)
+                <own!($type $(, $inner)?)>::read_append(self, buf)
             }
 
             fn read_exact<B: IoBufMut + Send>(
@@ -26,39 +37,39 @@ macro_rules! reads {
                 buf: B,
                 len: usize,
             ) -> impl Future<Output = BufResult<usize, B>> + Send {
-                <$type>::read_exact(self, buf, len)
+                <own!($type $(, $inner)?)>::read_exact(self, buf, len)
             }
 
             fn read_vectored<V: IoVecBufMut + Send>(
                 &mut self,
                 bufs: V,
             ) -> impl Future<Output = BufResult<usize, V>> + Send {
-                <$type>::read_vectored(self, bufs)
+                <own!($type $(, $inner)?)>::read_vectored(self, bufs)
             }
 
             fn read_to_end(&mut self, buf: Vec<u8>) -> impl Future<Output = BufResult<usize, Vec<u8>>> + Send {
-                <$type>::read_to_end(self, buf)
+                <own!($type $(, $inner)?)>::read_to_end(self, buf)
             }
         }
     )*};
 }
 
 macro_rules! writes {
-    ($([$($generic:tt)*] $type:ty: $this:ident => $shutdown:expr;)*) => {$(
+    ($([$($generic:tt)*] $type:ty $(as $inner:ty)?: $this:ident => $shutdown:expr;)*) => {$(
         impl<$($generic)*> Write for $type {
             fn write<B: IoBuf + Send>(&mut self, buf: B) -> impl Future<Output = BufResult<usize, B>> + Send {
-                <$type>::write(self, buf)
+                <own!($type $(, $inner)?)>::write(self, buf)
             }
 
             fn write_all<B: IoBuf + Send>(&mut self, buf: B) -> impl Future<Output = BufResult<(), B>> + Send {
-                <$type>::write_all(self, buf)
+                <own!($type $(, $inner)?)>::write_all(self, buf)
             }
 
             fn write_vectored<V: IoVecBuf + Send>(
                 &mut self,
                 bufs: V,
             ) -> impl Future<Output = BufResult<usize, V>> + Send {
-                <$type>::write_vectored(self, bufs)
+                <own!($type $(, $inner)?)>::write_vectored(self, bufs)
             }
 
             fn shutdown(&mut self) -> impl Future<Output = io::Result<()>> + Send {
@@ -67,7 +78,7 @@ macro_rules! writes {
             }
 
             fn take_dropped_write(&mut self) -> impl Future<Output = Option<io::Result<usize>>> + Send {
-                <$type>::take_dropped_write(self)
+                <own!($type $(, $inner)?)>::take_dropped_write(self)
             }
         }
     )*};
@@ -77,6 +88,8 @@ reads! {
     [] File;
     [] Stdin;
     [] pipe::Receiver;
+    [] ChildStdout as pipe::Receiver;
+    [] ChildStderr as pipe::Receiver;
     [] TcpStream;
     [] UnixStream;
     [S: StreamSocket] net::ReadHalf<'_, S>;
@@ -89,6 +102,7 @@ writes! {
     [] Stdout: _this => std::future::ready(Ok(()));
     [] Stderr: _this => std::future::ready(Ok(()));
     [] pipe::Sender: _this => std::future::ready(Ok(()));
+    [] ChildStdin as pipe::Sender: _this => std::future::ready(Ok(()));
     [] TcpStream: this => TcpStream::shutdown(this, Shutdown::Write);
     [] UnixStream: this => UnixStream::shutdown(this, Shutdown::Write);
     [S: StreamSocket] net::WriteHalf<'_, S>: this => net::WriteHalf::shutdown(this);

@@ -46,6 +46,7 @@ mod ready;
 mod receive;
 mod rights;
 mod vectored;
+mod wait_id;
 mod write;
 
 pub use crate::ring::{Arena, Cqe, Sqe};
@@ -73,6 +74,7 @@ pub use receive::{Receive, Receiving};
 pub use rights::{RecvRights, WithRights};
 pub(crate) use vectored::Place;
 pub use vectored::{Readv, Writev};
+pub use wait_id::WaitId;
 pub use write::{All, Write};
 
 use crate::salvage::{Lane, Salvage};

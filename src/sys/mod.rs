@@ -8,6 +8,7 @@ mod address;
 pub(crate) mod ancillary;
 mod dir;
 mod option;
+pub(crate) mod process;
 pub(crate) mod ring;
 pub(crate) mod signal;
 mod socket;

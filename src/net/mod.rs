@@ -37,6 +37,7 @@
 mod address;
 mod builder;
 mod datagram;
+mod happy_eyeballs;
 mod listener;
 mod options;
 mod socket;
@@ -50,6 +51,7 @@ pub mod unix;
 pub use crate::convert::ConvertError;
 pub use address::{ToSocketAddrs, lookup_host};
 pub use builder::{ListenerBuilder, UdpBuilder};
+pub use happy_eyeballs::HappyEyeballs;
 pub use listener::TcpListener;
 pub use split::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, ReuniteError, StreamSocket, WriteHalf};
 pub use stream::TcpStream;

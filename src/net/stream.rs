@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::time::Duration;
 
 use super::address::{ToSocketAddrs, no_address, resolve};
 use super::split::{self, OwnedReadHalf, OwnedWriteHalf, ReadHalf, StreamSocket, WriteHalf};
@@ -12,6 +13,7 @@ use crate::buf::{IoBuf, IoBufMut, IoVecBuf, IoVecBufMut};
 use crate::fd::{Fd, HasFd};
 use crate::op::{self, Accepted, All, Operation, PollAdd, ReadToEnd, Readv, Receive, Receiving, Recv, Send, Writev};
 use crate::sys;
+use crate::time::timeout;
 
 /// A TCP connection.
 ///
@@ -27,7 +29,8 @@ pub struct TcpStream {
 
 impl TcpStream {
     /// Connects to the first of the addresses that takes the connection, one after the other: `IORING_OP_SOCKET`,
-    /// `IORING_OP_CONNECT`, `connect(2)`. Dropped, it is cancelled and closed.
+    /// `IORING_OP_CONNECT`, `connect(2)`. Dropped, it is cancelled and closed. [`HappyEyeballs`](super::HappyEyeballs) does not
+    /// wait for one that leads nowhere.
     ///
     /// # Errors
     /// Those of `connect(2)` for the last address (`ConnectionRefused`, `TimedOut`, `NetworkUnreachable`, …), and those of
@@ -41,6 +44,18 @@ impl TcpStream {
             }
         }
         Err(last.unwrap_or_else(no_address))
+    }
+
+    /// The same for a bounded time, the look-up of a name included.
+    ///
+    /// # Errors
+    /// As [`connect`](TcpStream::connect); `TimedOut` when the time has passed; `InvalidInput` for no time at all, as std
+    /// says.
+    pub async fn connect_timeout<A: ToSocketAddrs>(address: A, limit: Duration) -> io::Result<TcpStream> {
+        if limit.is_zero() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "cannot set a 0 duration timeout"));
+        }
+        timeout(limit, TcpStream::connect(address)).await?
     }
 
     pub(super) fn of(fd: Fd) -> TcpStream {

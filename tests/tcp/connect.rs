@@ -62,8 +62,8 @@ fn both_families() {
 }
 
 /// A listener whose queue is full lets further connects wait.
-async fn unresponsive() -> (TcpListener, SocketAddr, Vec<std::net::TcpStream>) {
-    let listener = TcpListener::bind_with_backlog("127.0.0.1:0", 0).await.unwrap();
+pub async fn unresponsive(ip: &str) -> (TcpListener, SocketAddr, Vec<std::net::TcpStream>) {
+    let listener = TcpListener::bind_with_backlog((ip, 0), 0).await.unwrap();
     let address = listener.local_addr().unwrap();
     let mut fill = Vec::new();
     while let Ok(stream) = std::net::TcpStream::connect_timeout(&address, Duration::from_millis(100)) {
@@ -75,9 +75,29 @@ async fn unresponsive() -> (TcpListener, SocketAddr, Vec<std::net::TcpStream>) {
 #[test]
 fn one_that_takes_too_long_is_given_up() {
     run(async {
-        let (_listener, address, _fill) = unresponsive().await;
+        let (_listener, address, _fill) = unresponsive("127.0.0.1").await;
         let error = timeout(Duration::from_millis(50), TcpStream::connect(address)).await.unwrap_err();
         assert_eq!(std::io::Error::from(error).kind(), ErrorKind::TimedOut);
+        until(|| ringtoss::metrics().in_flight == 0).await;
+    });
+}
+
+#[test]
+fn a_limit_is_kept() {
+    run(async {
+        let (_listener, address, _fill) = unresponsive("127.0.0.1").await;
+        let limit = Duration::from_millis(30);
+        let ours = TcpStream::connect_timeout(address, limit).await;
+        same_error(
+            ours.map_err(|error| error.kind().into()),
+            std::net::TcpStream::connect_timeout(&address, limit).map_err(|error| error.kind().into()),
+        );
+        same_error(
+            TcpStream::connect_timeout(address, Duration::ZERO).await,
+            std::net::TcpStream::connect_timeout(&address, Duration::ZERO),
+        );
+        let (_listener, address) = listener().await;
+        TcpStream::connect_timeout(address, Duration::from_secs(50)).await.unwrap();
         until(|| ringtoss::metrics().in_flight == 0).await;
     });
 }
@@ -86,7 +106,7 @@ fn one_that_takes_too_long_is_given_up() {
 #[test]
 fn a_dropped_connect_does_not_connect() {
     run(async {
-        let (listener, address, fill) = unresponsive().await;
+        let (listener, address, fill) = unresponsive("127.0.0.1").await;
         for turns in 0..4 {
             let mut connecting = Box::pin(TcpStream::connect(address));
             for _ in 0..turns {

@@ -8,6 +8,7 @@ mod convert;
 mod dropped_reads;
 mod dropped_writes;
 mod errors;
+mod eyeballs;
 mod halves;
 mod listener;
 mod names;

@@ -97,6 +97,8 @@ struct Macro {
     types: Vec<String>,
     methods: Vec<String>,
     names_by_call: bool,
+    /// Macros that it calls.
+    calls: Vec<String>,
 }
 
 impl Macro {
@@ -104,7 +106,10 @@ impl Macro {
         let types = body.iter().filter_map(|line| implemented(line.trim_start())).filter(|name| is_type(name));
         let methods = body.iter().filter_map(|line| declared(line.trim_start())).filter(|name| !name.is_empty());
         let names_by_call = body.iter().any(|line| line.contains("fn $"));
-        Macro { types: types.collect(), methods: methods.collect(), names_by_call }
+        let calls =
+            body.iter().flat_map(|line| line.split('!').rev().skip(1)).filter_map(|before| words(before).last());
+        let calls = calls.map(str::to_string).collect();
+        Macro { types: types.collect(), methods: methods.collect(), names_by_call, calls }
     }
 }
 
@@ -157,7 +162,11 @@ impl Index {
                 let call = block(&lines[at..]);
                 let own = words(line).filter(|word| is_type(word)).map(str::to_string);
                 let types: Vec<String> = if made.types.is_empty() { own.collect() } else { made.types.clone() };
-                let by_call = call.iter().map(|line| word(line.trim_start())).filter(|_| made.names_by_call);
+                // It may hand what it is called with to another.
+                let names_by_call = std::iter::once(made)
+                    .chain(made.calls.iter().filter_map(|name| macros.get(name)))
+                    .any(|made| made.names_by_call);
+                let by_call = call.iter().map(|line| word(line.trim_start())).filter(|_| names_by_call);
                 for method in made.methods.iter().cloned().chain(by_call) {
                     self.public.extend(types.iter().map(|name| path(top, &format!("{name}::{method}"))));
                 }

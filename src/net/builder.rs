@@ -10,7 +10,7 @@ use super::listener::BACKLOG;
 use super::{TcpListener, TcpSocket, UdpSocket};
 use crate::sys;
 
-type Configure<S> = Box<dyn Fn(&S) -> io::Result<()> + Send + Sync>;
+pub(super) type Configure<S> = Box<dyn Fn(&S) -> io::Result<()> + Send + Sync>;
 
 /// How a TCP listener is made: by [`TcpListener::builder`].
 ///

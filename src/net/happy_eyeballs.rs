@@ -10,6 +10,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use super::address::{ToSocketAddrs, no_address, resolve};
+use super::builder::Configure;
 use super::{TcpSocket, TcpStream};
 use crate::time::{Sleep, sleep};
 
@@ -36,7 +37,7 @@ const STAGGER: Duration = Duration::from_millis(250);
 /// ```
 pub struct HappyEyeballs {
     stagger: Duration,
-    configure: Option<Box<dyn Fn(&TcpSocket) -> io::Result<()> + Send + Sync>>,
+    configure: Option<Configure<TcpSocket>>,
 }
 
 impl HappyEyeballs {

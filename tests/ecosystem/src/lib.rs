@@ -5,17 +5,20 @@ use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc;
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use ringtoss::net::TcpStream;
 use ringtoss::time::{sleep, timeout};
+use ringtoss::{CancellationToken, EventLoop, Handle};
 
 /// Runs a test on a loop of its own, for a bounded time.
 ///
 /// # Panics
-/// If it takes longer than a minute.
+/// If it takes longer than two minutes.
 pub fn run<F: Future>(test: F) -> F::Output {
-    ringtoss::block_on(async { timeout(Duration::from_secs(60), test).await.expect("the test hangs") })
+    ringtoss::block_on(async { timeout(Duration::from_secs(120), test).await.expect("the test hangs") })
 }
 
 /// Where a program is; if it is not installed, says which test is left out.
@@ -33,7 +36,7 @@ pub fn program(name: &str) -> Option<PathBuf> {
     found
 }
 
-/// Runs a program to its end while the loop goes on, for at most 50 seconds.
+/// Runs a program to its end while the loop goes on, for at most 100 seconds.
 ///
 /// # Panics
 /// If it cannot be run, or does not succeed.
@@ -41,7 +44,7 @@ pub async fn output_of(mut command: Command) -> Output {
     let name = format!("{command:?}");
     let output = ringtoss::spawn_blocking(move || {
         let mut bounded = Command::new("timeout");
-        bounded.arg("50").arg(command.get_program()).args(command.get_args());
+        bounded.arg("100").arg(command.get_program()).args(command.get_args());
         command = bounded;
         command.stdin(Stdio::null()).output()
     });
@@ -95,6 +98,52 @@ pub async fn connect(address: SocketAddr) -> TcpStream {
         }
     };
     timeout(Duration::from_secs(30), attempts).await.expect("it does not listen")
+}
+
+/// A second loop, on a thread of its own, until this is dropped.
+#[derive(Debug)]
+pub struct OtherLoop {
+    handle: Handle,
+    stop: CancellationToken,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl OtherLoop {
+    /// Starts it.
+    ///
+    /// # Panics
+    /// If there is no ring to be had.
+    pub fn start() -> OtherLoop {
+        let (sender, receiver) = mpsc::channel();
+        let stop = CancellationToken::new();
+        let token = stop.clone();
+        let thread = std::thread::spawn(move || {
+            let event_loop = EventLoop::new().expect("a ring");
+            sender.send(event_loop.handle()).expect("somebody waits for it");
+            event_loop.block_on(token.cancelled());
+        });
+        let handle = receiver.recv().expect("it starts");
+        OtherLoop { handle, stop, thread: Some(thread) }
+    }
+
+    /// How to reach it.
+    pub fn handle(&self) -> &Handle {
+        &self.handle
+    }
+}
+
+impl Drop for OtherLoop {
+    fn drop(&mut self) {
+        self.stop.cancel();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Bytes that are not alike: what is lost, doubled or swapped shows.
+pub fn noise(len: usize) -> Vec<u8> {
+    (0..len as u64).map(|place| (place.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 53) as u8).collect()
 }
 
 /// The guide's examples compile.

@@ -7,8 +7,10 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::Request;
 use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper::client::conn::http2;
 use ringtoss::JoinHandle;
 use ringtoss::compat::PollIo;
+use ringtoss::compat::hyper::{Executor, Timer};
 use ringtoss::net::{TcpListener, TcpStream};
 use ringtoss_ecosystem::{output_of, program, run};
 use tokio::sync::oneshot;
@@ -83,5 +85,34 @@ fn a_graceful_shutdown_lets_answers_end_and_nobody_in() {
         server.await.unwrap();
         assert!(TcpStream::connect(address).await.is_err(), "it listens no more");
         assert!(idle.send_request(get("/")).await.is_err(), "what was idle is closed");
+    });
+}
+
+/// The same by HTTP/2: what has begun on a connection ends, and nothing new begins on it.
+#[test]
+fn a_graceful_shutdown_lets_streams_end() {
+    run(async {
+        let (address, stop, server) = server().await;
+        let io = PollIo::new(TcpStream::connect(address).await.unwrap());
+        let (sender, connection) = http2::Builder::new(Executor).timer(Timer).handshake(io).await.unwrap();
+        let connection = ringtoss::spawn(connection);
+        let ask = |count: u64| {
+            let mut sender = sender.clone();
+            async move { sender.send_request(get(&format!("http://localhost/count/{count}"))).await }
+        };
+        let mut begun = Vec::new();
+        for count in [50, 100, 150] {
+            let mut answer = ask(count).await.unwrap().into_body();
+            begun.push((count, answer.frame().await.unwrap().unwrap().into_data().unwrap(), answer));
+        }
+        stop.send(()).unwrap();
+        for (count, first, rest) in begun {
+            let all: String = (0..count).map(|number| format!("{number}\n")).collect();
+            assert_eq!([first, rest.collect().await.unwrap().to_bytes()].concat(), all.as_bytes());
+        }
+        server.await.unwrap();
+        connection.await.unwrap().expect("the server has said that it goes");
+        assert!(ask(1).await.is_err(), "nothing begins any more");
+        assert!(TcpStream::connect(address).await.is_err(), "it listens no more");
     });
 }

@@ -14,7 +14,7 @@ use hyper::{Method, Request, Response, StatusCode};
 use ringtoss::compat::PollIo;
 use ringtoss::compat::hyper::{Executor, Timer};
 use ringtoss::net::{TcpListener, TcpStream};
-use ringtoss_ecosystem::{output_of, program, run};
+use ringtoss_ecosystem::{noise, output_of, program, run};
 
 // The example is what is tested.
 #[allow(dead_code, reason = "its main function")]
@@ -30,10 +30,6 @@ async fn server() -> SocketAddr {
 
 fn post(path: &str, body: Bytes) -> Request<Full<Bytes>> {
     Request::builder().method(Method::POST).uri(format!("http://localhost{path}")).body(Full::new(body)).unwrap()
-}
-
-fn noise(len: usize) -> Bytes {
-    (0..len as u64).map(|place| (place.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 53) as u8).collect()
 }
 
 #[test]
@@ -103,7 +99,7 @@ fn a_client_of_http1_keeps_its_connection() {
         let (mut sender, connection) = hyper::client::conn::http1::handshake(io).await.unwrap();
         let connection = ringtoss::spawn(connection);
         for round in 0..300 {
-            let body = noise(round * round);
+            let body = Bytes::from(noise(round * round));
             sender.ready().await.unwrap();
             let response = sender.send_request(post("/echo", body.clone())).await.unwrap();
             assert_eq!(response.status(), StatusCode::OK);
@@ -125,7 +121,7 @@ fn a_client_of_http2_has_a_hundred_streams_on_one_connection() {
         let requests = (0..100).map(|number| {
             let mut sender = sender.clone();
             async move {
-                let body = noise(1 + number * 1000);
+                let body = Bytes::from(noise(1 + number * 1000));
                 sender.ready().await.unwrap();
                 let response = sender.send_request(post("/echo", body.clone())).await.unwrap();
                 assert!(response.into_body().collect().await.unwrap().to_bytes() == body);

@@ -9,7 +9,7 @@ use ringtoss::compat::PollIo;
 use ringtoss_ecosystem::{Server, connect, free_address, program, run};
 use tokio::sync::mpsc;
 
-fn server() -> Option<(SocketAddr, Server)> {
+pub(crate) fn server() -> Option<(SocketAddr, Server)> {
     let address = free_address();
     let mut command = Command::new(program("redis-server")?);
     command.args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--port", &address.port().to_string()]);
@@ -17,11 +17,11 @@ fn server() -> Option<(SocketAddr, Server)> {
 }
 
 /// Time limits of redis-rs's are tokio's: without them it needs no runtime. `ringtoss::time::timeout` bounds a call.
-fn config() -> AsyncConnectionConfig {
+pub(crate) fn config() -> AsyncConnectionConfig {
     AsyncConnectionConfig::new().set_response_timeout(None).set_connection_timeout(None)
 }
 
-async fn connection(address: SocketAddr, config: AsyncConnectionConfig) -> MultiplexedConnection {
+pub(crate) async fn connection(address: SocketAddr, config: AsyncConnectionConfig) -> MultiplexedConnection {
     let info = RedisConnectionInfo::default().set_protocol(ProtocolVersion::RESP3);
     let stream = PollIo::new(connect(address).await);
     let (connection, driver) = MultiplexedConnection::new_with_config(&info, stream, config).await.unwrap();

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use futures::{AsyncReadExt as _, AsyncWriteExt as _};
 use ringtoss::compat::PollIo;
 use ringtoss::net::{TcpListener, TcpStream};
-use ringtoss_ecosystem::{Server, connect, free_address, output_of, program, run};
+use ringtoss_ecosystem::{Server, connect, free_address, noise, output_of, program, run};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
@@ -16,14 +16,14 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 /// A certificate and its key, as files and as what rustls wants.
-struct Identity {
+pub(crate) struct Identity {
     folder: TempDir,
-    server: Arc<ServerConfig>,
-    client: Arc<ClientConfig>,
+    pub(crate) server: Arc<ServerConfig>,
+    pub(crate) client: Arc<ClientConfig>,
 }
 
 impl Identity {
-    fn new() -> Identity {
+    pub(crate) fn new() -> Identity {
         let made = rcgen::generate_simple_self_signed(["localhost".to_string()]).unwrap();
         let folder = tempfile::tempdir().unwrap();
         let (certificate, key) = (made.cert.pem(), made.signing_key.serialize_pem());
@@ -38,7 +38,7 @@ impl Identity {
         Identity { folder, server: Arc::new(server), client: Arc::new(client) }
     }
 
-    fn path(&self, name: &str) -> String {
+    pub(crate) fn path(&self, name: &str) -> String {
         self.folder.path().join(name).display().to_string()
     }
 }
@@ -53,11 +53,7 @@ async fn pair() -> (PollIo<TcpStream>, PollIo<TcpStream>) {
     (PollIo::new(client), PollIo::new(listener.accept().await.unwrap().0))
 }
 
-fn noise(len: u64) -> Vec<u8> {
-    (0..len).map(|place| (place.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 53) as u8).collect()
-}
-
-const MUCH: u64 = 2_000_000;
+const MUCH: usize = 2_000_000;
 
 /// The client is of one family, the server of the other; the client ends its direction first.
 #[test]

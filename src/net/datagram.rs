@@ -37,6 +37,14 @@ impl DatagramSocket {
         DatagramSocket { socket, connected: AtomicBool::new(true) }
     }
 
+    pub(super) fn bound(&self) -> &Bound {
+        &self.socket
+    }
+
+    pub(super) fn is_connected(&self) -> bool {
+        self.connected.load(Ordering::Relaxed)
+    }
+
     pub(super) fn fd(&self) -> &Fd {
         self.socket.fd()
     }
@@ -54,17 +62,17 @@ impl DatagramSocket {
     #[inline]
     pub(super) fn recv<B: IoBufMut, R: Receives>(&self, buf: B) -> Operation<'_, RecvMsg<B, R>> {
         let fd = self.fd();
-        Operation::on(fd, RecvMsg::new(fd.raw(), buf, self.connected.load(Ordering::Relaxed)))
+        Operation::on(fd, RecvMsg::new(fd.raw(), buf, self.is_connected()))
     }
 
     pub(super) fn recv_append<B: IoBufMut, R: Receives>(&self, buf: B) -> Operation<'_, RecvMsg<B, R>> {
         let fd = self.fd();
-        Operation::on(fd, RecvMsg::append(fd.raw(), buf, self.connected.load(Ordering::Relaxed)))
+        Operation::on(fd, RecvMsg::append(fd.raw(), buf, self.is_connected()))
     }
 
     pub(super) fn peek<B: IoBufMut, R: Receives>(&self, buf: B) -> Operation<'_, RecvMsg<B, R>> {
         let fd = self.fd();
-        Operation::on(fd, RecvMsg::new(fd.raw(), buf, self.connected.load(Ordering::Relaxed)).peek())
+        Operation::on(fd, RecvMsg::new(fd.raw(), buf, self.is_connected()).peek())
     }
 
     /// A datagram, which may be addressed and get more than bytes before it is sent.

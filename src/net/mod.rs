@@ -1,4 +1,4 @@
-//! L5: TCP, UDP and Unix sockets.
+//! L5: TCP, UDP and Unix sockets, and those of other families ([`Socket`]).
 //!
 //! Names and meaning are tokio's; reads and writes take their buffer by value and give it back with the result (see
 //! [`buf`](crate::buf)). Sockets are `Send + Sync` and may move between loops.
@@ -35,11 +35,13 @@
 //! time, is bound on the blocking pool: `IORING_OP_BIND` would do it in the call that submits it, and hold up the loop.
 
 mod address;
+mod any;
 mod builder;
 mod datagram;
 mod happy_eyeballs;
 mod listener;
 mod options;
+mod sock_addr;
 mod socket;
 mod split;
 mod stream;
@@ -50,15 +52,17 @@ pub mod unix;
 
 pub use crate::convert::ConvertError;
 pub use address::{ToSocketAddrs, lookup_host};
+pub use any::{ControlMessage, Inbound, Outbound, Socket};
 pub use builder::{ListenerBuilder, UdpBuilder};
 pub use happy_eyeballs::HappyEyeballs;
 pub use listener::TcpListener;
+pub use sock_addr::SockAddr;
 pub use split::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, ReuniteError, StreamSocket, WriteHalf};
 pub use stream::TcpStream;
 pub use tcp_info::{TcpInfo, TcpState};
 pub use tcp_socket::TcpSocket;
 pub use udp::UdpSocket;
-pub use unix::{UnixDatagram, UnixListener, UnixStream};
+pub use unix::{UnixDatagram, UnixListener, UnixSeqpacket, UnixSeqpacketListener, UnixStream};
 
 /// The domain of an address, for `socket(2)`.
 fn domain(address: &std::net::SocketAddr) -> i32 {

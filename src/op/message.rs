@@ -72,6 +72,9 @@ pub trait Receives: 'static {
     /// Room for control messages, in bytes.
     #[doc(hidden)]
     const CONTROL_BYTES: usize;
+    /// Whether it can tell an empty message from the end itself, by what travels beside it.
+    #[doc(hidden)]
+    const TELLS_END: bool = false;
 
     #[doc(hidden)]
     fn received(details: Details<'_>) -> io::Result<Self::Output>;
@@ -115,7 +118,10 @@ pub struct RecvMsg<B, R> {
     fd: RawFd,
     fill: Fill<B>,
     header: bool,
-    peek: bool,
+    /// What comes has no boundaries: bytes that are not taken now are for the next receive, and nothing is the end.
+    stream: bool,
+    /// `MSG_*` flags.
+    flags: i32,
     in_kernel: bool,
     cell: Lent,
     salvaged: Option<Box<Datagram>>,
@@ -145,7 +151,9 @@ impl<B: IoBufMut, R: Receives> RecvMsg<B, R> {
             fd,
             fill,
             header,
-            peek: false,
+            stream: false,
+            // Without room for descriptors there are none, and packet sockets refuse flags that they do not know.
+            flags: if R::CONTROL_BYTES > 0 { libc::MSG_CMSG_CLOEXEC } else { 0 },
             in_kernel: false,
             cell: Lent(None),
             salvaged: None,
@@ -154,8 +162,24 @@ impl<B: IoBufMut, R: Receives> RecvMsg<B, R> {
     }
 
     pub(crate) fn peek(mut self) -> RecvMsg<B, R> {
-        self.peek = true;
+        self.flags |= libc::MSG_PEEK;
         self
+    }
+
+    /// On a socket without boundaries, if it is one.
+    pub(crate) fn of_stream(mut self, stream: bool) -> RecvMsg<B, R> {
+        self.stream = stream;
+        self
+    }
+
+    /// From a family that hands no descriptors over.
+    pub(crate) fn without_rights(mut self) -> RecvMsg<B, R> {
+        self.flags &= !libc::MSG_CMSG_CLOEXEC;
+        self
+    }
+
+    fn peeks(&self) -> bool {
+        self.flags & libc::MSG_PEEK != 0
     }
 
     fn details(&self) -> (Option<RawAddress>, i32, Control<&[u8]>) {
@@ -175,14 +199,13 @@ unsafe impl<B: IoBufMut, R: Receives> Op for RecvMsg<B, R> {
 
     fn prepare(&mut self, sqe: &mut Sqe, arena: &mut Arena) -> Result<(), i32> {
         let (address, len) = self.fill.window()?;
-        let flags = libc::MSG_CMSG_CLOEXEC | if self.peek { libc::MSG_PEEK } else { 0 };
         *sqe = if self.header {
             let header = self.cell.get(arena).arm_receive(address, len, R::CONTROL_BYTES);
             Sqe::new(io_uring::opcode::RecvMsg::CODE).addr(header).len(1)
         } else {
             Sqe::new(io_uring::opcode::Recv::CODE).addr(address).len(len)
         };
-        *sqe = sqe.fd(self.fd).op_flags(flags as u32);
+        *sqe = sqe.fd(self.fd).op_flags(self.flags as u32);
         self.in_kernel = true;
         Ok(())
     }
@@ -205,7 +228,7 @@ unsafe impl<B: IoBufMut, R: Receives> Op for RecvMsg<B, R> {
         };
         let received = (cqe.result >= 0).then(|| {
             let len = cqe.result as usize;
-            if len == 0 && sys::is_shut_for_receiving(self.fd) {
+            if len == 0 && !self.stream && !R::TELLS_END && sys::is_shut_for_receiving(self.fd) {
                 let end = "the receiving direction of this socket was shut down";
                 return Err(io::Error::new(io::ErrorKind::UnexpectedEof, end));
             }
@@ -221,8 +244,14 @@ unsafe impl<B: IoBufMut, R: Receives> Op for RecvMsg<B, R> {
     }
 
     fn leave(&mut self, cqe: Cqe) -> Left {
-        if self.peek || cqe.cancelled() {
+        if self.peeks() || cqe.cancelled() {
             return Left::Nothing;
+        }
+        if self.stream {
+            // Descriptors that came with the bytes are closed: they would have to come with the next ones.
+            drop((cqe.result > 0).then(|| self.details()));
+            let (bytes, then) = self.fill.leave(cqe);
+            return Left::Received(bytes.into_iter().chain(then).collect());
         }
         if cqe.result < 0 {
             return Left::Received(vec![Item::Error(-cqe.result)]);
@@ -243,7 +272,12 @@ unsafe impl<B: IoBufMut, R: Receives> Op for RecvMsg<B, R> {
             Ok(window) => window,
             Err(errno) => return Some(Cqe::of(-errno)),
         };
-        let mut datagram = match salvage.take_datagram(self.peek)? {
+        if self.stream {
+            // From here on nothing in the cell is this operation's.
+            self.cell = Lent(None);
+            return self.fill.take_salvaged(salvage, self.peeks());
+        }
+        let mut datagram = match salvage.take_datagram(self.peeks())? {
             Ok(datagram) => datagram,
             Err(errno) => return Some(Cqe::of(-errno)),
         };
@@ -267,10 +301,21 @@ pub struct SendMsg<B> {
     drain: Drain<B>,
     to: Option<Result<RawAddress, &'static str>>,
     control: Outgoing,
-    /// Open until the kernel has let go: it looks them up with every try.
-    rights: Vec<OwnedFd>,
+    /// What few messages have.
+    extra: Option<Box<Extra>>,
     datagram: bool,
     cell: Lent,
+}
+
+/// What few messages have.
+#[derive(Debug, Default)]
+struct Extra {
+    /// Open until the kernel has let go: it looks them up with every try.
+    rights: Vec<OwnedFd>,
+    /// Further control messages, as they lie in memory.
+    control: Vec<u8>,
+    /// `MSG_*` flags.
+    flags: i32,
 }
 
 /// Control messages that go out with a datagram.
@@ -298,12 +343,18 @@ impl<B: IoBuf> SendMsg<B> {
     #[inline]
     pub(crate) fn datagram(fd: RawFd, buf: B) -> SendMsg<B> {
         let control = Outgoing::none();
-        SendMsg { fd, drain: Drain::some(buf), to: None, control, rights: Vec::new(), datagram: true, cell: Lent(None) }
+        SendMsg { fd, drain: Drain::some(buf), to: None, control, extra: None, datagram: true, cell: Lent(None) }
     }
 
     /// Bytes of a stream, with descriptors.
     pub(crate) fn stream(fd: RawFd, buf: B, rights: Vec<OwnedFd>) -> SendMsg<B> {
-        SendMsg { datagram: false, rights, ..SendMsg::datagram(fd, buf) }
+        SendMsg::datagram(fd, buf).of_stream(true).with_rights(rights)
+    }
+
+    /// On a socket without boundaries, if it is one.
+    pub(crate) fn of_stream(mut self, stream: bool) -> SendMsg<B> {
+        self.datagram = !stream;
+        self
     }
 
     /// To another address, if there is one; `Err` says why not.
@@ -318,7 +369,18 @@ impl<B: IoBuf> SendMsg<B> {
     }
 
     pub(crate) fn with_rights(mut self, rights: Vec<OwnedFd>) -> SendMsg<B> {
-        self.rights = rights;
+        if !rights.is_empty() {
+            self.extra.get_or_insert_default().rights = rights;
+        }
+        self
+    }
+
+    /// With control messages as they lie in memory, and flags.
+    pub(crate) fn with_more(mut self, control: Vec<u8>, flags: i32) -> SendMsg<B> {
+        if !control.is_empty() || flags != 0 {
+            let extra = self.extra.get_or_insert_default();
+            (extra.control, extra.flags) = (control, flags);
+        }
         self
     }
 }
@@ -335,11 +397,15 @@ unsafe impl<B: IoBuf> Op for SendMsg<B> {
         let (address, len) = self.drain.window()?;
         let to = self.to.transpose().map_err(|_| libc::EINVAL)?;
         let control = &self.control.bytes[..self.control.len];
-        if len == 0 && !self.datagram && !self.rights.is_empty() {
+        let (rights, more, flags) = match self.extra.as_deref() {
+            Some(extra) => (&extra.rights[..], &extra.control[..], extra.flags),
+            None => (&[][..], &[][..], 0),
+        };
+        if len == 0 && !self.datagram && !rights.is_empty() {
             // The kernel would say that it sent nothing, and lose them.
             return Err(libc::EINVAL);
         }
-        *sqe = if self.rights.is_empty() && control.is_empty() {
+        *sqe = if rights.is_empty() && more.is_empty() && control.is_empty() {
             let mut send = Sqe::new(io_uring::opcode::Send::CODE).addr(address).len(len);
             if let Some(RawAddress { storage, len }) = to {
                 // Where other opcodes have the index of a file, this one has the length of the address.
@@ -347,11 +413,11 @@ unsafe impl<B: IoBuf> Op for SendMsg<B> {
             }
             send
         } else {
-            let rights = ancillary::sending_rights(&self.rights);
-            let header = self.cell.get(arena).arm_send(address, len, to, &[control, &rights]);
+            let rights = ancillary::sending_rights(rights);
+            let header = self.cell.get(arena).arm_send(address, len, to, &[control, more, &rights]);
             Sqe::new(io_uring::opcode::SendMsg::CODE).addr(header).len(1)
         };
-        *sqe = sqe.fd(self.fd).op_flags(libc::MSG_NOSIGNAL as u32);
+        *sqe = sqe.fd(self.fd).op_flags((libc::MSG_NOSIGNAL | flags) as u32);
         Ok(())
     }
 

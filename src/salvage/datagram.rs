@@ -34,14 +34,13 @@ impl Receivers {
 }
 
 impl Salvage {
-    /// Takes the next datagram, or the error that an orphaned receive met. With `peek` it stays, and its control messages
-    /// with it.
+    /// Takes the next datagram, or the error that an orphaned receive met. With `peek` it stays, and its descriptors with it.
     pub(crate) fn take_datagram(&self, peek: bool) -> Option<Result<Datagram, i32>> {
         let mut inner = self.lock();
         match inner.items.front()? {
             Item::Datagram(first) if peek => {
                 let (bytes, from, flags) = (first.bytes.clone(), first.from, first.flags);
-                return Some(Ok(Datagram { bytes, from, flags, control: Control::new(Box::default()) }));
+                return Some(Ok(Datagram { bytes, from, flags, control: first.control.without_rights() }));
             }
             Item::Error(errno) if peek => return Some(Err(*errno)),
             Item::Datagram(_) | Item::Error(_) => {}

@@ -43,15 +43,32 @@ impl RawAddress {
         raw
     }
 
-    fn family(&self) -> libc::c_int {
+    /// Bytes of one, the family first. `None` if there are more than any address has, or not even a family.
+    pub(crate) fn of_bytes(bytes: &[u8]) -> Option<RawAddress> {
+        let mut raw = RawAddress::none();
+        if bytes.len() < size_of::<libc::sa_family_t>() || bytes.len() > size_of::<libc::sockaddr_storage>() {
+            return None;
+        }
+        // SAFETY: the storage is as large as the bytes or larger (checked above), plain bytes itself, and elsewhere.
+        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), (&raw mut raw.storage).cast(), bytes.len()) };
+        raw.len = bytes.len() as libc::socklen_t;
+        Some(raw)
+    }
+
+    /// Its bytes, the family first.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        let len = (self.len as usize).min(size_of::<libc::sockaddr_storage>());
+        // SAFETY: the storage is larger or as large, all of it is initialised, and bytes have no invalid values.
+        unsafe { std::slice::from_raw_parts((&raw const self.storage).cast(), len) }
+    }
+
+    pub(crate) fn family(&self) -> libc::c_int {
         libc::c_int::from(self.storage.ss_family)
     }
 
     /// The path or name of a Unix address, with the NUL before or behind it.
     fn unix_name(&self) -> &[u8] {
-        // SAFETY: the storage is larger than this, all of it is initialised, and bytes have no invalid values.
-        let inner = unsafe { &*(&raw const self.storage).cast::<[u8; size_of::<libc::sockaddr_storage>()]>() };
-        inner.get(PATH_OFFSET..self.len as usize).unwrap_or_default()
+        self.bytes().get(PATH_OFFSET..).unwrap_or_default()
     }
 }
 

@@ -47,7 +47,7 @@ pub(crate) fn number(data: &[u8]) -> Option<i32> {
     }
 }
 
-fn is_rights((level, kind, _): (i32, i32, &[u8])) -> bool {
+pub(crate) fn is_rights((level, kind, _): (i32, i32, &[u8])) -> bool {
     (level, kind) == (libc::SOL_SOCKET, libc::SCM_RIGHTS)
 }
 
@@ -73,6 +73,11 @@ impl<B: AsRef<[u8]>> Control<B> {
 
     pub(crate) fn messages(&self) -> impl Iterator<Item = (i32, i32, &[u8])> {
         messages(self.bytes.as_ref())
+    }
+
+    /// A copy of the bytes, without the descriptors that they may name.
+    pub(crate) fn without_rights(&self) -> Control<Box<[u8]>> {
+        Control { bytes: self.bytes.as_ref().into(), rights_are_here: false }
     }
 
     pub(crate) fn has_rights(&self) -> bool {
@@ -103,6 +108,13 @@ impl<B: AsRef<[u8]>> Drop for Control<B> {
     }
 }
 
+/// Adds a control message behind those that are there.
+pub(crate) fn append(to: &mut Vec<u8>, level: i32, kind: i32, data: &[u8]) {
+    let start = to.len();
+    to.resize(start + space(data.len()), 0);
+    put(&mut to[start..], level, kind, data);
+}
+
 /// The control message that sends descriptors; nothing if there are none.
 pub(crate) fn sending_rights(fds: &[OwnedFd]) -> Vec<u8> {
     let data: Vec<u8> = fds.iter().flat_map(|fd| fd.as_raw_fd().to_ne_bytes()).collect();
@@ -116,12 +128,6 @@ pub(crate) fn sending_rights(fds: &[OwnedFd]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn append(to: &mut Vec<u8>, level: i32, kind: i32, data: &[u8]) {
-        let start = to.len();
-        to.resize(start + space(data.len()), 0);
-        assert_eq!(put(&mut to[start..], level, kind, data), space(data.len()));
-    }
 
     #[test]
     fn control_messages_come_back_as_they_were_added() {

@@ -22,9 +22,10 @@ pub(crate) use address::{bind, local_address, peer_address};
 pub(crate) use ancillary::Control;
 pub(crate) use dir::{Entries, clone_content, open_directory, set_times, unlink_at};
 pub(crate) use option::{
-    Flag, MaybeMilliseconds, MaybeNumber, Microseconds, Number, Seconds, SocketOption, option_text, set_option_bytes,
+    Flag, MaybeMilliseconds, MaybeNumber, Microseconds, Number, Seconds, SocketOption, option_bytes, option_text,
+    set_option_bytes,
 };
-pub(crate) use socket::{is_shut_for_receiving, socket_pair};
+pub(crate) use socket::{is_shut_for_receiving, socket_pair, socket_pair_of};
 
 pub(crate) const ENTER_GETEVENTS: u32 = 1 << 0;
 pub(crate) const ENTER_EXT_ARG: u32 = 1 << 3;
@@ -350,10 +351,15 @@ pub(crate) fn option<T: Copy + Default>(fd: RawFd, level: libc::c_int, name: lib
     Ok(value)
 }
 
-/// `socket(2)`, closed on exec.
+/// `socket(2)`, closed on exec, of the family's usual protocol.
 pub(crate) fn socket(domain: libc::c_int, kind: libc::c_int) -> io::Result<OwnedFd> {
+    socket_of(domain, kind, 0)
+}
+
+/// `socket(2)`, closed on exec.
+pub(crate) fn socket_of(domain: libc::c_int, kind: libc::c_int, protocol: libc::c_int) -> io::Result<OwnedFd> {
     // SAFETY: no memory is passed.
-    check(unsafe { libc::socket(domain, kind | libc::SOCK_CLOEXEC, 0) }).map(own)
+    check(unsafe { libc::socket(domain, kind | libc::SOCK_CLOEXEC, protocol) }).map(own)
 }
 
 /// `listen(2)`. Does not block.

@@ -131,12 +131,9 @@ impl Coding for MaybeMilliseconds {
 
 /// `getsockopt(2)` of a short text: what there is before a NUL.
 pub(crate) fn option_text(fd: RawFd, level: libc::c_int, name: libc::c_int) -> io::Result<Vec<u8>> {
-    let mut buf = [0u8; 64];
-    let mut len = buf.len() as libc::socklen_t;
-    // SAFETY: buffer and length live over the call, which writes at most `len` bytes.
-    check(unsafe { libc::getsockopt(fd, level, name, buf.as_mut_ptr().cast(), &raw mut len) })?;
-    let text = &buf[..buf.len().min(len as usize)];
-    Ok(text.split(|&byte| byte == 0).next().unwrap_or_default().to_vec())
+    let mut buf = [0; 64];
+    let len = option_bytes(fd, level, name, &mut buf)?;
+    Ok(buf[..len].split(|&byte| byte == 0).next().unwrap_or_default().to_vec())
 }
 
 /// `setsockopt(2)` with bytes.
@@ -144,6 +141,14 @@ pub(crate) fn set_option_bytes(fd: RawFd, level: libc::c_int, name: libc::c_int,
     let len = bytes.len().try_into().map_err(|_| io::Error::from_raw_os_error(libc::EINVAL))?;
     // SAFETY: the bytes live over the call and their length is passed.
     check(unsafe { libc::setsockopt(fd, level, name, bytes.as_ptr().cast(), len) }).map(drop)
+}
+
+/// `getsockopt(2)` into bytes; gives how many there are.
+pub(crate) fn option_bytes(fd: RawFd, level: libc::c_int, name: libc::c_int, bytes: &mut [u8]) -> io::Result<usize> {
+    let mut len = bytes.len().try_into().map_err(|_| io::Error::from_raw_os_error(libc::EINVAL))?;
+    // SAFETY: the bytes and their length live over the call, which writes at most `len` bytes.
+    check(unsafe { libc::getsockopt(fd, level, name, bytes.as_mut_ptr().cast(), &raw mut len) })?;
+    Ok(bytes.len().min(len as usize))
 }
 
 #[cfg(test)]

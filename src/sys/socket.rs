@@ -7,9 +7,18 @@ use super::{check, own};
 
 /// `socketpair(2)` of the Unix family, closed on exec.
 pub(crate) fn socket_pair(kind: libc::c_int) -> io::Result<(OwnedFd, OwnedFd)> {
+    socket_pair_of(libc::AF_UNIX, kind, 0)
+}
+
+/// `socketpair(2)`, closed on exec.
+pub(crate) fn socket_pair_of(
+    domain: libc::c_int,
+    kind: libc::c_int,
+    protocol: libc::c_int,
+) -> io::Result<(OwnedFd, OwnedFd)> {
     let mut pair = [-1; 2];
     // SAFETY: two numbers that live over the call are passed, and that is how many it writes.
-    check(unsafe { libc::socketpair(libc::AF_UNIX, kind | libc::SOCK_CLOEXEC, 0, pair.as_mut_ptr()) })?;
+    check(unsafe { libc::socketpair(domain, kind | libc::SOCK_CLOEXEC, protocol, pair.as_mut_ptr()) })?;
     Ok((own(pair[0]), own(pair[1])))
 }
 

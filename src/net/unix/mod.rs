@@ -1,4 +1,5 @@
-//! Sockets of the Unix family, `unix(7)`: [`UnixStream`], [`UnixListener`], [`UnixDatagram`].
+//! Sockets of the Unix family, `unix(7)`: [`UnixStream`], [`UnixListener`], [`UnixDatagram`],
+//! [`UnixSeqpacket`].
 //!
 //! Addresses are paths, or std's [`SocketAddr`]s, which may be abstract names, too.
 //!
@@ -26,6 +27,7 @@
 mod credentials;
 mod datagram;
 mod listener;
+mod seqpacket;
 mod stream;
 
 use std::io;
@@ -35,6 +37,7 @@ use std::os::unix::net::SocketAddr;
 pub use credentials::UCred;
 pub use datagram::UnixDatagram;
 pub use listener::UnixListener;
+pub use seqpacket::{Record, RecordWithRights, UnixSeqpacket, UnixSeqpacketListener};
 pub use stream::UnixStream;
 
 use super::{OwnedReadHalf as ReadHalfOf, OwnedWriteHalf as WriteHalfOf, ReadHalf as Reads, WriteHalf as Writes};

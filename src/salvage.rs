@@ -136,6 +136,8 @@ struct Inner {
 pub struct Salvage {
     /// Whether operations have to look inside. Changed under the lock only.
     active: AtomicBool,
+    /// The kernel copies what is sent from here even if it is asked not to. Of no other memory's concern: relaxed.
+    copies: AtomicBool,
     inner: Mutex<Inner>,
 }
 
@@ -252,6 +254,15 @@ impl Salvage {
     #[inline]
     pub(crate) fn is_active(&self) -> bool {
         self.active.load(Ordering::Acquire)
+    }
+
+    /// Whether sending without copying is of no use here.
+    pub(crate) fn copies(&self) -> bool {
+        self.copies.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn note_copies(&self) {
+        self.copies.store(true, Ordering::Relaxed);
     }
 
     fn update(&self, inner: &Inner) {

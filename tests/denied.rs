@@ -19,9 +19,12 @@ fn restrict(how: &str) {
         "seccomp-eperm" => deny_setup(libc::EPERM),
         "seccomp-enosys" => deny_setup(libc::ENOSYS),
         "memlock" => {
-            let limit = rlimit(4096);
-            // SAFETY: the structure lives over the call.
-            assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_MEMLOCK, &raw const limit) }, 0);
+            limit_locked_memory(4096);
+            become_nobody();
+        }
+        "memlock-send" => {
+            // Enough for a ring, not for pinning what is sent.
+            limit_locked_memory(64 * 1024);
             become_nobody();
         }
         "nofile" => limit_files(3),
@@ -34,6 +37,12 @@ fn restrict(how: &str) {
 
 fn rlimit(value: libc::rlim_t) -> libc::rlimit {
     libc::rlimit { rlim_cur: value, rlim_max: value }
+}
+
+fn limit_locked_memory(bytes: libc::rlim_t) {
+    let limit = rlimit(bytes);
+    // SAFETY: the structure lives over the call.
+    assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_MEMLOCK, &raw const limit) }, 0);
 }
 
 fn limit_files(files: libc::rlim_t) {
@@ -71,6 +80,9 @@ fn deny_setup(errno: i32) {
 fn child() {
     let Ok(how) = std::env::var(ROLE) else { return };
     restrict(&how);
+    if how == "memlock-send" {
+        return send_without_copying();
+    }
     match ringtoss::EventLoop::new() {
         Ok(event_loop) => {
             event_loop.block_on(async { ringtoss::op::nop().await.unwrap() });
@@ -78,6 +90,22 @@ fn child() {
         }
         Err(error) => println!("ERROR {:?} {error}", error.kind()),
     }
+}
+
+/// On a small ring, whose memory counts, too.
+fn send_without_copying() {
+    let event_loop = ringtoss::EventLoop::builder().submission_entries(8).build().unwrap();
+    event_loop.block_on(async {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut stream = ringtoss::net::TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (peer, _) = listener.accept().unwrap();
+        let reader = std::thread::spawn(move || std::io::copy(&mut &peer, &mut std::io::sink()).unwrap());
+        stream.send_all_zc(vec![7; 4 << 20]).await.0.unwrap();
+        drop(stream);
+        let count = ringtoss::spawn_blocking(|| reader.join().unwrap()).await.unwrap();
+        assert_eq!(count, 4 << 20);
+    });
+    println!("BUILT");
 }
 
 fn run(how: &str) -> String {
@@ -125,6 +153,16 @@ fn the_memlock_limit_is_named() {
         return eprintln!("left out: only root can become somebody whom the limit concerns and still be sure of it");
     }
     assert_says("memlock", &["OutOfMemory", "RLIMIT_MEMLOCK (4096", "ulimit -l", "Fix: "]);
+}
+
+/// What may not be pinned is copied.
+#[test]
+fn under_a_memlock_limit_sending_goes_on() {
+    let _alone = alone();
+    if !is_root() {
+        return eprintln!("left out: only root can become somebody whom the limit concerns and still be sure of it");
+    }
+    assert_eq!(run("memlock-send"), "BUILT");
 }
 
 #[test]

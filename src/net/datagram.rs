@@ -8,7 +8,7 @@ use super::socket::{self, Bound};
 use crate::buf::{IoBuf, IoBufMut};
 use crate::convert::ConvertError;
 use crate::fd::Fd;
-use crate::op::{self, Operation, PollAdd, Receives, RecvMsg, SendMsg};
+use crate::op::{self, Operation, PollAdd, Receives, RecvMsg, SendMsg, ZeroCopy};
 use crate::salvage::Datagram;
 use crate::sys::{self, Address};
 
@@ -84,6 +84,16 @@ impl DatagramSocket {
     ) -> Operation<'_, SendMsg<B>> {
         let fd = self.fd();
         Operation::on(fd, with(SendMsg::datagram(fd.raw(), buf)))
+    }
+
+    /// The same without copying.
+    pub(super) fn send_zc<B: IoBuf>(
+        &self,
+        buf: B,
+        with: impl FnOnce(SendMsg<B>) -> SendMsg<B>,
+    ) -> Operation<'_, ZeroCopy<SendMsg<B>>> {
+        let fd = self.fd();
+        Operation::on(fd, ZeroCopy::new(fd, with(SendMsg::datagram(fd.raw(), buf))))
     }
 
     pub(super) fn readable(&self) -> Operation<'_, PollAdd> {

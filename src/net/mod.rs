@@ -49,6 +49,7 @@ mod tcp_info;
 mod tcp_socket;
 pub mod udp;
 pub mod unix;
+mod zero_copy;
 
 pub use crate::convert::ConvertError;
 pub use address::{ToSocketAddrs, lookup_host};

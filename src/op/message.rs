@@ -368,6 +368,10 @@ impl<B: IoBuf> SendMsg<B> {
         self
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.drain.len()
+    }
+
     pub(crate) fn with_rights(mut self, rights: Vec<OwnedFd>) -> SendMsg<B> {
         if !rights.is_empty() {
             self.extra.get_or_insert_default().rights = rights;

@@ -48,6 +48,7 @@ mod rights;
 mod vectored;
 mod wait_id;
 mod write;
+mod zero_copy;
 
 pub use crate::ring::{Arena, Cqe, Sqe};
 pub use file::{Fsync, Ftruncate, Seek};
@@ -76,6 +77,7 @@ pub(crate) use vectored::Place;
 pub use vectored::{Readv, Writev};
 pub use wait_id::WaitId;
 pub use write::{All, Write};
+pub use zero_copy::{Sends, ZeroCopy};
 
 use crate::salvage::{Lane, Salvage};
 

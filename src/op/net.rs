@@ -267,6 +267,10 @@ impl<B: IoBuf> Send<B> {
     pub(crate) fn all(fd: RawFd, buf: B) -> All<Send<B>> {
         All(Send { fd, drain: Drain::all(buf) })
     }
+
+    pub(super) fn len(&self) -> usize {
+        self.drain.len()
+    }
 }
 
 impl<B> Sealed for Send<B> {}

@@ -189,6 +189,10 @@ impl<V: IoVecBuf> Writev<V> {
         let place = Place::File(AT_POSITION);
         Writev { fd: fd.raw(), place, bufs, done: 0, position: Position::of(fd) }
     }
+
+    pub(super) fn len(&self) -> usize {
+        (0..self.bufs.buf_count()).map(|index| self.bufs.window(index).1).sum()
+    }
 }
 
 impl<V> Sealed for Writev<V> {}
@@ -253,10 +257,7 @@ unsafe impl<V: IoVecBuf> Op for Writev<V> {
         match self.place {
             Place::Stream => Lane::Send,
             Place::File(AT_POSITION) => Lane::PositionWrite,
-            Place::File(start) => {
-                let len: usize = (0..self.bufs.buf_count()).map(|index| self.bufs.window(index).1).sum();
-                Lane::WriteAt { start, end: start.saturating_add(len as u64) }
-            }
+            Place::File(start) => Lane::WriteAt { start, end: start.saturating_add(self.len() as u64) },
         }
     }
 

@@ -20,3 +20,4 @@ mod stream;
 mod system;
 mod threads;
 mod util;
+mod zero_copy;

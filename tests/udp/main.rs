@@ -9,3 +9,4 @@ mod system;
 #[path = "../tcp/util.rs"]
 #[allow(dead_code, reason = "shared with the tests of TCP")]
 mod util;
+mod zero_copy;

@@ -2,6 +2,7 @@
 
 mod message;
 mod options;
+mod zero_copy;
 
 use std::fmt;
 use std::io;

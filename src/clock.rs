@@ -18,12 +18,19 @@ pub(crate) struct Clock {
     /// Since when it has been running, or `None` while it is paused. Before the first pause this is `base`,
     /// so that loop time and system time are the same.
     running_since: Cell<Option<Instant>>,
+    /// Whether it never was paused.
+    never_paused: Cell<bool>,
 }
 
 impl Clock {
     pub fn new(start_paused: bool) -> Self {
         let base = system_now();
-        Self { base, frozen_ns: Cell::new(0), running_since: Cell::new((!start_paused).then_some(base)) }
+        Self {
+            base,
+            frozen_ns: Cell::new(0),
+            running_since: Cell::new((!start_paused).then_some(base)),
+            never_paused: Cell::new(!start_paused),
+        }
     }
 
     /// Nanoseconds since the base: a fresh read, or the frozen value.
@@ -33,6 +40,18 @@ impl Clock {
             Some(since) => frozen_ns.saturating_add(saturating_ns(system_now().duration_since(since))),
             None => frozen_ns,
         }
+    }
+
+    /// The present, as [`Clock::instant`] of [`Clock::now_ns`], without the way there and back where it is not needed.
+    #[inline]
+    pub fn now(&self) -> Instant {
+        if self.never_paused.get() { system_now() } else { self.instant(self.now_ns()) }
+    }
+
+    /// Whether loop time and system time are the same, because it never was paused.
+    #[inline]
+    pub fn is_the_systems(&self) -> bool {
+        self.never_paused.get()
     }
 
     /// The instant at `ns` nanoseconds after the base.
@@ -56,6 +75,7 @@ impl Clock {
     pub fn pause(&self) {
         self.frozen_ns.set(self.now_ns());
         self.running_since.set(None);
+        self.never_paused.set(false);
     }
 
     /// Lets the clock run on from the frozen value. Does nothing if it runs.
@@ -91,7 +111,7 @@ mod tests {
         let clock = Clock::new(false);
         let before = system_now();
         let now = clock.instant(clock.now_ns());
-        assert!(before <= now && now <= system_now());
+        assert!(before <= now && now <= clock.now() && clock.now() <= system_now());
         assert_eq!(clock.ns_of(clock.instant(123_456_789)), 123_456_789);
     }
 
@@ -106,6 +126,7 @@ mod tests {
         assert_eq!(clock.now_ns(), 7);
         clock.jump_to_ns(9);
         assert_eq!(clock.now_ns(), 9);
+        assert_eq!(clock.now(), clock.instant(9));
         clock.advance(Duration::MAX);
         assert_eq!(clock.now_ns(), u64::MAX);
     }
@@ -122,6 +143,7 @@ mod tests {
         assert!(clock.now_ns() >= hour_ns);
         clock.pause();
         let frozen = clock.now_ns();
+        assert_eq!(clock.now(), clock.instant(frozen));
         clock.pause();
         assert_eq!(clock.now_ns(), frozen);
     }

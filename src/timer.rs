@@ -21,6 +21,9 @@
 //! then names nothing. Slots count the names that stand for something, are emptied with the last of those, and are
 //! tidied when they are few.
 //!
+//! Most timers stand for a time limit that is not reached, and many are gone before the loop next looks at its timers. So
+//! a new one is only *noted*, and gets its place when the wheel is asked for what is due or for the next deadline.
+//!
 //! No user code runs in here: wakers are handed in by value and handed back, never cloned, dropped or woken.
 
 use std::task::Waker;
@@ -30,6 +33,9 @@ const SLOTS: usize = 1 << DIGIT_BITS;
 const LEVELS: usize = u64::BITS.div_ceil(DIGIT_BITS) as usize;
 /// The end of the free list. No entry has this index.
 const NIL: u32 = u32::MAX;
+/// What `next` says of a pending entry: it has its place in the wheel, or is only noted.
+const PLACED: u32 = 0;
+const NOTED: u32 = 1;
 /// A slot that has this many names more than four times those that stand for something is tidied.
 const LEFT_BEHIND: usize = 64;
 /// An empty slot keeps memory for so many names.
@@ -44,9 +50,10 @@ pub(crate) struct TimerKey {
 
 struct Entry {
     deadline_ns: u64,
-    /// `None` marks a free entry; `next` then links the free list.
+    /// `None` marks a free entry.
     waker: Option<Waker>,
     generation: u32,
+    /// Of a free entry, the next in the free list; of others, [`PLACED`] or [`NOTED`].
     next: u32,
 }
 
@@ -83,6 +90,8 @@ pub(crate) struct Timers {
     entries: Vec<Entry>,
     free: u32,
     len: usize,
+    /// Entries that have no place yet, in the order of insertion. Some may be gone.
+    noted: Vec<TimerKey>,
     /// What one opened slot has due. Kept for its capacity.
     opened: Vec<Item>,
     #[cfg(test)]
@@ -99,6 +108,7 @@ impl Timers {
             entries: Vec::new(),
             free: NIL,
             len: 0,
+            noted: Vec::new(),
             opened: Vec::new(),
             #[cfg(test)]
             links: 0,
@@ -116,17 +126,21 @@ impl Timers {
     }
 
     /// Registers `waker` for `deadline_ns`. A deadline in the past is due at the next [`Timers::expire`].
+    #[inline]
     pub fn insert(&mut self, deadline_ns: u64, waker: Waker) -> TimerKey {
-        // A past deadline takes the wheel's present, so that it has a place.
-        let deadline_ns = deadline_ns.max(self.elapsed);
-        let index = self.allocate();
+        if self.free == NIL {
+            self.grow();
+        }
+        let index = self.free;
         let entry = &mut self.entries[index as usize];
+        self.free = entry.next;
         entry.deadline_ns = deadline_ns;
-        entry.waker = Some(waker);
-        let generation = entry.generation;
+        entry.next = NOTED;
+        // Nothing is there to be dropped, and the compiler need not look.
+        std::mem::forget(entry.waker.replace(waker));
+        let key = TimerKey { index, generation: entry.generation };
         self.len += 1;
-        let key = TimerKey { index, generation };
-        self.place_item(Item { deadline_ns, key });
+        self.noted.push(key);
         key
     }
 
@@ -148,9 +162,24 @@ impl Timers {
 
     /// Takes a timer out. The waker is returned to be dropped where no part of the loop is borrowed. `None`:
     /// it fired or was removed before.
+    #[inline]
     pub fn remove(&mut self, key: TimerKey) -> Option<Waker> {
-        let deadline_ns = self.get(key)?.deadline_ns;
-        let waker = self.release(key.index);
+        let entry = self.entries.get_mut(key.index as usize).filter(|entry| entry.generation == key.generation)?;
+        let waker = entry.waker.take()?;
+        let (deadline_ns, state) = (entry.deadline_ns, entry.next);
+        self.free(key.index);
+        if state == PLACED {
+            self.displace(deadline_ns);
+        } else if self.noted.last() == Some(&key) {
+            self.noted.pop();
+        } else if self.noted.len() > 4 * self.len + LEFT_BEHIND {
+            self.tidy_noted();
+        }
+        Some(waker)
+    }
+
+    /// A name in the slot of this deadline names nothing from here on.
+    fn displace(&mut self, deadline_ns: u64) {
         let (level, index) = place(self.elapsed, deadline_ns);
         let slot = &mut self.slots[level][index];
         slot.live -= 1;
@@ -159,12 +188,37 @@ impl Timers {
         } else if slot.items.len() > 4 * slot.live + LEFT_BEHIND {
             self.tidy(level, index);
         }
-        Some(waker)
+    }
+
+    /// Gives those that are only noted their places.
+    #[inline]
+    fn settle(&mut self) {
+        if !self.noted.is_empty() {
+            self.place_noted();
+        }
+    }
+
+    fn place_noted(&mut self) {
+        let mut noted = std::mem::take(&mut self.noted);
+        for key in noted.drain(..) {
+            let entry = &mut self.entries[key.index as usize];
+            if entry.generation == key.generation && entry.waker.is_some() {
+                // A past deadline takes the wheel's present, so that it has a place.
+                entry.deadline_ns = entry.deadline_ns.max(self.elapsed);
+                entry.next = PLACED;
+                let deadline_ns = entry.deadline_ns;
+                self.place_item(Item { deadline_ns, key });
+            }
+        }
+        // What a crowd needed is not kept for ever.
+        noted.shrink_to(4 * self.len + LEFT_BEHIND);
+        self.noted = noted;
     }
 
     /// When to look again. Never later than the earliest deadline, and mostly equal to it: the removal of the
     /// earliest of several timers in a slot leaves a bound that is too early once, until `expire` has seen it.
-    pub fn next_deadline(&self) -> Option<u64> {
+    pub fn next_deadline(&mut self) -> Option<u64> {
+        self.settle();
         let (level, slot) = self.first()?;
         Some(self.slots[level][slot].min_ns)
     }
@@ -172,6 +226,7 @@ impl Timers {
     /// Takes out every timer whose deadline is `now_ns` or earlier and adds its waker to `due`, by deadline,
     /// equal ones in the order of insertion.
     pub fn expire(&mut self, now_ns: u64, due: &mut Vec<Waker>) {
+        self.settle();
         while let Some((level, slot)) = self.first() {
             if self.slots[level][slot].min_ns > now_ns {
                 return;
@@ -207,22 +262,27 @@ impl Timers {
         (entry.generation == key.generation && entry.waker.is_some()).then_some(entry)
     }
 
-    fn allocate(&mut self) -> u32 {
-        if self.free != NIL {
-            let index = self.free;
-            self.free = self.entries[index as usize].next;
-            return index;
-        }
+    /// Makes a free entry.
+    #[cold]
+    #[inline(never)]
+    fn grow(&mut self) {
         let index = u32::try_from(self.entries.len()).unwrap_or(NIL);
         assert!(index != NIL, "more than 2^32 - 1 timers on one loop");
         self.entries.push(Entry { deadline_ns: 0, waker: None, generation: 0, next: NIL });
-        index
+        self.free = index;
     }
 
-    /// Frees an entry. What names it in a slot names nothing from here on.
+    /// Frees an entry that is due. What names it in a slot names nothing from here on.
     fn release(&mut self, index: u32) -> Waker {
+        let waker = self.entries[index as usize].waker.take().expect("a pending timer has a waker");
+        self.free(index);
+        waker
+    }
+
+    /// The same for one whose waker was taken.
+    #[inline]
+    fn free(&mut self, index: u32) {
         let entry = &mut self.entries[index as usize];
-        let waker = entry.waker.take().expect("a pending timer has a waker");
         self.len -= 1;
         // An entry that has used up its generations is retired: 40 bytes per 2^32 timers buy keys that never
         // come again.
@@ -231,7 +291,6 @@ impl Timers {
             entry.next = self.free;
             self.free = index;
         }
-        waker
     }
 
     fn first(&self) -> Option<(usize, usize)> {
@@ -278,6 +337,14 @@ impl Timers {
     }
 
     /// Takes out the names that name nothing.
+    #[cold]
+    fn tidy_noted(&mut self) {
+        let mut noted = std::mem::take(&mut self.noted);
+        noted.retain(|&key| self.get(key).is_some_and(|entry| entry.next == NOTED));
+        self.noted = noted;
+    }
+
+    /// The same for a slot.
     #[cold]
     fn tidy(&mut self, level: usize, slot: usize) {
         let mut items = std::mem::take(&mut self.slots[level][slot].items);

@@ -287,7 +287,7 @@ impl EventLoop {
 
     fn how_long(&self) -> Wait {
         let core = &*self.core;
-        let Some(deadline_ns) = core.timers.borrow().next_deadline() else { return Wait::Completion };
+        let Some(deadline_ns) = core.timers.borrow_mut().next_deadline() else { return Wait::Completion };
         if core.clock.is_paused() {
             // Others may have work for this loop that does not depend on its clock.
             return if blocking::outstanding() > 0 { Wait::AtMostNs(1_000_000) } else { Wait::No };
@@ -301,7 +301,7 @@ impl EventLoop {
     /// A paused clock goes on to the next deadline when nothing else is left to do.
     fn jump(&self) {
         let core = &*self.core;
-        let next = core.timers.borrow().next_deadline();
+        let next = core.timers.borrow_mut().next_deadline();
         if let Some(deadline_ns) = next
             && blocking::outstanding() == 0
         {

@@ -33,7 +33,8 @@ use crate::timer::TimerKey;
 /// ```
 #[doc(alias = "delay_for")]
 pub fn sleep(duration: Duration) -> Sleep {
-    sleep_until(Instant::after(duration))
+    let state = if duration.is_zero() { State::Idle } else { State::Fresh };
+    Sleep { deadline: Instant::after(duration), state }
 }
 
 /// Waits until `deadline`. It is ready at once if that has passed.
@@ -86,6 +87,9 @@ pub struct Sleep {
 
 #[derive(Debug)]
 enum State {
+    /// The same as [`State::Idle`], and the clock has been read when it was made: it is not read again just to find out
+    /// whether the deadline has passed between. If it has, the timer fires as soon as the loop looks at its timers.
+    Fresh,
     /// No loop knows about it.
     Idle,
     /// A timer on that loop stands for it. When the loop has it no more, it has fired.
@@ -150,17 +154,10 @@ impl Sleep {
     }
 
     /// Takes the timer out of its loop, if it is in one.
+    #[inline]
     fn withdraw(&mut self) {
-        let State::Registered { loop_id, key } = mem::replace(&mut self.state, State::Idle) else {
-            return;
-        };
-        if loop_id == context::current_id() {
-            let waker = context::with(|core| core.timers.borrow_mut().remove(key));
-            // Outside of the closure, as dropping a waker may run anything.
-            drop(waker);
-        } else {
-            // A loop that takes no mail has ended, and its timers with it.
-            let _ended = registry::post(loop_id, Mail::DropTimer(key));
+        if let State::Registered { loop_id, key } = mem::replace(&mut self.state, State::Idle) {
+            withdraw(loop_id, key);
         }
     }
 
@@ -193,6 +190,20 @@ impl Sleep {
             self.withdraw();
             return self.finish();
         }
+        self.register(cx)
+    }
+
+    /// Polls for the first time after it was made.
+    fn poll_fresh(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        // A clock that is moved by hand costs nothing to look at, and tests rely on what it says.
+        match context::with(|core| core.clock.is_the_systems()) {
+            Some(true) => self.register(cx),
+            _ => self.poll_elsewhere(cx),
+        }
+    }
+
+    /// Leaves a timer on this loop.
+    fn register(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let waker = cx.waker().clone();
         let registered = context::with(|core| {
             let deadline_ns = core.clock.ns_of(self.deadline);
@@ -208,12 +219,25 @@ impl Sleep {
     }
 }
 
+/// Takes a timer out of its loop.
+fn withdraw(loop_id: u64, key: TimerKey) {
+    if loop_id == context::current_id() {
+        let waker = context::with(|core| core.timers.borrow_mut().remove(key));
+        // Outside of the closure, as dropping a waker may run anything.
+        drop(waker);
+    } else {
+        // A loop that takes no mail has ended, and its timers with it.
+        let _ended = registry::post(loop_id, Mail::DropTimer(key));
+    }
+}
+
 impl Future for Sleep {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = self.get_mut();
         match this.state {
+            State::Fresh => this.poll_fresh(cx),
             State::Elapsed => Poll::Ready(()),
             State::Registered { loop_id, key } if loop_id == context::current_id() => this.poll_registered(key, cx),
             State::Idle | State::Registered { .. } => this.poll_elsewhere(cx),
@@ -222,7 +246,10 @@ impl Future for Sleep {
 }
 
 impl Drop for Sleep {
+    #[inline]
     fn drop(&mut self) {
-        self.withdraw();
+        if let State::Registered { loop_id, key } = self.state {
+            withdraw(loop_id, key);
+        }
     }
 }

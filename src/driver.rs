@@ -391,6 +391,12 @@ impl Driver {
         self.ring.needs_enter()
     }
 
+    /// Whether a turn has nothing to do here: nothing to submit, no completion to take, nothing to hand out.
+    #[inline]
+    pub(crate) fn is_idle(&mut self) -> bool {
+        self.ring.is_idle() && !self.has_harvest()
+    }
+
     /// Enters the kernel once more or less: submits everything, and waits as told if nothing is left behind.
     #[inline]
     pub(crate) fn enter(&mut self, wait: Wait) {

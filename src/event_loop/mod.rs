@@ -63,7 +63,6 @@ pub struct EventLoop {
     main: Arc<MainWaker>,
     spare: RefCell<Harvest>,
     due: RefCell<Vec<Waker>>,
-    turns: Cell<u64>,
     turns_since_clock: Cell<u32>,
     budget: usize,
     shutdown_timeout: Duration,
@@ -148,7 +147,6 @@ impl EventLoop {
             main: Arc::new(MainWaker { woken: AtomicBool::new(false), inbox }),
             spare: RefCell::default(),
             due: RefCell::default(),
-            turns: Cell::new(0),
             turns_since_clock: Cell::new(0),
             budget: settings.poll_budget,
             shutdown_timeout: settings.shutdown_timeout,
@@ -230,10 +228,11 @@ impl EventLoop {
     /// last task has ended.
     fn turn(&self, for_tasks: bool) {
         let core = &*self.core;
-        self.turns.set(self.turns.get() + 1);
         self.take_in_mail();
         let polls = self.executor.run_ready(self.budget);
-        self.fire_timers();
+        if !core.timers.borrow().is_empty() {
+            self.fire_timers();
+        }
         let ready = self.executor.has_ready()
             || self.main.woken.load(Ordering::Relaxed)
             || (for_tasks && self.executor.live_tasks() == 0);
@@ -242,14 +241,22 @@ impl EventLoop {
             driver.metrics.turns += 1;
             driver.metrics.polls += polls as u64;
             driver.stage_cancels();
+            // Tasks that wake each other and ask nothing of the kernel cost no more than that.
+            if ready && driver.is_idle() {
+                return;
+            }
             if !ready && !driver.has_harvest() {
-                self.sleep(driver);
+                self.sleep(&mut driver);
             } else if driver.needs_enter() {
                 driver.enter(Wait::No);
                 self.turns_since_clock.set(TURNS_PER_CLOCK_READ);
                 self.reap(&mut driver);
             } else {
                 self.reap(&mut driver);
+            }
+            // Mostly every completion has queued a task of this loop's, and nothing is left.
+            if !driver.has_harvest() {
+                return;
             }
         }
         core.run_harvest(&mut self.spare.borrow_mut());
@@ -263,7 +270,8 @@ impl EventLoop {
     }
 
     /// Announces that the loop sleeps, looks once more for what others have left, and waits in the kernel.
-    fn sleep(&self, mut driver: std::cell::RefMut<'_, Driver>) {
+    #[inline(never)]
+    fn sleep(&self, driver: &mut Driver) {
         let core = &*self.core;
         driver.arm_wakeup();
         core.inbox.announce_sleep();
@@ -278,8 +286,7 @@ impl EventLoop {
         }
         core.inbox.announce_awake();
         self.turns_since_clock.set(TURNS_PER_CLOCK_READ);
-        let count = self.reap(&mut driver);
-        drop(driver);
+        let count = self.reap(driver);
         if !called && count == 0 && core.clock.is_paused() {
             self.jump();
         }
@@ -316,9 +323,6 @@ impl EventLoop {
 
     fn fire_timers(&self) {
         let core = &*self.core;
-        if core.timers.borrow().is_empty() {
-            return;
-        }
         if self.turns_since_clock.get() < TURNS_PER_CLOCK_READ {
             self.turns_since_clock.set(self.turns_since_clock.get() + 1);
             return;

@@ -130,6 +130,10 @@ impl Faulty {
         self.inner.needs_enter() || !self.held.is_empty()
     }
 
+    pub(crate) fn is_idle(&mut self) -> bool {
+        self.inner.is_idle() && self.held.is_empty()
+    }
+
     pub(crate) fn unsubmitted(&mut self) -> usize {
         self.inner.unsubmitted()
     }

@@ -127,6 +127,12 @@ impl Ring {
         either!(self, ring => ring.needs_enter())
     }
 
+    /// Whether no enter is due and no completion is there.
+    #[inline]
+    pub(crate) fn is_idle(&mut self) -> bool {
+        either!(self, ring => ring.is_idle())
+    }
+
     /// How many entries have not been taken by the kernel.
     pub(crate) fn unsubmitted(&mut self) -> usize {
         either!(self, ring => ring.unsubmitted())

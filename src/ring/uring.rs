@@ -139,6 +139,13 @@ impl Uring {
         self.tail != self.head || !self.backlog.is_empty() || flags & (abi::SQ_TASKRUN | abi::SQ_CQ_OVERFLOW) != 0
     }
 
+    /// Whether no enter is due and no completion is there.
+    #[inline]
+    pub(crate) fn is_idle(&mut self) -> bool {
+        let head = Self::load(&self.shared.cq_head, Ordering::Relaxed);
+        !self.needs_enter() && head == Self::load(&self.shared.cq_tail, Ordering::Relaxed)
+    }
+
     pub(crate) fn unsubmitted(&mut self) -> usize {
         self.tail.wrapping_sub(self.head) as usize + self.backlog.len()
     }

@@ -12,8 +12,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::task::{Context, Poll, Wake, Waker};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 pub use builder::Builder;
@@ -30,7 +30,7 @@ use crate::guard::{guard, wake_all};
 use crate::inbox::Inbox;
 use crate::registry;
 use crate::ring::{Config, Wait, explain};
-use crate::task::JoinHandle;
+use crate::task::{JoinHandle, MainWaker};
 use crate::timer::Timers;
 
 /// How many turns without a kernel entry may go by until the clock is read again.
@@ -60,33 +60,13 @@ static LEAKED: AtomicU64 = AtomicU64::new(0);
 pub struct EventLoop {
     core: Rc<Core>,
     executor: Rc<Executor>,
-    main: Arc<MainWaker>,
+    main: MainWaker,
     spare: RefCell<Harvest>,
     due: RefCell<Vec<Waker>>,
     turns_since_clock: Cell<u32>,
     budget: usize,
     shutdown_timeout: Duration,
     _not_send: PhantomData<*const ()>,
-}
-
-/// Wakes the future that `block_on` was given.
-struct MainWaker {
-    woken: AtomicBool,
-    inbox: Arc<Inbox>,
-}
-
-impl Wake for MainWaker {
-    fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        self.woken.store(true, Ordering::Release);
-        if context::current_id() != self.inbox.id() {
-            // `kick` looks at the sleep announcement after a fence; the loop announces, and looks at `woken` after one.
-            self.inbox.kick();
-        }
-    }
 }
 
 /// Hands everything that is staged to the kernel when dropped: nobody knows when the loop runs again.
@@ -144,7 +124,7 @@ impl EventLoop {
                 executor: executor.clone(),
             }),
             executor,
-            main: Arc::new(MainWaker { woken: AtomicBool::new(false), inbox }),
+            main: MainWaker::new(inbox),
             spare: RefCell::default(),
             due: RefCell::default(),
             turns_since_clock: Cell::new(0),
@@ -178,14 +158,12 @@ impl EventLoop {
         // Dropped after the future.
         let _flush = Flush(&self.core);
         self.catch_up();
-        let waker = Waker::from(self.main.clone());
+        let waker = self.main.waker();
         let mut cx = Context::from_waker(&waker);
         let mut future = pin!(future);
-        self.main.woken.store(true, Ordering::Relaxed);
+        self.main.wake();
         loop {
-            // The swap reads the last wake, so what was written before it is seen by the poll.
-            if self.main.woken.load(Ordering::Relaxed)
-                && self.main.woken.swap(false, Ordering::AcqRel)
+            if self.main.take_woken()
                 && let Poll::Ready(output) = future.as_mut().poll(&mut cx)
             {
                 return output;
@@ -233,9 +211,7 @@ impl EventLoop {
         if !core.timers.borrow().is_empty() {
             self.fire_timers();
         }
-        let ready = self.executor.has_ready()
-            || self.main.woken.load(Ordering::Relaxed)
-            || (for_tasks && self.executor.live_tasks() == 0);
+        let ready = self.executor.has_ready() || self.main.is_woken() || (for_tasks && self.executor.live_tasks() == 0);
         {
             let mut driver = core.driver.borrow_mut();
             driver.metrics.turns += 1;
@@ -266,7 +242,8 @@ impl EventLoop {
     /// any more.
     #[inline(never)]
     fn reap(&self, driver: &mut Driver) -> usize {
-        driver.reap_waking(self.executor.waking())
+        let mut wake_task = self.executor.waking();
+        driver.reap_waking(|waker| wake_task(waker).or_else(|waker| self.main.take(waker)))
     }
 
     /// Announces that the loop sleeps, looks once more for what others have left, and waits in the kernel.
@@ -276,10 +253,8 @@ impl EventLoop {
         driver.arm_wakeup();
         core.inbox.announce_sleep();
         // Arming may have found the queue full, flushed it and so brought completions up.
-        let called = driver.has_harvest()
-            || !core.inbox.is_empty()
-            || !self.executor.remote_is_empty()
-            || self.main.woken.load(Ordering::Acquire);
+        let called =
+            driver.has_harvest() || !core.inbox.is_empty() || !self.executor.remote_is_empty() || self.main.is_woken();
         let wait = if called { Wait::No } else { self.how_long() };
         if wait != Wait::No || driver.needs_enter() {
             driver.enter(wait);
@@ -480,7 +455,11 @@ where
     F: Future + 'static,
     F::Output: 'static,
 {
-    let Some(core) = context::current() else { panic!("{}", context::NO_LOOP) };
-    let executor = core.executor.downcast_ref::<Executor>().expect("the loop's own executor");
-    executor.spawn(future)
+    // A loop that ends refuses the future and drops it in here. That is code of the user's, but it finds nothing borrowed,
+    // and the loop is entered further down the stack and so stays.
+    let spawned = context::with(|core| {
+        let executor = core.executor.downcast_ref::<Executor>().expect("the loop's own executor");
+        executor.spawn(future)
+    });
+    spawned.unwrap_or_else(|| panic!("{}", context::NO_LOOP))
 }

@@ -9,15 +9,13 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use super::error::{JoinError, drop_payload};
+use super::live::Links;
 use super::scheduler::Scheduler;
 use super::state::State;
 use crate::inbox::sync::UnsafeCell;
 
 /// What a join handle gets.
 pub(super) type JoinResult<T> = Result<T, JoinError>;
-
-/// A task that is not in its loop's set of live tasks has this for a slot.
-pub(super) const NO_SLOT: usize = usize::MAX;
 
 /// The part of a task whose type is known.
 pub(super) struct Header {
@@ -31,8 +29,8 @@ pub(super) struct Header {
     /// The link of the remote stack. It belongs to whoever set `SCHEDULED`, until the push; then to
     /// the stack, until the loop takes that apart.
     pub(super) next: UnsafeCell<*mut Header>,
-    /// The key in the loop's set of live tasks. The loop's thread only.
-    pub(super) slot: UnsafeCell<usize>,
+    /// The place in the loop's set of live tasks. The loop's thread only.
+    pub(super) links: UnsafeCell<Links>,
 }
 
 /// What depends on the type of the future. The functions take the header of a `Cell<F>` for the
@@ -77,7 +75,7 @@ impl<F: Future> Cell<F> {
                 scheduler,
                 join_waker: UnsafeCell::new(None),
                 next: UnsafeCell::new(ptr::null_mut()),
-                slot: UnsafeCell::new(NO_SLOT),
+                links: UnsafeCell::new(Links::none()),
             },
             stage: UnsafeCell::new(stage),
         });
@@ -271,7 +269,7 @@ unsafe fn drop_output<F: Future>(header: NonNull<Header>) {
 /// See [`Header::free`].
 unsafe fn free<F: Future>(header: NonNull<Header>) {
     // SAFETY: the pointer came from a box of this type, and no reference is left.
-    let cell = unsafe { Box::from_raw(header.cast::<Cell<F>>().as_ptr()) };
+    let mut cell = unsafe { Box::from_raw(header.cast::<Cell<F>>().as_ptr()) };
     // The thread may be any, so there must be nothing left that has a thread.
     #[cfg(any(debug_assertions, loom))]
     {
@@ -281,6 +279,9 @@ unsafe fn free<F: Future>(header: NonNull<Header>) {
         // SAFETY: the cell is ours.
         let no_waker = |waker: *const Option<Waker>| unsafe { &*waker }.is_none();
         assert!(cell.header.join_waker.with(no_waker), "freed a join waker");
+    }
+    if let Some(scheduler) = cell.header.scheduler.take() {
+        Scheduler::give_back(scheduler);
     }
     drop(cell);
 }

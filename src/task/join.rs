@@ -94,17 +94,34 @@ impl<T> JoinHandle<T> {
     }
 
     /// Leaves `waker` to be woken at the end of the task. False if the task has ended.
+    #[inline]
     pub(super) fn register(&mut self, waker: &Waker) -> bool {
         let header = self.task.header();
-        let mut kept = None;
         if header.state.has_join_waker() {
-            if !header.state.reclaim_join_waker() {
-                return false;
-            }
-            // SAFETY: JOIN_WAKER is clear and the task was not complete when it became so: the
-            // field is ours until we set it again. So it is for the other accesses here.
-            kept = header.join_waker.with_mut(|slot| unsafe { (*slot).take() });
+            return self.register_again(waker);
         }
+        let waker = waker.clone();
+        // SAFETY: JOIN_WAKER is clear, and nobody but us sets it: the field is ours. It is empty, so there is nothing to be
+        // dropped, and the compiler need not look.
+        header.join_waker.with_mut(|slot| unsafe { std::mem::forget((*slot).replace(waker)) });
+        if header.state.offer_join_waker() {
+            return true;
+        }
+        // SAFETY: the runner found JOIN_WAKER clear when it completed the task.
+        drop(header.join_waker.with_mut(|slot| unsafe { (*slot).take() }));
+        false
+    }
+
+    /// The same where one was left before.
+    #[inline(never)]
+    fn register_again(&mut self, waker: &Waker) -> bool {
+        let header = self.task.header();
+        if !header.state.reclaim_join_waker() {
+            return false;
+        }
+        // SAFETY: JOIN_WAKER is clear and the task was not complete when it became so: the
+        // field is ours until we set it again. So it is for the other accesses here.
+        let kept = header.join_waker.with_mut(|slot| unsafe { (*slot).take() });
         // The waker's functions are other people's code, so none is called with the field open.
         let (next, old) = match kept {
             Some(kept) if kept.will_wake(waker) => (kept, None),

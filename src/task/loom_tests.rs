@@ -1,7 +1,7 @@
 //! Models of the task: run with `RUSTFLAGS="--cfg loom" cargo test --release --lib loom`.
 //!
 //! The code under test is the real one, from waker to remote stack; only the atomics and cells are
-//! loom's. A lost wake-up is a deadlock, a race for the stage, the join waker, a link, a slot or the
+//! loom's. A lost wake-up is a deadlock, a race for the stage, the join waker, a link, a place in the set or the
 //! local queues is an access that loom refuses, and a task that is not freed keeps its scheduler.
 
 use std::future::{Future, poll_fn};

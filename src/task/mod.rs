@@ -6,7 +6,7 @@
 //! A task is one heap allocation, the [`Cell`](cell::Cell):
 //!
 //! ```text
-//! Header   state word | vtable | Arc<Scheduler> | join waker | link | slot      same for all tasks
+//! Header   state word | vtable | Arc<Scheduler> | join waker | link | links     same for all tasks
 //! Stage    the future, then its output in the same place, then nothing          typed
 //! ```
 //!
@@ -77,7 +77,7 @@
 //! **The link** belongs to whoever has set `SCHEDULED`, until the task is on the stack; then to the
 //! stack, until the loop takes it apart; and not to anybody while the task is queued locally.
 //!
-//! **The slot** is the loop's thread's. A new task from another thread has none yet, and its entry on
+//! **The links** of the live set are the loop's thread's. A new task from another thread is in no list yet, and its entry on
 //! the remote stack then counts for two references: the queue's and the live set's.
 //!
 //! **Visibility.** Every change of the word but the counting of clones is acquire and release. What
@@ -90,7 +90,7 @@
 //! dropped twice.
 //!
 //! The loom models in `loom_tests.rs` check the word, the join waker and the remote stack, with
-//! every access to stage, waker, link, slot and queues tracked.
+//! every access to stage, waker, link, links and queues tracked.
 #![allow(unsafe_code)]
 
 mod blocking_job;
@@ -99,8 +99,10 @@ mod error;
 mod here;
 mod join;
 mod join_set;
+mod live;
 #[cfg(all(test, loom))]
 mod loom_tests;
+mod main_waker;
 mod remote;
 mod scheduler;
 mod spawn_with;
@@ -114,5 +116,6 @@ pub(crate) use blocking_job::{BlockingJob, blocking};
 pub use error::JoinError;
 pub use join::{AbortHandle, JoinHandle};
 pub use join_set::JoinSet;
+pub(crate) use main_waker::MainWaker;
 pub(crate) use scheduler::{Owner, Scheduler};
 pub use yield_now::{YieldNow, yield_now};

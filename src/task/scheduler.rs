@@ -5,10 +5,8 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use std::task::Waker;
 
-use slab::Slab;
-
-use super::cell::NO_SLOT;
 use super::join::JoinHandle;
+use super::live::LiveTasks;
 use super::remote::RemoteStack;
 use super::spawn_with::MakeThenRun;
 use super::state::Wake;
@@ -26,6 +24,10 @@ pub(crate) struct Scheduler {
     remote: RemoteStack,
     /// The loop's thread only. See [`Scheduler::local`].
     local: UnsafeCell<Local>,
+    /// How many references to this the loop keeps for the tasks to come: those of tasks that were freed on its thread, so
+    /// that a task that lives and dies there counts nothing atomically. `None` once it has shut down. The loop's thread
+    /// only, and never for longer than it takes to change it.
+    kept: UnsafeCell<Option<usize>>,
 }
 
 /// What the loop's own thread has to itself.
@@ -37,14 +39,14 @@ struct Local {
     /// instructions than a ring. Between turns it holds what the last one had no budget for.
     batch: Vec<TaskRef>,
     /// Every task that is not complete, but for those still on the remote stack.
-    live: Slab<TaskRef>,
+    live: LiveTasks,
     /// Set by shutdown: nothing is spawned or run any more.
     closed: bool,
 }
 
-// SAFETY: all fields but `local` are Send + Sync. `local` is reached only through
-// `Scheduler::local`, which demands the loop's thread; it may be dropped on any thread, because a
-// `TaskRef` may.
+// SAFETY: all fields but `local` and `kept` are Send + Sync. `local` is reached only through
+// `Scheduler::local`, which demands the loop's thread, as does what touches `kept`; they may be dropped
+// on any thread, because a `TaskRef` may.
 unsafe impl Send for Scheduler {}
 // SAFETY: as above.
 unsafe impl Sync for Scheduler {}
@@ -68,6 +70,45 @@ impl Scheduler {
     unsafe fn local<R>(&self, access: impl FnOnce(&mut Local) -> R) -> R {
         // SAFETY: one thread at a time, and on it one access at a time, says the contract.
         self.local.with_mut(|local| access(unsafe { &mut *local }))
+    }
+
+    /// A reference for a task.
+    ///
+    /// # Safety
+    ///
+    /// This is the thread of the loop, as for [`Scheduler::local`].
+    #[inline]
+    unsafe fn share(self: &Arc<Self>) -> Arc<Self> {
+        let taken = self.kept.with_mut(|kept| {
+            // SAFETY: the loop's thread, says the contract, and nothing is called meanwhile.
+            let kept = unsafe { &mut *kept };
+            match kept.and_then(|count| count.checked_sub(1)) {
+                Some(fewer) => {
+                    *kept = Some(fewer);
+                    true
+                }
+                None => false,
+            }
+        });
+        // SAFETY: it was kept: a reference that `give_back` has forgotten.
+        if taken { unsafe { Arc::from_raw(Arc::as_ptr(self)) } } else { Arc::clone(self) }
+    }
+
+    /// Takes back the reference of a task that is freed, from any thread.
+    #[inline]
+    pub(super) fn give_back(this: Arc<Self>) {
+        if !this.is_here() {
+            return;
+        }
+        let kept = this.kept.with_mut(|kept| {
+            // SAFETY: we have just asked whether this is the loop's thread, and nothing is called meanwhile.
+            let Some(count) = (unsafe { &mut *kept }) else { return false };
+            *count += 1;
+            true
+        });
+        if kept {
+            std::mem::forget(this);
+        }
     }
 
     /// Queues a task that has been marked as scheduled.
@@ -113,7 +154,8 @@ impl Scheduler {
         if unsafe { self.local(|local| local.closed) } {
             return TaskRef::refused(future);
         }
-        let (queue, live, handle) = TaskRef::queued(future, Arc::clone(self));
+        // SAFETY: as above.
+        let (queue, live, handle) = TaskRef::queued(future, unsafe { self.share() });
         // SAFETY: as above; neither insertion runs user code.
         unsafe {
             self.local(|local| {
@@ -178,15 +220,11 @@ impl Scheduler {
 
 impl Local {
     /// Takes a task into the set of live ones.
+    #[inline]
     fn insert(&mut self, task: TaskRef) {
-        let entry = self.live.vacant_entry();
-        let key = entry.key();
-        // SAFETY: `&mut Local` is the proof that this is the loop's thread, to which the slot
-        // belongs.
-        task.header().slot.with_mut(|slot| unsafe { *slot = key });
-        entry.insert(task);
+        self.live.insert(task);
         if self.ready.capacity() < self.live.len() {
-            self.ready.reserve(self.live.len() - self.ready.len());
+            reserve(&mut self.ready, self.live.len());
         }
     }
 
@@ -196,7 +234,7 @@ impl Local {
         debug_assert!(self.batch.is_empty());
         // It is the next one to be filled, and filling it is not to allocate.
         if batch.capacity() < self.live.len() {
-            batch.reserve(self.live.len() - batch.len());
+            reserve(&mut batch, self.live.len());
         }
         self.batch = batch;
     }
@@ -220,13 +258,15 @@ impl Local {
 
     /// Takes a completed task out of the set of live ones.
     fn remove(&mut self, task: &TaskRef) -> TaskRef {
-        self.live.remove(self.slot(task))
+        self.live.remove(task.pointer())
     }
+}
 
-    fn slot(&self, task: &TaskRef) -> usize {
-        // SAFETY: `&Local` is the proof that this is the loop's thread.
-        task.header().slot.with(|slot| unsafe { *slot })
-    }
+/// Makes room for so many in all.
+#[cold]
+#[inline(never)]
+fn reserve(tasks: &mut Vec<TaskRef>, room: usize) {
+    tasks.reserve(room - tasks.len());
 }
 
 /// Away from the path of every wake, which finds room.
@@ -267,9 +307,10 @@ impl Owner {
                 local: UnsafeCell::new(Local {
                     ready: Vec::new(),
                     batch: Vec::new(),
-                    live: Slab::new(),
+                    live: LiveTasks::new(),
                     closed: false,
                 }),
+                kept: UnsafeCell::new(Some(0)),
             }),
             thread: PhantomData,
         }
@@ -326,7 +367,7 @@ impl Owner {
         let chain = self.scheduler.remote.take();
         self.local(|local| {
             for task in chain {
-                if local.slot(&task) == NO_SLOT {
+                if local.live.is_new(&task) {
                     // SAFETY: a task that is new has a second reference on the stack, which
                     // `spawn_anywhere` has forgotten for this.
                     local.insert(unsafe { TaskRef::from_raw(task.pointer()) });
@@ -397,7 +438,7 @@ impl Owner {
     pub(crate) fn shutdown(&self) {
         self.local(|local| local.closed = true);
         for task in self.scheduler.remote.close() {
-            if self.local(|local| local.slot(&task)) == NO_SLOT {
+            if self.local(|local| local.live.is_new(&task)) {
                 // SAFETY: we are the owner; for the second reference see `take_remote`.
                 unsafe {
                     let live = TaskRef::from_raw(task.pointer());
@@ -405,18 +446,22 @@ impl Owner {
                 }
             }
         }
-        // Nothing is inserted any more, so one pass over the slots meets every task. The drops may
-        // wake and abort tasks, which then are queued, or marked, and met all the same.
-        let slots = self.local(|local| local.live.capacity());
-        for slot in 0..slots {
-            let Some(task) = self.local(|local| local.live.get(slot).cloned()) else {
-                continue;
-            };
+        // Nothing is inserted any more, so this ends. The drops may wake and abort tasks, which then are queued, or marked,
+        // and met all the same.
+        let mut running = Vec::new();
+        while let Some(task) = self.local(|local| local.live.pop()) {
             // SAFETY: we are the owner, and tasks leave the set when they are complete.
-            if unsafe { task.cancel() } {
-                let live = self.local(|local| local.remove(&task));
-                TaskRef::drop_both(task, live);
+            if !unsafe { task.cancel() } {
+                running.push(task);
             }
+        }
+        // They leave it when their polls return.
+        self.local(|local| running.into_iter().for_each(|task| local.live.insert(task)));
+        // SAFETY: we are the owner, so this is the loop's thread.
+        let kept = self.scheduler.kept.with_mut(|kept| unsafe { (*kept).take() });
+        for _ in 0..kept.unwrap_or(0) {
+            // SAFETY: each of those kept is a reference that `give_back` has forgotten.
+            drop(unsafe { Arc::from_raw(Arc::as_ptr(&self.scheduler)) });
         }
         // All that is left here is complete.
         drop(self.local(|local| (std::mem::take(&mut local.ready), std::mem::take(&mut local.batch))));

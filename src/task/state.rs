@@ -90,6 +90,7 @@ impl State {
     }
 
     /// Acquires what the runner stored before it set `COMPLETE`.
+    #[inline]
     pub(super) fn is_complete(&self) -> bool {
         self.0.load(Ordering::Acquire) & COMPLETE != 0
     }
@@ -211,15 +212,30 @@ impl State {
     /// The poll returned `Pending`.
     #[inline]
     pub(super) fn idle(&self) -> Idle {
-        // One subtraction, right for almost every poll: RUNNING is set, and the set of live tasks has another reference,
-        // so ours is never the last.
+        if self.0.load(Ordering::Relaxed) & SCHEDULED != 0 {
+            return self.idle_scheduled();
+        }
+        // One subtraction, right for almost every other poll: RUNNING is set, and the set of live tasks has another
+        // reference, so ours is never the last.
         let word = self.0.fetch_sub(RUNNING + REFERENCE, Ordering::AcqRel);
         debug_assert_eq!(word & (RUNNING | COMPLETE), RUNNING);
         debug_assert!(word >= 2 * REFERENCE);
         if word & SCHEDULED == 0 { Idle::Waiting } else { self.idle_after_all(word) }
     }
 
-    /// It was woken or aborted (which sets SCHEDULED, too) during the poll, so it needs its reference again. With SCHEDULED
+    /// It has been woken or aborted (which sets SCHEDULED, too) before the poll returned, as by a yield: it keeps its
+    /// reference. SCHEDULED stays set, because only the runner clears it.
+    #[inline]
+    fn idle_scheduled(&self) -> Idle {
+        let word = self.0.fetch_sub(RUNNING, Ordering::AcqRel);
+        if word & ABORT != 0 {
+            self.0.fetch_add(RUNNING, Ordering::AcqRel);
+            return Idle::Aborted;
+        }
+        Idle::Queue
+    }
+
+    /// It was woken or aborted during the last moments of the poll, so it needs its reference again. With SCHEDULED
     /// set and the task in no queue nobody but the runner does anything with it, whether RUNNING is set or not.
     #[cold]
     fn idle_after_all(&self, word: usize) -> Idle {
@@ -253,12 +269,14 @@ impl State {
 
     /// The join handle hands the field with its waker over. False if the task is complete; then the
     /// field is still the handle's.
+    #[inline]
     pub(super) fn offer_join_waker(&self) -> bool {
         self.update(|word| (word & COMPLETE == 0).then_some(word | JOIN_WAKER)).is_ok()
     }
 
     /// Whether the join handle has handed over a waker. Only the handle may ask: nobody else
     /// changes the answer.
+    #[inline]
     pub(super) fn has_join_waker(&self) -> bool {
         self.0.load(Ordering::Relaxed) & JOIN_WAKER != 0
     }
@@ -295,6 +313,11 @@ impl State {
     #[inline]
     #[must_use]
     pub(super) fn release(&self, count: usize) -> bool {
+        // Whoever has all the references that there are is alone with the task, and nobody can make another. Acquire, as
+        // below: this reads what the last of the others has left.
+        if self.0.load(Ordering::Acquire) / REFERENCE == count {
+            return true;
+        }
         let word = self.0.fetch_sub(count * REFERENCE, Ordering::Release);
         debug_assert!(word >= count * REFERENCE);
         if word / REFERENCE != count {

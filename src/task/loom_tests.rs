@@ -13,7 +13,7 @@ use loom::sync::atomic::{AtomicUsize, Ordering};
 use loom::thread;
 
 use super::here::PRETENDED_ID;
-use super::{JoinError, JoinHandle, Owner, Scheduler, blocking};
+use super::{JoinError, JoinHandle, MainWaker, Owner, Scheduler, blocking};
 use crate::inbox::Inbox;
 
 /// Explores interleavings with at most `preemptions` forced switches. Most faults need two.
@@ -294,6 +294,46 @@ fn complete_against_join() {
             model.end();
         });
     }
+}
+
+/// What was done before the main future was woken is seen by its next poll, however its loop goes to sleep and whoever wakes
+/// it beside.
+#[test]
+fn the_main_future_is_woken_from_another_thread() {
+    model(3, || {
+        let model = ModelLoop::new();
+        let main = MainWaker::new(Arc::clone(&model.inbox));
+        let seen: Arc<[AtomicUsize; 2]> = Arc::new([AtomicUsize::new(0), AtomicUsize::new(0)]);
+        let wakers = [0, 1].map(|index| {
+            let (seen, waker) = (Arc::clone(&seen), main.waker());
+            thread::spawn(move || {
+                seen[index].store(1, Ordering::Relaxed);
+                waker.wake();
+            })
+        });
+        let own = main.waker();
+        own.wake_by_ref();
+        loop {
+            if main.take_woken() {
+                drop(own.clone());
+                if seen.iter().all(|seen| seen.load(Ordering::Relaxed) == 1) {
+                    break;
+                }
+            }
+            model.inbox.announce_sleep();
+            if !main.is_woken() {
+                model.inbox.wait();
+            }
+            model.inbox.announce_awake();
+        }
+        for waker in wakers {
+            waker.join().unwrap();
+        }
+        drop(own);
+        main.close();
+        assert_eq!(main.references(), (1, 0));
+        model.end();
+    });
 }
 
 /// A task spawned from elsewhere runs, also when the loop is going to sleep.

@@ -114,6 +114,13 @@ impl MainWaker {
         Err(waker)
     }
 
+    /// How many references there are, and how many of them are kept.
+    #[cfg(test)]
+    pub(crate) fn references(&self) -> (usize, usize) {
+        // SAFETY: as in `close`.
+        (Arc::strong_count(&self.0), self.0.kept.with(|kept| unsafe { (*kept).unwrap_or(0) }))
+    }
+
     /// Keeps no references any more.
     pub(crate) fn close(&self) {
         // SAFETY: we are on the loop's thread, and nothing is called meanwhile.

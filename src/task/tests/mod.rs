@@ -3,6 +3,7 @@
 
 mod abort;
 mod life;
+mod main_waker;
 mod panics;
 mod shutdown;
 mod threads;
@@ -13,7 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
-use super::Owner;
+use super::{MainWaker, Owner};
 use crate::inbox::Inbox;
 use crate::task::here::PRETENDED_ID;
 
@@ -21,6 +22,7 @@ use crate::task::here::PRETENDED_ID;
 /// otherwise.
 struct MiniLoop {
     owner: Owner,
+    main: MainWaker,
     inbox: Arc<Inbox>,
 }
 
@@ -30,7 +32,8 @@ impl MiniLoop {
         static NEXT_ID: AtomicU64 = AtomicU64::new(1 << 40);
         let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
         let inbox = Inbox::new(id).unwrap();
-        let mini = MiniLoop { owner: Owner::new(Arc::clone(&inbox)), inbox };
+        let main = MainWaker::new(Arc::clone(&inbox));
+        let mini = MiniLoop { owner: Owner::new(Arc::clone(&inbox)), main, inbox };
         assert_eq!(PRETENDED_ID.replace(id), 0, "one loop a thread");
         mini
     }
@@ -56,19 +59,19 @@ impl MiniLoop {
 
     /// Turns, and sleeps on the eventfd, until `future` is ready.
     fn block_on<F: Future>(&self, future: F) -> F::Output {
-        let woken = Arc::new(RootWaker { woken: AtomicBool::new(true), inbox: Arc::clone(&self.inbox) });
-        let waker = Waker::from(Arc::clone(&woken));
+        let waker = self.main.waker();
+        self.main.wake();
         let mut cx = Context::from_waker(&waker);
         let mut future = pin!(future);
         loop {
-            if woken.woken.swap(false, Ordering::AcqRel)
+            if self.main.take_woken()
                 && let Poll::Ready(output) = future.as_mut().poll(&mut cx)
             {
                 return output;
             }
             self.turn();
             self.inbox.announce_sleep();
-            if !woken.woken.load(Ordering::Acquire) && !self.owner.has_ready() && self.owner.remote_is_empty() {
+            if !self.main.is_woken() && !self.owner.has_ready() && self.owner.remote_is_empty() {
                 sleep_on(&self.inbox);
             }
             self.inbox.announce_awake();
@@ -79,10 +82,12 @@ impl MiniLoop {
 impl Drop for MiniLoop {
     fn drop(&mut self) {
         self.owner.shutdown();
+        self.main.close();
         PRETENDED_ID.set(0);
     }
 }
 
+/// A waker of somebody else's.
 struct RootWaker {
     woken: AtomicBool,
     inbox: Arc<Inbox>,

@@ -45,7 +45,8 @@ impl Shared {
 
     #[cold]
     fn wake_elsewhere(&self) {
-        self.elsewhere.store(true, Ordering::Release);
+        // Not a store: that would cut off what another thread has released by its wake just before.
+        self.elsewhere.swap(true, Ordering::Release);
         // `kick` looks at the sleep announcement after a fence; the loop announces, and looks at the flag after one.
         self.inbox.kick();
     }
@@ -98,7 +99,7 @@ impl MainWaker {
         if here {
             self.0.here.store(false, Ordering::Relaxed);
         }
-        // The swap reads the last wake, so what was written before it is seen by the poll. The look spares a loop that
+        // The swap reads what the last wake has left, and so sees what was written before all of them. The look spares a loop that
         // nobody else wakes the swap.
         let elsewhere = self.0.elsewhere.load(Ordering::Relaxed) && self.0.elsewhere.swap(false, Ordering::AcqRel);
         here | elsewhere

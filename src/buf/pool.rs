@@ -73,7 +73,7 @@ pub(crate) type Place = u64;
 /// The buffers of one loop. At any time each of them is with the kernel, with a lease, or on its way back: in `local`, if its
 /// lease was dropped on the loop's thread, else in `returned`. The loop and the leases keep the memory.
 #[derive(Debug)]
-pub(crate) struct Pool {
+pub struct Pool {
     home: u64,
     buffer_bytes: usize,
     /// Touched on the home thread only.

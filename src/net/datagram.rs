@@ -8,7 +8,7 @@ use super::socket::{self, Bound};
 use crate::buf::{IoBuf, IoBufMut};
 use crate::convert::ConvertError;
 use crate::fd::Fd;
-use crate::op::{self, Operation, PollAdd, Receives, RecvMsg, SendMsg, ZeroCopy};
+use crate::op::{self, Datagrams, Operation, PollAdd, Receive, Receives, RecvMsg, RecvMsgLease, SendMsg, ZeroCopy};
 use crate::salvage::Datagram;
 use crate::sys::{self, Address};
 
@@ -73,6 +73,14 @@ impl DatagramSocket {
     pub(super) fn peek<B: IoBufMut, R: Receives>(&self, buf: B) -> Operation<'_, RecvMsg<B, R>> {
         let fd = self.fd();
         Operation::on(fd, RecvMsg::new(fd.raw(), buf, self.is_connected()).peek())
+    }
+
+    pub(super) fn recv_lease<R: Receives>(&self) -> Receive<'_, RecvMsgLease<R>> {
+        Receive::new(self.fd())
+    }
+
+    pub(super) fn recv_stream<R: Receives>(&self) -> Datagrams<'_, R> {
+        Datagrams::new(self.fd())
     }
 
     /// A datagram, which may be addressed and get more than bytes before it is sent.

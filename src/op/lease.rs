@@ -6,6 +6,7 @@ use std::io;
 use std::os::fd::RawFd;
 use std::sync::Arc;
 
+use super::turn::Shoots;
 use super::{Arena, Cqe, Left, Next, Op, Sealed, Sqe};
 use crate::buf::{Lease, Pool};
 use crate::driver::GROUP;
@@ -19,10 +20,20 @@ const MULTISHOT: u16 = 1 << 1;
 ///
 /// # Safety
 /// The operation was submitted on the loop of this pool, and this is the only call for this completion.
-unsafe fn lease_of(pool: &Arc<Pool>, cqe: Cqe) -> Option<Lease> {
+pub(super) unsafe fn lease_of(pool: &Arc<Pool>, cqe: Cqe) -> Option<Lease> {
     let id = cqe.buffer()?;
     // SAFETY: with this flag the kernel hands the buffer out; it is the caller's promise that it is done once.
     Some(unsafe { Lease::of(pool.clone(), id, cqe.result.max(0) as usize) })
+}
+
+/// An operation into a buffer of the kernel's choice, which is made again when there was none.
+pub trait Picks: Op<Output = io::Result<Self::Item>> {
+    /// What it gives.
+    type Item;
+
+    /// For a descriptor, with the buffers of the loop where it is submitted.
+    #[doc(hidden)]
+    fn picking(fd: RawFd, pool: Arc<Pool>) -> Self;
 }
 
 /// One receive into a buffer of the kernel's choice.
@@ -34,8 +45,10 @@ pub struct RecvLease {
     got: Option<Lease>,
 }
 
-impl RecvLease {
-    pub(crate) fn new(fd: RawFd, pool: Arc<Pool>) -> RecvLease {
+impl Picks for RecvLease {
+    type Item = Option<Lease>;
+
+    fn picking(fd: RawFd, pool: Arc<Pool>) -> RecvLease {
         RecvLease { fd, pool, got: None }
     }
 }
@@ -98,7 +111,7 @@ fn take_salvaged(salvage: &Salvage) -> Option<(Cqe, Option<Lease>)> {
 
 /// What one completion of a receive says.
 #[derive(Debug)]
-pub(crate) enum Shot {
+pub enum Shot {
     Bytes(Lease),
     End,
     Error(i32),
@@ -130,9 +143,9 @@ impl Shot {
 pub struct RecvMulti {
     fd: RawFd,
     /// That of the loop where it is submitted next.
-    pub(super) pool: Arc<Pool>,
+    pool: Arc<Pool>,
     /// What has come and was not taken yet.
-    pub(super) ready: VecDeque<Shot>,
+    ready: VecDeque<Shot>,
 }
 
 impl RecvMulti {
@@ -142,6 +155,23 @@ impl RecvMulti {
 }
 
 impl Sealed for RecvMulti {}
+
+impl Shoots for RecvMulti {
+    type Item = Shot;
+
+    fn set_pool(&mut self, pool: Arc<Pool>) {
+        self.pool = pool;
+    }
+
+    fn pool(&self) -> &Arc<Pool> {
+        &self.pool
+    }
+
+    #[inline]
+    fn take(&mut self) -> Option<Shot> {
+        self.ready.pop_front()
+    }
+}
 
 // SAFETY: the entry holds no address: the buffers are the pool's, which the value keeps.
 unsafe impl Op for RecvMulti {

@@ -47,7 +47,20 @@ pub struct Details<'a> {
     pub(crate) control: Control<&'a [u8]>,
 }
 
-impl Details<'_> {
+impl<'a> Details<'a> {
+    pub(super) fn new(fd: RawFd, len: usize, from: Option<RawAddress>, flags: i32, control: Control<&'a [u8]>) -> Self {
+        Details { fd, len, from, flags, control }
+    }
+
+    /// What a receiver makes of it. Nothing may be an empty message, or the end.
+    pub(super) fn give<R: Receives>(self) -> io::Result<R::Output> {
+        if self.len == 0 && !R::TELLS_END && sys::is_shut_for_receiving(self.fd) {
+            let end = "the receiving direction of this socket was shut down";
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, end));
+        }
+        R::received(self)
+    }
+
     /// Where it came from.
     pub(crate) fn from<A: Address>(&self) -> io::Result<A> {
         source(self.fd, self.from)
@@ -72,6 +85,9 @@ pub trait Receives: 'static {
     /// Room for control messages, in bytes.
     #[doc(hidden)]
     const CONTROL_BYTES: usize;
+    /// Room for the source's address, in bytes, in front of a message that comes with many.
+    #[doc(hidden)]
+    const NAME_BYTES: usize = 112;
     /// Whether it can tell an empty message from the end itself, by what travels beside it.
     #[doc(hidden)]
     const TELLS_END: bool = false;
@@ -228,11 +244,8 @@ unsafe impl<B: IoBufMut, R: Receives> Op for RecvMsg<B, R> {
         };
         let received = (cqe.result >= 0).then(|| {
             let len = cqe.result as usize;
-            if len == 0 && !self.stream && !R::TELLS_END && sys::is_shut_for_receiving(self.fd) {
-                let end = "the receiving direction of this socket was shut down";
-                return Err(io::Error::new(io::ErrorKind::UnexpectedEof, end));
-            }
-            R::received(Details { fd: self.fd, len, from, flags, control })
+            let details = Details { fd: self.fd, len, from, flags, control };
+            if self.stream { R::received(details) } else { details.give::<R>() }
         });
         let (result, buf) = self.fill.complete(cqe);
         (result.and_then(|_| received.expect("it was received")), buf)

@@ -28,6 +28,7 @@
 //! else has to be kept in step.
 #![allow(unsafe_code)]
 
+mod datagrams;
 mod file;
 mod incoming;
 mod lease;
@@ -45,15 +46,17 @@ mod read_to_end;
 mod ready;
 mod receive;
 mod rights;
+mod turn;
 mod vectored;
 mod wait_id;
 mod write;
 mod zero_copy;
 
 pub use crate::ring::{Arena, Cqe, Sqe};
+pub use datagrams::{Datagrams, RecvMsgLease, RecvMsgMulti};
 pub use file::{Fsync, Ftruncate, Seek};
 pub use incoming::{AcceptMulti, Incoming};
-pub use lease::{RecvLease, RecvMulti};
+pub use lease::{Picks, RecvLease, RecvMulti};
 pub use limit::{Cancel, CancelOn, CutShort, TimeLimit, transferred};
 pub(crate) use message::{Details, Outgoing, source};
 pub use message::{Plain, Receives, RecvMsg, SendMsg, WithSource};
@@ -71,8 +74,9 @@ pub use read::Read;
 pub use read_to_end::ReadToEnd;
 pub use ready::PollReady;
 pub(crate) use receive::OwnedReceiving;
-pub use receive::{Receive, Receiving};
+pub use receive::Receiving;
 pub use rights::{RecvRights, WithRights};
+pub use turn::Receive;
 pub(crate) use vectored::Place;
 pub use vectored::{Readv, Writev};
 pub use wait_id::WaitId;

@@ -6,114 +6,12 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use super::lease::{RecvLease, RecvMulti, Shot};
+use super::lease::{RecvMulti, Shot};
 use super::net::Recv;
-use super::operation::{Operation, Shots};
-use crate::buf::{Lease, Place, Pool};
-use crate::context::{self, NO_LOOP};
+use super::operation::Operation;
+use super::turn::Shooting;
+use crate::buf::Lease;
 use crate::fd::{Fd, HasFd};
-
-/// The buffers of the loop that is entered.
-///
-/// # Panics
-/// Where no loop runs.
-fn pool() -> io::Result<Arc<Pool>> {
-    context::with(|core| core.driver.borrow_mut().pool()).unwrap_or_else(|| panic!("{NO_LOOP}"))
-}
-
-/// A place among those who wait for a buffer.
-#[derive(Debug, Default)]
-struct Turn {
-    pool: Option<Arc<Pool>>,
-    place: Option<Place>,
-}
-
-impl Turn {
-    /// Before a receive is submitted: `Pending` if others have waited for longer.
-    fn come(&mut self, pool: &Arc<Pool>, cx: &mut Context<'_>) -> Poll<()> {
-        if self.place.is_none() && pool.is_hungry() { self.wait(pool, cx) } else { Poll::Ready(()) }
-    }
-
-    /// The kernel had no buffer: makes more, or waits.
-    fn starved(&mut self, pool: &Arc<Pool>, cx: &mut Context<'_>) -> Poll<()> {
-        let grown = context::with(|core| core.driver.borrow_mut().grow_pool()).unwrap_or(false);
-        if grown { Poll::Ready(()) } else { self.wait(pool, cx) }
-    }
-
-    fn wait(&mut self, pool: &Arc<Pool>, cx: &mut Context<'_>) -> Poll<()> {
-        if !self.pool.as_ref().is_some_and(|before| Arc::ptr_eq(before, pool)) {
-            self.leave(false);
-            self.pool = Some(pool.clone());
-        }
-        pool.wait(&mut self.place, cx.waker());
-        Poll::Pending
-    }
-
-    /// Whether it waits, and was not called yet as far as it knows.
-    fn is_taken(&self) -> bool {
-        self.place.is_some()
-    }
-
-    fn leave(&mut self, satisfied: bool) {
-        if let Some(pool) = &self.pool {
-            pool.leave(&mut self.place, satisfied);
-        }
-    }
-}
-
-impl Drop for Turn {
-    fn drop(&mut self) {
-        self.leave(false);
-    }
-}
-
-/// A receive into a buffer that the kernel picks when something arrives: `IORING_OP_RECV`, `recv(2)`. Gives `None` at the end
-/// of the stream.
-///
-/// Dropped, what arrives nevertheless is given to the next receive or read. While every buffer of the loop is held by a lease
-/// it waits, in order, for one to come back.
-///
-/// # Panics
-/// When it is first polled where no loop runs, and when it is polled after its end.
-#[derive(Debug)]
-#[must_use = "an operation does nothing unless it is awaited"]
-pub struct Receive<'a> {
-    fd: &'a Fd,
-    operation: Option<Operation<'a, RecvLease>>,
-    turn: Turn,
-}
-
-impl<'a> Receive<'a> {
-    pub(crate) fn new(fd: &'a Fd) -> Receive<'a> {
-        Receive { fd, operation: None, turn: Turn::default() }
-    }
-}
-
-impl Future for Receive<'_> {
-    type Output = io::Result<Option<Lease>>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.get_mut();
-        loop {
-            if let Some(operation) = &mut this.operation {
-                let result = ready!(Pin::new(operation).poll(cx));
-                this.operation = None;
-                match result {
-                    Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {
-                        ready!(this.turn.starved(&pool()?, cx));
-                    }
-                    result => {
-                        this.turn.leave(true);
-                        return Poll::Ready(result);
-                    }
-                }
-            }
-            let pool = pool()?;
-            ready!(this.turn.come(&pool, cx));
-            this.operation = Some(Operation::on(this.fd, RecvLease::new(this.fd.raw(), pool)));
-        }
-    }
-}
 
 /// What a stream receives, piece by piece, without being asked for each: one submission serves many receives
 /// (`IORING_OP_RECV` with `IORING_RECV_MULTISHOT`, `recv(2)`).
@@ -124,15 +22,13 @@ impl Future for Receive<'_> {
 #[derive(Debug)]
 #[must_use = "a stream does nothing unless it is asked for its items"]
 pub struct Receiving<'a> {
-    fd: &'a Fd,
-    operation: Option<Operation<'a, RecvMulti>>,
-    turn: Turn,
+    shooting: Shooting<'a, RecvMulti>,
     ended: bool,
 }
 
 impl<'a> Receiving<'a> {
     pub(crate) fn new(fd: &'a Fd) -> Receiving<'a> {
-        Receiving { fd, operation: None, turn: Turn::default(), ended: false }
+        Receiving { shooting: Shooting::new(fd), ended: false }
     }
 
     /// The next piece; `None` at the end of the stream. Dropped, it loses nothing.
@@ -154,38 +50,14 @@ impl<'a> Receiving<'a> {
     /// # Panics
     /// As there.
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Lease>>> {
-        loop {
-            if self.ended {
-                return Poll::Ready(None);
-            }
-            if let Some(shot) = self.operation.as_mut().and_then(|operation| operation.op().ready.pop_front()) {
-                self.turn.leave(true);
-                return Poll::Ready(self.give(shot));
-            }
-            if self.operation.as_ref().is_none_or(Operation::is_idle) {
-                let pool = match pool() {
-                    Ok(pool) => pool,
-                    Err(error) => return Poll::Ready(Some(Err(error))),
-                };
-                ready!(self.turn.come(&pool, cx));
-                let fd = self.fd;
-                match &mut self.operation {
-                    Some(operation) => operation.op().pool = pool,
-                    none => *none = Some(Operation::on(fd, RecvMulti::new(fd.raw(), pool))),
-                }
-            }
-            let operation = self.operation.as_mut().expect("made above");
-            match ready!(operation.poll_shots(cx)) {
-                Shots::Some => {}
-                Shots::Refused(errno) => return Poll::Ready(Some(Err(io::Error::from_raw_os_error(errno)))),
-                Shots::Last(cqe) if cqe.result == -libc::ENOBUFS && operation.op().ready.is_empty() => {
-                    let pool = operation.op().pool.clone();
-                    ready!(self.turn.starved(&pool, cx));
-                }
-                // Cancelled because nobody asked for long, or ended for a reason of the kernel's: it begins again.
-                Shots::Last(_) => {}
-            }
+        if self.ended {
+            return Poll::Ready(None);
         }
+        let shot = ready!(self.shooting.poll_item(cx, |fd, pool| RecvMulti::new(fd.raw(), pool)));
+        Poll::Ready(match shot {
+            Ok(shot) => self.give(shot),
+            Err(error) => Some(Err(error)),
+        })
     }
 
     fn give(&mut self, shot: Shot) -> Option<io::Result<Lease>> {
@@ -225,7 +97,7 @@ impl<S: HasFd> OwnedReceiving<S> {
     pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Lease>>> {
         if self.aside.is_none() {
             let polled = self.receiving.poll_next(cx);
-            if polled.is_ready() || !self.receiving.turn.is_taken() {
+            if polled.is_ready() || !self.receiving.shooting.turn.is_taken() {
                 return polled;
             }
         }
@@ -234,7 +106,7 @@ impl<S: HasFd> OwnedReceiving<S> {
 
     #[cold]
     fn poll_aside(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Lease>>> {
-        let Receiving { fd, turn, ended, .. } = &mut self.receiving;
+        let Receiving { shooting: Shooting { fd, turn, .. }, ended } = &mut self.receiving;
         let aside = self.aside.get_or_insert_with(|| {
             let bytes = turn.pool.as_ref().map_or(0, |pool| pool.buffer_bytes());
             turn.leave(false);

@@ -56,6 +56,16 @@ impl MessageCell {
         self.arm(address, len, control_bytes)
     }
 
+    /// For messages that are received one after the other, each into a buffer that the kernel picks: only the sizes count.
+    pub(crate) fn arm_many(&mut self, name_bytes: usize, control_bytes: usize) -> u64 {
+        let header = self.arm(0, 0, control_bytes);
+        self.header.msg_name = std::ptr::null_mut();
+        self.header.msg_control = std::ptr::null_mut();
+        self.header.msg_iovlen = 0;
+        self.header.msg_namelen = name_bytes as libc::socklen_t;
+        header
+    }
+
     /// For a message that is sent, with these control messages.
     pub(crate) fn arm_send(&mut self, address: u64, len: u32, to: Option<RawAddress>, control: &[&[u8]]) -> u64 {
         self.control.clear();

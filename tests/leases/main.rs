@@ -1,6 +1,7 @@
 //! Receiving into the loop's buffers.
 
 mod backpressure;
+mod datagrams;
 mod drops;
 mod incoming;
 mod receive;

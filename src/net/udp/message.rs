@@ -59,6 +59,7 @@ impl Receives for UdpMessage {
     const HEADER: bool = true;
     /// Congestion mark, packet info of both families, segment's size.
     const CONTROL_BYTES: usize = 2 * space(4) + space(20) + space(12);
+    const NAME_BYTES: usize = 32;
 
     fn received(details: Details<'_>) -> io::Result<UdpMessage> {
         let mut message = UdpMessage {

@@ -17,7 +17,7 @@ use super::datagram::DatagramSocket;
 use super::socket::Bound;
 use super::{ConvertError, domain};
 use crate::buf::{IoBuf, IoBufMut};
-use crate::op::{Operation, Plain, PollAdd, RecvMsg, SendMsg, WithSource};
+use crate::op::{Datagrams, Operation, Plain, PollAdd, Receive, RecvMsg, RecvMsgLease, SendMsg, WithSource};
 use crate::sys::{self, Address};
 
 /// A UDP socket.
@@ -160,6 +160,43 @@ impl UdpSocket {
     /// As [`recv`](UdpSocket::recv).
     pub fn recv_msg<B: IoBufMut>(&self, buf: B) -> Operation<'_, RecvMsg<B, UdpMessage>> {
         self.socket.recv(buf)
+    }
+
+    /// Receives a datagram into a buffer of the loop's, which is picked when it arrives, so that a socket that idles ties up
+    /// none: `IORING_OP_RECVMSG` with `IOSQE_BUFFER_SELECT`, `recvmsg(2)`. An empty datagram is a lease of length 0.
+    ///
+    /// What is longer than a buffer is cut off, as [`UdpMessage::truncated`] tells:
+    /// [`Builder::lease_buffers`](crate::Builder::lease_buffers) says how long they are (8 KiB unless told otherwise; for
+    /// datagrams that the kernel has [joined](UdpSocket::set_gro), 66,000 bytes are enough).
+    ///
+    /// # Errors
+    /// As [`recv`](UdpSocket::recv); `OutOfMemory` if the loop can have no buffers.
+    pub fn recv_lease(&self) -> Receive<'_, RecvMsgLease<UdpMessage>> {
+        self.socket.recv_lease()
+    }
+
+    /// Receives datagrams without asking for each, into buffers of the loop's, of which some 200 bytes hold what travels beside
+    /// the datagram. Others may send on the socket meanwhile, and receive, but what this has received waits here until it is
+    /// asked for.
+    ///
+    /// ```
+    /// # ringtoss::block_on(async {
+    /// use ringtoss::net::UdpSocket;
+    ///
+    /// let socket = UdpSocket::bind("127.0.0.1:0").await?;
+    /// let client = UdpSocket::bind("127.0.0.1:0").await?;
+    /// let mut received = socket.recv_stream();
+    /// for text in ["one", "two", ""] {
+    ///     client.send_to(text, socket.local_addr()?).await.0?;
+    ///     let (lease, message) = received.next().await?;
+    ///     assert_eq!((&lease[..], message.from), (text.as_bytes(), client.local_addr()?));
+    ///     // It can be sent as it is, and goes back to the loop when that is done.
+    ///     socket.send_to(lease, message.from).await.0?;
+    /// }
+    /// # std::io::Result::Ok(()) }).unwrap();
+    /// ```
+    pub fn recv_stream(&self) -> Datagrams<'_, UdpMessage> {
+        self.socket.recv_stream()
     }
 
     /// As [`recv`](UdpSocket::recv), and leaves the datagram there for the next receive: `MSG_PEEK`.

@@ -13,8 +13,31 @@ use crate::buf::{IoBuf, IoBufMut};
 use crate::convert::ConvertError;
 use crate::net::datagram::DatagramSocket;
 use crate::net::socket::{self, Bound};
-use crate::op::{self, Operation, Plain, PollAdd, RecvMsg, SendMsg, WithRights, WithSource};
+use crate::op::{
+    self, Datagrams, Details, Operation, Plain, PollAdd, Receive, Receives, RecvMsg, RecvMsgLease, SendMsg, WithRights,
+    WithSource,
+};
 use crate::sys::{self, Address, RawAddress};
+
+/// A datagram that was received into a buffer of the loop's.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct UnixMessage {
+    /// Where it came from, which may be unnamed.
+    pub from: SocketAddr,
+    /// The buffer was too small, and the rest of the datagram is gone: `MSG_TRUNC`.
+    pub truncated: bool,
+}
+
+impl Receives for UnixMessage {
+    type Output = UnixMessage;
+    const HEADER: bool = true;
+    const CONTROL_BYTES: usize = 0;
+
+    fn received(details: Details<'_>) -> io::Result<UnixMessage> {
+        Ok(UnixMessage { from: details.from()?, truncated: details.flags & libc::MSG_TRUNC != 0 })
+    }
+}
 
 /// A Unix socket of datagrams, which on this family are neither lost nor reordered.
 ///
@@ -160,6 +183,21 @@ impl UnixDatagram {
     /// without an error.
     pub fn recv_fds<B: IoBufMut>(&self, buf: B) -> Operation<'_, RecvMsg<B, WithRights>> {
         self.socket.recv(buf)
+    }
+
+    /// Receives a datagram into a buffer of the loop's, which is picked when it arrives, as
+    /// [`UdpSocket::recv_lease`](crate::net::UdpSocket::recv_lease). Descriptors that came with it are closed.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn recv_lease(&self) -> Receive<'_, RecvMsgLease<UnixMessage>> {
+        self.socket.recv_lease()
+    }
+
+    /// Receives datagrams without asking for each, into buffers of the loop's, as
+    /// [`UdpSocket::recv_stream`](crate::net::UdpSocket::recv_stream). Descriptors that came with them are closed.
+    pub fn recv_stream(&self) -> Datagrams<'_, UnixMessage> {
+        self.socket.recv_stream()
     }
 
     /// As [`recv`](UnixDatagram::recv), and leaves the datagram there for the next receive: `MSG_PEEK`.

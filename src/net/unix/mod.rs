@@ -35,7 +35,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::SocketAddr;
 
 pub use credentials::UCred;
-pub use datagram::UnixDatagram;
+pub use datagram::{UnixDatagram, UnixMessage};
 pub use listener::UnixListener;
 pub use seqpacket::{Record, RecordWithRights, UnixSeqpacket, UnixSeqpacketListener};
 pub use stream::UnixStream;

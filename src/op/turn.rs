@@ -1,0 +1,189 @@
+//! What operations share that receive into buffers of the kernel's choice: each waits its turn where there is none left.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use super::lease::{Picks, RecvLease};
+use super::operation::{Operation, Shots};
+use super::{Op, Sealed};
+use crate::buf::{Place, Pool};
+use crate::context::{self, NO_LOOP};
+use crate::fd::Fd;
+
+/// The buffers of the loop that is entered.
+///
+/// # Panics
+/// Where no loop runs.
+pub(super) fn pool() -> io::Result<Arc<Pool>> {
+    context::with(|core| core.driver.borrow_mut().pool()).unwrap_or_else(|| panic!("{NO_LOOP}"))
+}
+
+/// A place among those who wait for a buffer.
+#[derive(Debug, Default)]
+pub(super) struct Turn {
+    pub pool: Option<Arc<Pool>>,
+    place: Option<Place>,
+}
+
+impl Turn {
+    /// Before a receive is submitted: `Pending` if others have waited for longer.
+    pub fn come(&mut self, pool: &Arc<Pool>, cx: &mut Context<'_>) -> Poll<()> {
+        if self.place.is_none() && pool.is_hungry() { self.wait(pool, cx) } else { Poll::Ready(()) }
+    }
+
+    /// The kernel had no buffer: makes more, or waits.
+    pub fn starved(&mut self, pool: &Arc<Pool>, cx: &mut Context<'_>) -> Poll<()> {
+        let grown = context::with(|core| core.driver.borrow_mut().grow_pool()).unwrap_or(false);
+        if grown { Poll::Ready(()) } else { self.wait(pool, cx) }
+    }
+
+    fn wait(&mut self, pool: &Arc<Pool>, cx: &mut Context<'_>) -> Poll<()> {
+        if !self.pool.as_ref().is_some_and(|before| Arc::ptr_eq(before, pool)) {
+            self.leave(false);
+            self.pool = Some(pool.clone());
+        }
+        pool.wait(&mut self.place, cx.waker());
+        Poll::Pending
+    }
+
+    /// Whether it waits, and was not called yet as far as it knows.
+    pub fn is_taken(&self) -> bool {
+        self.place.is_some()
+    }
+
+    pub fn leave(&mut self, satisfied: bool) {
+        if let Some(pool) = &self.pool {
+            pool.leave(&mut self.place, satisfied);
+        }
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.leave(false);
+    }
+}
+
+/// A receive into a buffer that the kernel picks when something arrives: `IORING_OP_RECV`, `recv(2)`, or what else `O` says.
+/// From a stream it gives `None` at the end.
+///
+/// Dropped, what arrives nevertheless is given to the next receive or read. While every buffer of the loop is held by a lease
+/// it waits, in order, for one to come back.
+///
+/// # Panics
+/// When it is first polled where no loop runs, and when it is polled after its end.
+#[derive(Debug)]
+#[must_use = "an operation does nothing unless it is awaited"]
+pub struct Receive<'a, O: Picks = RecvLease> {
+    fd: &'a Fd,
+    operation: Option<Operation<'a, O>>,
+    turn: Turn,
+}
+
+impl<'a, O: Picks> Receive<'a, O> {
+    pub(crate) fn new(fd: &'a Fd) -> Receive<'a, O> {
+        Receive { fd, operation: None, turn: Turn::default() }
+    }
+}
+
+impl<O: Picks> Future for Receive<'_, O> {
+    type Output = io::Result<O::Item>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.get_mut();
+        loop {
+            if let Some(operation) = &mut this.operation {
+                let result = ready!(Pin::new(operation).poll(cx));
+                this.operation = None;
+                match result {
+                    Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {
+                        ready!(this.turn.starved(&pool()?, cx));
+                    }
+                    result => {
+                        this.turn.leave(true);
+                        return Poll::Ready(result);
+                    }
+                }
+            }
+            let pool = pool()?;
+            ready!(this.turn.come(&pool, cx));
+            this.operation = Some(Operation::on(this.fd, O::picking(this.fd.raw(), pool)));
+        }
+    }
+}
+
+/// An operation that gives completions again and again, each with a buffer of the kernel's choice.
+pub trait Shoots: Op + Sealed {
+    /// What one of them brings.
+    #[doc(hidden)]
+    type Item;
+
+    #[doc(hidden)]
+    fn set_pool(&mut self, pool: Arc<Pool>);
+
+    #[doc(hidden)]
+    fn pool(&self) -> &Arc<Pool>;
+
+    /// The next that has come and was not taken yet.
+    #[doc(hidden)]
+    fn take(&mut self) -> Option<Self::Item>;
+
+    /// Whether there is any.
+    #[doc(hidden)]
+    fn has_none(&self) -> bool {
+        self.progress() == 0
+    }
+}
+
+/// The same, kept going: submitted when somebody asks, again when it has ended, and when there are buffers.
+#[derive(Debug)]
+pub(super) struct Shooting<'a, O: Shoots> {
+    pub fd: &'a Fd,
+    operation: Option<Operation<'a, O>>,
+    pub turn: Turn,
+}
+
+impl<'a, O: Shoots> Shooting<'a, O> {
+    pub fn new(fd: &'a Fd) -> Shooting<'a, O> {
+        Shooting { fd, operation: None, turn: Turn::default() }
+    }
+
+    /// Whether nothing has come, and nothing is under way.
+    pub fn is_idle(&mut self) -> bool {
+        self.operation.as_mut().is_none_or(|operation| operation.is_idle() && operation.op().has_none())
+    }
+
+    /// What comes next. `make` makes the operation, once.
+    #[inline]
+    pub fn poll_item(&mut self, cx: &mut Context<'_>, make: impl Fn(&Fd, Arc<Pool>) -> O) -> Poll<io::Result<O::Item>> {
+        loop {
+            if let Some(item) = self.operation.as_mut().and_then(|operation| operation.op().take()) {
+                self.turn.leave(true);
+                return Poll::Ready(Ok(item));
+            }
+            if self.operation.as_ref().is_none_or(Operation::is_idle) {
+                let pool = pool()?;
+                ready!(self.turn.come(&pool, cx));
+                let fd = self.fd;
+                match &mut self.operation {
+                    Some(operation) => operation.op().set_pool(pool),
+                    none => *none = Some(Operation::on(fd, make(fd, pool))),
+                }
+            }
+            let operation = self.operation.as_mut().expect("made above");
+            match ready!(operation.poll_shots(cx)) {
+                Shots::Some => {}
+                Shots::Refused(errno) => return Poll::Ready(Err(io::Error::from_raw_os_error(errno))),
+                Shots::Last(cqe) if cqe.result == -libc::ENOBUFS && operation.op().has_none() => {
+                    let pool = operation.op().pool().clone();
+                    ready!(self.turn.starved(&pool, cx));
+                }
+                // Cancelled because nobody asked for long, or ended for a reason of the kernel's: it begins again.
+                Shots::Last(_) => {}
+            }
+        }
+    }
+}

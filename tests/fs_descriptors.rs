@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 
-use ringtoss::fs::{self, File, OpenOptions};
+use ringtoss::fs::{self, Advice, Allocate, Dir, File, OpenOptions, XattrMode};
 
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
@@ -60,6 +60,49 @@ fn a_truncation_never_reaches_a_stranger_that_got_the_number() {
             }
             back_to(before + 40 + 40 * round.min(5), "truncations, but for those that were leaked").await;
             assert!(strangers.iter().all(|stranger| stranger.metadata().unwrap().len() == 8), "round {round}");
+        }
+    });
+}
+
+/// The same of a hole that is punched, and of an attribute that is set.
+#[test]
+fn what_the_kernel_does_late_never_reaches_a_stranger() {
+    let _alone = alone();
+    ringtoss::block_on(async {
+        turn().await;
+        let before = descriptors();
+        for round in 1..=5 {
+            let completions = ringtoss::metrics().completions;
+            for _ in 0..40 {
+                let file = File::from_std(tempfile::tempfile().unwrap());
+                file.write_at("x", 0).await.0.unwrap();
+                let mut punching = file.allocate(Allocate::PunchHole, 0, 1 << 20);
+                assert!(poll_once(&mut punching).await.is_pending());
+                let mut naming = Box::pin(file.set_xattr("user.name", "value", XattrMode::Any));
+                assert!(poll_once(&mut naming).await.is_pending());
+                std::mem::forget((punching, naming));
+            }
+            turn().await;
+            let strangers: Vec<_> = (0..80)
+                .map(|_| {
+                    let mut stranger = tempfile::tempfile().unwrap();
+                    stranger.write_all(b"precious").unwrap();
+                    stranger
+                })
+                .collect();
+            let mut least = completions + 40 + 80 + 1;
+            while ringtoss::metrics().completions < least {
+                turn().await;
+                least += 1;
+            }
+            // Each that was leaked keeps its duplicate.
+            back_to(before + 80 + 80 * round, "what was leaked").await;
+            for stranger in strangers {
+                let stranger = File::from_std(stranger);
+                assert_eq!(stranger.read_at(Vec::with_capacity(9), 0).await.1, b"precious", "round {round}");
+                assert_eq!(stranger.get_xattr("user.name").await.unwrap_or_default(), None, "round {round}");
+                stranger.close().await.unwrap();
+            }
         }
     });
 }
@@ -168,6 +211,55 @@ fn descriptors_are_not_lost() {
             let _ = poll_once(&mut removing).await;
         }
         back_to(before, "directories").await;
+
+        // Operations that own a duplicate, or wait on the blocking pool.
+        for round in 0..300 {
+            let file = OpenOptions::new().read(true).write(true).open(&path).await.unwrap();
+            let holder = File::open(&path).await.unwrap();
+            if round % 2 == 0 {
+                holder.lock().await.unwrap();
+            }
+            let mut locking = Box::pin(file.lock());
+            let _ = poll_once(&mut locking).await;
+            let mut locking_bytes = Box::pin(file.lock_range(3..));
+            let _ = poll_once(&mut locking_bytes).await;
+            let mut allocating = file.allocate(Allocate::KeepSize, 0, 4096);
+            let _ = poll_once(&mut allocating).await;
+            let mut advising = Box::pin(file.advise(Advice::WillNeed, 0, 0));
+            let _ = poll_once(&mut advising).await;
+            let mut naming = Box::pin(file.set_xattr("user.name", "value", XattrMode::Any));
+            let _ = poll_once(&mut naming).await;
+            let mut listing = Box::pin(file.list_xattrs());
+            let _ = poll_once(&mut listing).await;
+            for _ in 0..round % 4 {
+                turn().await;
+            }
+        }
+        back_to(before, "locks, ranges and attributes").await;
+
+        // Open directories, with work in them that was dropped.
+        for round in 0..300 {
+            let mut opening = Dir::open(dir.path());
+            let _ = poll_once(&mut opening).await;
+            if round % 2 == 0 {
+                turn().await;
+            }
+            drop(opening);
+            let open = Dir::open(dir.path()).await.unwrap();
+            let mut making = open.create_dir("made");
+            let _ = poll_once(&mut making).await;
+            let mut opening = open.open_file("file");
+            let _ = poll_once(&mut opening).await;
+            let mut metadata = open.metadata("file");
+            let _ = poll_once(&mut metadata).await;
+            let mut reading = Box::pin(open.read_link("file"));
+            let _ = poll_once(&mut reading).await;
+            drop((open.clone(), open.try_clone().unwrap()));
+            for _ in 0..round % 4 {
+                turn().await;
+            }
+        }
+        back_to(before, "open directories").await;
 
         // Files that are sent away and dropped there come home to be closed.
         for _ in 0..100 {

@@ -8,7 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::{File, on_pool};
 use crate::blocking;
-use crate::op::{invalid, kernel_path};
+use crate::op::{At, invalid, kernel_path};
 use crate::sys;
 
 /// Sets the permissions of what a path names, of the target if that is a link: `chmod(2)` on the blocking pool. Dropped
@@ -60,7 +60,7 @@ pub async fn lchown(path: impl AsRef<Path>, uid: Option<u32>, gid: Option<u32>) 
 /// # Errors
 /// `NotFound`, `PermissionDenied`, …; `InvalidInput` for a path that contains a NUL.
 pub async fn set_times(path: impl AsRef<Path>, times: FileTimes) -> io::Result<()> {
-    set_times_of(path.as_ref(), times, 0).await
+    set_times_at(At::Cwd, path.as_ref(), times, 0).await
 }
 
 /// The same, but of a link itself.
@@ -68,12 +68,12 @@ pub async fn set_times(path: impl AsRef<Path>, times: FileTimes) -> io::Result<(
 /// # Errors
 /// As [`set_times`].
 pub async fn set_times_nofollow(path: impl AsRef<Path>, times: FileTimes) -> io::Result<()> {
-    set_times_of(path.as_ref(), times, libc::AT_SYMLINK_NOFOLLOW).await
+    set_times_at(At::Cwd, path.as_ref(), times, libc::AT_SYMLINK_NOFOLLOW).await
 }
 
-async fn set_times_of(path: &Path, times: FileTimes, flags: i32) -> io::Result<()> {
+pub(super) async fn set_times_at(at: At, path: &Path, times: FileTimes, flags: i32) -> io::Result<()> {
     let path = kernel_path(path).map_err(invalid)?;
-    blocking::run(move || sys::set_times(libc::AT_FDCWD, Some(&path), times.split(), flags)).await
+    blocking::run(move || sys::set_times(at.raw(), Some(&path), times.split(), flags)).await
 }
 
 /// Times of a file to be set: those of std's type of the same name, which cannot be looked into.

@@ -3,8 +3,8 @@
 use std::io::{self, ErrorKind};
 use std::path::Path;
 
-use super::metadata;
-use crate::op::{MkdirAt, Operation, kernel_path};
+use super::{Dir, Metadata};
+use crate::op::{At, MkdirAt, Name, Operation, Statx};
 
 /// The permissions of a directory, less the process's umask, unless told otherwise.
 const MODE: u32 = 0o777;
@@ -14,7 +14,7 @@ const MODE: u32 = 0o777;
 /// # Errors
 /// Those of std: `AlreadyExists`, `NotFound` if the one above is not there, …; `InvalidInput` for a path that contains a NUL.
 pub fn create_dir(path: impl AsRef<Path>) -> Operation<'static, MkdirAt> {
-    make(path.as_ref(), MODE)
+    make(&At::Cwd, path.as_ref(), MODE)
 }
 
 /// Makes a directory, and those above it that are missing: `IORING_OP_MKDIRAT`, `mkdir(2)`, as often as needed. If all are
@@ -34,7 +34,7 @@ pub fn create_dir(path: impl AsRef<Path>) -> Operation<'static, MkdirAt> {
 /// Those of std: `AlreadyExists` if something else has the name, `NotADirectory` if something on the way is none, …;
 /// `InvalidInput` for a path that contains a NUL.
 pub async fn create_dir_all(path: impl AsRef<Path>) -> io::Result<()> {
-    make_all(path.as_ref(), MODE).await
+    make_all(&At::Cwd, path.as_ref(), MODE).await
 }
 
 /// How a directory is made: std's options.
@@ -82,40 +82,52 @@ impl DirBuilder {
     /// # Errors
     /// As [`create_dir`], or as [`create_dir_all`] if it is recursive.
     pub async fn create(&self, path: impl AsRef<Path>) -> io::Result<()> {
+        self.create_at(At::Cwd, path.as_ref()).await
+    }
+
+    /// The same for a path that starts from an open directory.
+    ///
+    /// # Errors
+    /// As [`create`](DirBuilder::create).
+    pub async fn create_in(&self, dir: &Dir, path: impl AsRef<Path>) -> io::Result<()> {
+        self.create_at(dir.at(), path.as_ref()).await
+    }
+
+    async fn create_at(&self, at: At, path: &Path) -> io::Result<()> {
         let (recursive, mode) = (self.recursive, self.mode);
-        let path = path.as_ref();
-        if recursive { make_all(path, mode).await } else { make(path, mode).await }
+        if recursive { make_all(&at, path, mode).await } else { make(&at, path, mode).await }
     }
 }
 
-fn make(path: &Path, mode: u32) -> Operation<'static, MkdirAt> {
-    Operation::<MkdirAt>::new(MkdirAt::new(kernel_path(path), mode))
+fn make(at: &At, path: &Path, mode: u32) -> Operation<'static, MkdirAt> {
+    Operation::<MkdirAt>::new(MkdirAt::new(Name::within(at.clone(), path), mode))
 }
 
-async fn is_dir(path: &Path) -> bool {
-    metadata(path).await.is_ok_and(|metadata| metadata.is_dir())
+async fn is_dir(at: &At, path: &Path) -> bool {
+    let metadata = Operation::<Statx<Metadata>>::new(Statx::path(Name::within(at.clone(), path), true));
+    metadata.await.is_ok_and(|metadata| metadata.is_dir())
 }
 
 /// From the deepest up until one can be made or is there, then down again.
-async fn make_all(path: &Path, mode: u32) -> io::Result<()> {
+pub(super) async fn make_all(at: &At, path: &Path, mode: u32) -> io::Result<()> {
     let mut missing = Vec::new();
     for ancestor in path.ancestors() {
         // The root is there, and so is what a relative path starts from.
         if ancestor.as_os_str().is_empty() || ancestor.parent().is_none() {
             break;
         }
-        match make(ancestor, mode).await {
+        match make(at, ancestor, mode).await {
             Ok(()) => break,
             Err(error) if error.kind() == ErrorKind::NotFound => missing.push(ancestor),
-            Err(error) if error.kind() == ErrorKind::AlreadyExists && is_dir(ancestor).await => break,
+            Err(error) if error.kind() == ErrorKind::AlreadyExists && is_dir(at, ancestor).await => break,
             Err(error) => return Err(error),
         }
     }
     for ancestor in missing.into_iter().rev() {
-        match make(ancestor, mode).await {
+        match make(at, ancestor, mode).await {
             Ok(()) => {}
             // Another was faster.
-            Err(error) if error.kind() == ErrorKind::AlreadyExists && is_dir(ancestor).await => {}
+            Err(error) if error.kind() == ErrorKind::AlreadyExists && is_dir(at, ancestor).await => {}
             Err(error) => return Err(error),
         }
     }

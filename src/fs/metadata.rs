@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::op::{FromStatx, Operation, Statx, kernel_path};
+use crate::op::{FromStatx, Name, Operation, Statx};
 
 /// What the file system knows of what a path names, of the target if that is a link: `IORING_OP_STATX`, `statx(2)`.
 /// Dropped early, nothing has happened.
@@ -22,7 +22,7 @@ use crate::op::{FromStatx, Operation, Statx, kernel_path};
 /// # Errors
 /// Those of std: `NotFound`, `PermissionDenied`, …; `InvalidInput` for a path that contains a NUL.
 pub fn metadata(path: impl AsRef<Path>) -> Operation<'static, Statx<Metadata>> {
-    Operation::<Statx<Metadata>>::new(Statx::path(kernel_path(path.as_ref()), true))
+    Operation::<Statx<Metadata>>::new(Statx::path(Name::new(path.as_ref()), true))
 }
 
 /// The same, but of a link itself.
@@ -30,7 +30,7 @@ pub fn metadata(path: impl AsRef<Path>) -> Operation<'static, Statx<Metadata>> {
 /// # Errors
 /// As [`metadata`].
 pub fn symlink_metadata(path: impl AsRef<Path>) -> Operation<'static, Statx<Metadata>> {
-    Operation::<Statx<Metadata>>::new(Statx::path(kernel_path(path.as_ref()), false))
+    Operation::<Statx<Metadata>>::new(Statx::path(Name::new(path.as_ref()), false))
 }
 
 /// What the file system knows of a file: given by [`metadata()`], [`symlink_metadata`] and

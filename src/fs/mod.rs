@@ -9,7 +9,10 @@
 //! * [`read`], [`read_to_string`], [`write`](write()) and [`copy`](copy()) do a whole file; [`metadata`](metadata()),
 //!   [`symlink_metadata`] and [`exists`] describe one, and [`set_permissions`], [`set_times`] and [`chown`] change that.
 //! * [`create_dir`], [`create_dir_all`], [`DirBuilder`], [`read_dir`], [`remove_dir`] and [`remove_dir_all`] are for
-//!   directories; [`rename`], [`remove_file`], [`hard_link`], [`symlink`], [`read_link`] and [`canonicalize`] for names.
+//!   directories; [`Dir`] is an open one, to work with the names in it; [`rename`], [`remove_file`], [`hard_link`],
+//!   [`symlink`], [`read_link`] and [`canonicalize`] are for names.
+//! * [`File::lock`] and [`File::lock_range`] keep others out; [`File::allocate`], [`File::advise`] and [`File::sync_range`] are
+//!   for space and caches; [`get_xattr`] and its kin for extended attributes.
 //!
 //! ```
 //! # ringtoss::block_on(async {
@@ -48,28 +51,41 @@
 
 mod attributes;
 mod copy;
+mod dir;
 mod dir_builder;
 mod file;
+mod lock;
 mod metadata;
 mod names;
 mod on_pool;
 mod options;
+mod range;
 mod read_dir;
 mod remove_all;
+mod resolve;
 mod transfer;
 mod truncate;
 mod whole;
+mod xattr;
 
 pub use attributes::{FileTimes, chown, lchown, set_permissions, set_times, set_times_nofollow};
 pub use copy::copy;
+pub use dir::Dir;
 pub use dir_builder::{DirBuilder, create_dir, create_dir_all};
 pub use file::File;
+pub use lock::{RangeLock, TryLockError};
 pub use metadata::{FileType, Metadata, metadata, symlink_metadata};
 pub use names::{
     canonicalize, exchange, exists, hard_link, read_link, remove_dir, remove_file, rename, rename_noreplace, symlink,
     try_exists,
 };
 pub use options::OpenOptions;
+pub use range::{Advice, Allocate, SyncRange};
 pub use read_dir::{DirEntry, ReadDir, read_dir};
 pub use remove_all::remove_dir_all;
+pub use resolve::Resolve;
 pub use whole::{read, read_to_string, write};
+pub use xattr::{
+    XattrMode, get_xattr, get_xattr_nofollow, list_xattrs, list_xattrs_nofollow, remove_xattr, remove_xattr_nofollow,
+    set_xattr, set_xattr_nofollow,
+};

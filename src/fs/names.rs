@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::metadata;
 use crate::blocking;
-use crate::op::{LinkAt, Operation, RenameAt, SymlinkAt, UnlinkAt, kernel_path};
+use crate::op::{LinkAt, Name, Operation, RenameAt, SymlinkAt, UnlinkAt};
 
 /// Removes a name of a file, and the file with its last name: `IORING_OP_UNLINKAT`, `unlink(2)`. Of a link, the link
 /// itself. Dropped early, it may have happened, or happen still.
@@ -24,7 +24,7 @@ use crate::op::{LinkAt, Operation, RenameAt, SymlinkAt, UnlinkAt, kernel_path};
 /// # Errors
 /// Those of std: `NotFound`, `PermissionDenied`, `IsADirectory`, …; `InvalidInput` for a path that contains a NUL.
 pub fn remove_file(path: impl AsRef<Path>) -> Operation<'static, UnlinkAt> {
-    Operation::<UnlinkAt>::new(UnlinkAt::file(kernel_path(path.as_ref())))
+    Operation::<UnlinkAt>::new(UnlinkAt::file(Name::new(path.as_ref())))
 }
 
 /// Removes an empty directory: `IORING_OP_UNLINKAT`, `rmdir(2)`. Dropped early, it may have happened, or happen still.
@@ -32,7 +32,7 @@ pub fn remove_file(path: impl AsRef<Path>) -> Operation<'static, UnlinkAt> {
 /// # Errors
 /// Those of std: `NotFound`, `NotADirectory`, `DirectoryNotEmpty`, …; `InvalidInput` for a path that contains a NUL.
 pub fn remove_dir(path: impl AsRef<Path>) -> Operation<'static, UnlinkAt> {
-    Operation::<UnlinkAt>::new(UnlinkAt::directory(kernel_path(path.as_ref())))
+    Operation::<UnlinkAt>::new(UnlinkAt::directory(Name::new(path.as_ref())))
 }
 
 /// Gives a file or directory another name, in place of what has that name already: `IORING_OP_RENAMEAT`, `rename(2)`. Whoever
@@ -63,7 +63,7 @@ pub fn exchange(one: impl AsRef<Path>, other: impl AsRef<Path>) -> Operation<'st
 }
 
 fn renaming(from: &Path, to: &Path, flags: libc::c_uint) -> Operation<'static, RenameAt> {
-    Operation::<RenameAt>::new(RenameAt::new(kernel_path(from), kernel_path(to), flags))
+    Operation::<RenameAt>::new(RenameAt::new(Name::new(from), Name::new(to), flags))
 }
 
 /// Gives a file a further name: `IORING_OP_LINKAT`, `link(2)`. If `original` is a symbolic link, that gets it. Dropped
@@ -73,7 +73,7 @@ fn renaming(from: &Path, to: &Path, flags: libc::c_uint) -> Operation<'static, R
 /// Those of std: `NotFound`, `AlreadyExists`, `CrossesDevices`, `PermissionDenied` for a directory, …; `InvalidInput` for a
 /// path that contains a NUL.
 pub fn hard_link(original: impl AsRef<Path>, link: impl AsRef<Path>) -> Operation<'static, LinkAt> {
-    Operation::<LinkAt>::new(LinkAt::new(kernel_path(original.as_ref()), kernel_path(link.as_ref())))
+    Operation::<LinkAt>::new(LinkAt::new(Name::new(original.as_ref()), Name::new(link.as_ref()), 0))
 }
 
 /// Makes a symbolic link: `IORING_OP_SYMLINKAT`, `symlink(2)`. What it is to lead to need not be there. Dropped early, it
@@ -93,7 +93,7 @@ pub fn hard_link(original: impl AsRef<Path>, link: impl AsRef<Path>) -> Operatio
 /// Those of std: `AlreadyExists`, `NotFound` for the directory or for an empty target, …; `InvalidInput` for a path that
 /// contains a NUL.
 pub fn symlink(original: impl AsRef<Path>, link: impl AsRef<Path>) -> Operation<'static, SymlinkAt> {
-    Operation::<SymlinkAt>::new(SymlinkAt::new(kernel_path(original.as_ref()), kernel_path(link.as_ref())))
+    Operation::<SymlinkAt>::new(SymlinkAt::new(Name::new(original.as_ref()), Name::new(link.as_ref())))
 }
 
 /// Where a symbolic link leads, as it says itself: `readlink(2)` on the blocking pool. Dropped early, nothing has happened.

@@ -16,16 +16,21 @@ pub(super) async fn change<T: Send + 'static>(
     fd: &Fd,
     call: impl FnOnce(&std::fs::File) -> io::Result<T> + Send + 'static,
 ) -> io::Result<T> {
-    let salvage: Arc<Salvage> = fd.salvage().clone();
-    salvage.writes_settled().await;
-    let file = std::fs::File::from(sys::duplicate(fd.raw())?);
-    let stake = Stake::new(salvage);
+    let (file, stake) = stake(fd).await?;
     blocking::run(move || {
         let result = call(&file);
         drop(stake);
         result
     })
     .await
+}
+
+/// Waits for writes that were dropped; gives a duplicate of the file and a place among those.
+pub(super) async fn stake(fd: &Fd) -> io::Result<(std::fs::File, Stake)> {
+    let salvage: Arc<Salvage> = fd.salvage().clone();
+    salvage.writes_settled().await;
+    let file = std::fs::File::from(sys::duplicate(fd.raw())?);
+    Ok((file, Stake::new(salvage)))
 }
 
 /// Whether somebody still awaits a call.

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use super::File;
-use crate::op::{OpenAt, Operation, kernel_path};
+use super::{File, Resolve};
+use crate::op::{Name, OpenAt, Operation};
 
 /// How a file is opened: std's options, with std's meaning and rules.
 ///
@@ -26,6 +26,7 @@ pub struct OpenOptions {
     create_new: bool,
     custom_flags: i32,
     mode: u32,
+    resolve: Resolve,
 }
 
 impl Default for OpenOptions {
@@ -46,6 +47,7 @@ impl OpenOptions {
             create_new: false,
             custom_flags: 0,
             mode: 0o666,
+            resolve: Resolve::default(),
         }
     }
 
@@ -99,15 +101,26 @@ impl OpenOptions {
         self
     }
 
+    /// How far the path may lead: with that it is opened by `IORING_OP_OPENAT2`, `openat2(2)`, which knows better than `open(2)`
+    /// what it is asked, and refuses custom flags that do not fit together.
+    pub fn resolve(&mut self, resolve: Resolve) -> &mut OpenOptions {
+        self.resolve = resolve;
+        self
+    }
+
     /// Opens a file: `IORING_OP_OPENAT`, `openat(2)`. Dropped early, the file is closed again, but may have been created
     /// or truncated.
     ///
     /// # Errors
     /// Those of std: `NotFound`, `PermissionDenied`, `AlreadyExists`, `IsADirectory`, …; `InvalidInput` for options that do
-    /// not fit together and for a path that contains a NUL.
+    /// not fit together and for a path that contains a NUL; those of [`Resolve`].
     pub fn open(&self, path: impl AsRef<Path>) -> Operation<'static, OpenAt<File>> {
+        self.open_name(Name::new(path.as_ref()))
+    }
+
+    pub(super) fn open_name(&self, name: Name) -> Operation<'static, OpenAt<File>> {
         let op = match self.flags() {
-            Ok(flags) => OpenAt::new(kernel_path(path.as_ref()), flags, self.mode),
+            Ok(flags) => OpenAt::resolving(name, flags, self.mode, self.resolve.bits()),
             Err(reason) => OpenAt::refused(reason),
         };
         Operation::<OpenAt<File>>::new(op)

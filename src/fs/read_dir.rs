@@ -13,7 +13,7 @@ use std::task::{Context, Poll, ready};
 use super::{FileType, Metadata};
 use crate::blocking;
 use crate::fd::Fd;
-use crate::op::{OpenAt, Operation, Statx, kernel_path};
+use crate::op::{Name, OpenAt, Operation, Statx};
 use crate::sys::Entries;
 use crate::task::JoinHandle;
 
@@ -38,7 +38,12 @@ use crate::task::JoinHandle;
 /// Those of std: `NotFound`, `NotADirectory`, `PermissionDenied`, …; `InvalidInput` for a path that contains a NUL.
 pub async fn read_dir(path: impl AsRef<Path>) -> io::Result<ReadDir> {
     let path = path.as_ref().to_owned();
-    let opening = OpenAt::new(kernel_path(&path), libc::O_RDONLY | libc::O_DIRECTORY, 0);
+    open(Name::new(&path), path).await
+}
+
+/// Opens a directory by one name, of which its entries' paths shall begin with another.
+pub(super) async fn open(name: Name, path: PathBuf) -> io::Result<ReadDir> {
+    let opening = OpenAt::new(name, libc::O_RDONLY | libc::O_DIRECTORY, 0);
     let fd = Operation::<OpenAt<Fd>>::new(opening).await?;
     Ok(ReadDir { directory: Arc::new(Directory { fd, path }), state: State::Batch(Entries::default()) })
 }
@@ -75,7 +80,17 @@ impl ReadDir {
         poll_fn(|cx| self.poll_next_entry(cx)).await
     }
 
-    /// The same, for whoever implements `Stream`.
+    /// The same as an iterator's item.
+    pub async fn next(&mut self) -> Option<io::Result<DirEntry>> {
+        self.next_entry().await.transpose()
+    }
+
+    /// [`next`](ReadDir::next) for whoever implements `Stream`: this is its `poll_next`.
+    pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<DirEntry>>> {
+        self.poll_next_entry(cx).map(Result::transpose)
+    }
+
+    /// [`next_entry`](ReadDir::next_entry), polled.
     ///
     /// # Errors
     /// As [`next_entry`](ReadDir::next_entry).
@@ -129,7 +144,7 @@ pub struct DirEntry {
 }
 
 impl DirEntry {
-    /// The path: that given to [`read_dir`] and the name.
+    /// The path: that given to [`read_dir`] and the name; in a [`Dir`](super::Dir) the name alone.
     pub fn path(&self) -> PathBuf {
         self.directory.path.join(self.name())
     }

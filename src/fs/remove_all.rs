@@ -4,16 +4,15 @@
 //! it is done by names in open directories that no link was followed to, so that whoever changes the tree meanwhile (puts a
 //! link to elsewhere in the place of a directory) gets nothing removed that is not in it.
 
-use std::ffi::{CStr, CString, OsStr};
+use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::io::{self, ErrorKind, Seek};
 use std::os::fd::{AsRawFd, RawFd};
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use super::on_pool::{Awaited, run_while_awaited};
-use crate::op::{invalid, kernel_path};
+use crate::op::{At, invalid, kernel_path};
 use crate::sys::{self, Entries};
 
 /// How many directories, one in the other, are kept open. Those above are found again through `..`.
@@ -43,13 +42,17 @@ const PASSES_AT_MOST: u32 = 16;
 /// `InvalidInput` for a path that contains a NUL. A part of it may be gone then. What somebody else removes meanwhile is no
 /// error.
 pub async fn remove_dir_all(path: impl AsRef<Path>) -> io::Result<()> {
-    let path = kernel_path(path.as_ref()).map_err(invalid)?.into_owned();
+    remove_within(At::Cwd, path.as_ref()).await
+}
+
+/// The same for a path that starts from an open directory.
+pub(super) async fn remove_within(at: At, path: &Path) -> io::Result<()> {
+    let path = kernel_path(path).map_err(invalid)?.into_owned();
     run_while_awaited(move |awaited| {
-        let as_path = Path::new(OsStr::from_bytes(path.as_bytes()));
-        if std::fs::symlink_metadata(as_path)?.is_symlink() {
-            return sys::unlink_at(libc::AT_FDCWD, &path, 0);
+        if sys::is_link_at(at.raw(), &path)? {
+            return sys::unlink_at(at.raw(), &path, 0);
         }
-        remove_tree(path, awaited)
+        remove_tree(at.raw(), path, awaited)
     })
     .await
 }
@@ -135,8 +138,8 @@ fn remove_entry(within: RawFd, name: &CStr, may_be_directory: bool) -> io::Resul
     Err(ErrorKind::DirectoryNotEmpty.into())
 }
 
-fn remove_tree(path: CString, awaited: &Awaited) -> io::Result<()> {
-    let mut levels = vec![Level::open(libc::AT_FDCWD, path)?];
+fn remove_tree(start: RawFd, path: CString, awaited: &Awaited) -> io::Result<()> {
+    let mut levels = vec![Level::open(start, path)?];
     while let Some(level) = levels.last_mut() {
         awaited.check()?;
         match level.remove_next()? {
@@ -147,17 +150,17 @@ fn remove_tree(path: CString, awaited: &Awaited) -> io::Result<()> {
                     levels[far].open = None;
                 }
             }
-            Step::Empty => remove_emptied(&mut levels)?,
+            Step::Empty => remove_emptied(start, &mut levels)?,
         }
     }
     Ok(())
 }
 
 /// Removes the last level itself.
-fn remove_emptied(levels: &mut Vec<Level>) -> io::Result<()> {
+fn remove_emptied(start: RawFd, levels: &mut Vec<Level>) -> io::Result<()> {
     let (level, above) = levels.split_last_mut().expect("there is one");
     let within = match above.last_mut() {
-        None => libc::AT_FDCWD,
+        None => start,
         Some(parent) => {
             if parent.open.is_none() {
                 parent.open = Some((find_again(level.raw(), parent.identity)?, Entries::default()));

@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::on_pool;
 use crate::fd::Fd;
 use crate::op::{Ftruncate, Operation};
-use crate::sys;
 
 /// The kernel has been found to have no `IORING_OP_FTRUNCATE` (before 6.9).
 static NOT_ON_THE_RING: AtomicBool = AtomicBool::new(false);
@@ -18,7 +17,7 @@ pub(super) async fn set_len(fd: &Fd, len: u64) -> io::Result<()> {
     if NOT_ON_THE_RING.load(Ordering::Relaxed) {
         return on_the_pool(fd, len).await;
     }
-    let result = Operation::on(fd, Ftruncate::new(sys::duplicate(fd.raw())?, len)).await;
+    let result = Operation::on(fd, Ftruncate::new(fd.raw(), len)).await;
     match result {
         // Either the kernel does not know the opcode, or the call itself is invalid: the call tells which.
         Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {

@@ -5,6 +5,10 @@ use std::path::Path;
 
 use super::File;
 use crate::buf::IoBuf;
+use crate::op::{OpenAt, Operation};
+
+/// A file that is about to be opened.
+type Opening = Operation<'static, OpenAt<File>>;
 
 /// Reads a whole file. Its length is only a hint: files that grow or shrink meanwhile, and those of `/proc`, which have a
 /// length of 0, are read to their end. `IORING_OP_OPENAT`, `IORING_OP_STATX`, `IORING_OP_READ`. Dropped early, nothing has
@@ -20,7 +24,10 @@ use crate::buf::IoBuf;
 /// # Errors
 /// Those of std: `NotFound`, `PermissionDenied`, `IsADirectory`, `OutOfMemory`, ….
 pub async fn read(path: impl AsRef<Path>) -> io::Result<Vec<u8>> {
-    let opening = File::open(path);
+    read_all(File::open(path)).await
+}
+
+pub(super) async fn read_all(opening: Opening) -> io::Result<Vec<u8>> {
     let mut file = opening.await?;
     let hint = file.metadata().await.map_or(0, |metadata| metadata.len());
     let mut bytes = Vec::new();
@@ -45,7 +52,11 @@ pub async fn read(path: impl AsRef<Path>) -> io::Result<Vec<u8>> {
 /// # Errors
 /// `InvalidData` if it is not UTF-8, and as [`read`].
 pub async fn read_to_string(path: impl AsRef<Path>) -> io::Result<String> {
-    let bytes = read(path).await?;
+    read_text(File::open(path)).await
+}
+
+pub(super) async fn read_text(opening: Opening) -> io::Result<String> {
+    let bytes = read_all(opening).await?;
     String::from_utf8(bytes)
         .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "stream did not contain valid UTF-8"))
 }
@@ -67,7 +78,10 @@ pub async fn read_to_string(path: impl AsRef<Path>) -> io::Result<String> {
 /// # Errors
 /// Those of std: `PermissionDenied`, `StorageFull`, …, and that of closing the file.
 pub async fn write(path: impl AsRef<Path>, contents: impl IoBuf) -> io::Result<()> {
-    let creating = File::create(path);
+    write_all(File::create(path), contents).await
+}
+
+pub(super) async fn write_all(creating: Opening, contents: impl IoBuf) -> io::Result<()> {
     let mut file = creating.await?;
     file.write_all(contents).await.0?;
     file.close().await

@@ -2,7 +2,9 @@
 
 use std::io::{self, SeekFrom};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::sync::Arc;
 
+use super::at::Duplicate;
 use super::{Arena, Cqe, Next, Op, Sealed, Sqe};
 use crate::salvage::Lane;
 use crate::sys;
@@ -13,6 +15,7 @@ use crate::sys;
 pub struct Fsync {
     fd: RawFd,
     data_only: bool,
+    _directory: Option<Arc<OwnedFd>>,
 }
 
 /// `IORING_FSYNC_DATASYNC`.
@@ -20,7 +23,12 @@ const DATASYNC: u32 = 1;
 
 impl Fsync {
     pub(crate) fn new(fd: RawFd, data_only: bool) -> Fsync {
-        Fsync { fd, data_only }
+        Fsync { fd, data_only, _directory: None }
+    }
+
+    /// Of a directory, which is kept open until it is done.
+    pub(crate) fn of_directory(dir: Arc<OwnedFd>) -> Fsync {
+        Fsync { fd: dir.as_raw_fd(), data_only: false, _directory: Some(dir) }
     }
 }
 
@@ -54,13 +62,13 @@ unsafe impl Op for Fsync {
 #[doc(alias = "IORING_OP_FTRUNCATE")]
 #[derive(Debug)]
 pub struct Ftruncate {
-    fd: OwnedFd,
+    fd: Duplicate,
     len: u64,
 }
 
 impl Ftruncate {
-    pub(crate) fn new(fd: OwnedFd, len: u64) -> Ftruncate {
-        Ftruncate { fd, len }
+    pub(crate) fn new(fd: RawFd, len: u64) -> Ftruncate {
+        Ftruncate { fd: Duplicate::of(fd), len }
     }
 }
 
@@ -71,7 +79,7 @@ unsafe impl Op for Ftruncate {
     type Output = io::Result<()>;
 
     fn prepare(&mut self, sqe: &mut Sqe, _arena: &mut Arena) -> Result<(), i32> {
-        *sqe = Sqe::new(io_uring::opcode::Ftruncate::CODE).fd(self.fd.as_raw_fd()).offset(self.len);
+        *sqe = Sqe::new(io_uring::opcode::Ftruncate::CODE).fd(self.fd.number()?).offset(self.len);
         Ok(())
     }
 

@@ -28,6 +28,7 @@
 //! else has to be kept in step.
 #![allow(unsafe_code)]
 
+mod at;
 mod datagrams;
 mod file;
 mod incoming;
@@ -40,6 +41,7 @@ mod operation;
 mod orphan;
 mod path;
 mod position;
+mod range;
 mod raw;
 mod read;
 mod read_to_end;
@@ -50,9 +52,11 @@ mod turn;
 mod vectored;
 mod wait_id;
 mod write;
+mod xattr;
 mod zero_copy;
 
 pub use crate::ring::{Arena, Cqe, Sqe};
+pub(crate) use at::{At, Name};
 pub use datagrams::{Datagrams, RecvMsgLease, RecvMsgMulti};
 pub use file::{Fsync, Ftruncate, Seek};
 pub use incoming::{AcceptMulti, Incoming};
@@ -69,6 +73,7 @@ use orphan::Left;
 pub use path::{Close, OpenAt, Opened, Statx};
 pub(crate) use path::{FromStatx, KernelPath, close, invalid, kernel_path};
 pub(crate) use position::NO_OFFSET;
+pub use range::{Fadvise, Fallocate, SyncFileRange};
 pub use raw::{Completion, Nop, Raw, nop, submit};
 pub use read::Read;
 pub use read_to_end::ReadToEnd;
@@ -81,6 +86,7 @@ pub(crate) use vectored::Place;
 pub use vectored::{Readv, Writev};
 pub use wait_id::WaitId;
 pub use write::{All, Write};
+pub use xattr::{GetXattr, SetXattr};
 pub use zero_copy::{Sends, ZeroCopy};
 
 use crate::salvage::{Lane, Salvage};

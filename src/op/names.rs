@@ -5,19 +5,14 @@
 
 use std::io;
 
-use super::{Arena, Cqe, KernelPath, Next, Op, Sealed, Sqe, invalid};
-
-/// The address of a path for the entry. `Err` as in [`Op::prepare`].
-fn address(path: &KernelPath) -> Result<u64, i32> {
-    path.as_ref().map(|path| path.as_ptr() as u64).map_err(|_| libc::EINVAL)
-}
+use super::{Arena, Cqe, Name, Next, Op, Sealed, Sqe, invalid};
 
 fn step(cqe: Cqe) -> Next {
     if cqe.interrupted() { Next::Again } else { Next::Done(cqe) }
 }
 
-fn outcome<const N: usize>(paths: [KernelPath; N], cqe: Cqe) -> io::Result<()> {
-    match paths.into_iter().find_map(Result::err) {
+fn outcome<const N: usize>(paths: [&Name; N], cqe: Cqe) -> io::Result<()> {
+    match paths.into_iter().find_map(Name::reason) {
         Some(reason) if cqe.result == -libc::EINVAL => Err(invalid(reason)),
         _ => cqe.ok().map(drop),
     }
@@ -27,12 +22,12 @@ fn outcome<const N: usize>(paths: [KernelPath; N], cqe: Cqe) -> io::Result<()> {
 #[doc(alias = "IORING_OP_MKDIRAT")]
 #[derive(Debug)]
 pub struct MkdirAt {
-    path: KernelPath,
+    path: Name,
     mode: u32,
 }
 
 impl MkdirAt {
-    pub(crate) fn new(path: KernelPath, mode: u32) -> MkdirAt {
+    pub(crate) fn new(path: Name, mode: u32) -> MkdirAt {
         MkdirAt { path, mode }
     }
 }
@@ -44,8 +39,8 @@ unsafe impl Op for MkdirAt {
     type Output = io::Result<()>;
 
     fn prepare(&mut self, sqe: &mut Sqe, _arena: &mut Arena) -> Result<(), i32> {
-        let path = address(&self.path)?;
-        *sqe = Sqe::new(io_uring::opcode::MkDirAt::CODE).fd(libc::AT_FDCWD).addr(path).len(self.mode);
+        let path = self.path.address()?;
+        *sqe = Sqe::new(io_uring::opcode::MkDirAt::CODE).fd(self.path.raw()).addr(path).len(self.mode);
         Ok(())
     }
 
@@ -54,7 +49,7 @@ unsafe impl Op for MkdirAt {
     }
 
     fn complete(self, cqe: Cqe) -> io::Result<()> {
-        outcome([self.path], cqe)
+        outcome([&self.path], cqe)
     }
 }
 
@@ -62,18 +57,18 @@ unsafe impl Op for MkdirAt {
 #[doc(alias = "IORING_OP_UNLINKAT")]
 #[derive(Debug)]
 pub struct UnlinkAt {
-    path: KernelPath,
+    path: Name,
     flags: i32,
 }
 
 impl UnlinkAt {
     /// Of anything but a directory.
-    pub(crate) fn file(path: KernelPath) -> UnlinkAt {
+    pub(crate) fn file(path: Name) -> UnlinkAt {
         UnlinkAt { path, flags: 0 }
     }
 
     /// Of an empty directory.
-    pub(crate) fn directory(path: KernelPath) -> UnlinkAt {
+    pub(crate) fn directory(path: Name) -> UnlinkAt {
         UnlinkAt { path, flags: libc::AT_REMOVEDIR }
     }
 }
@@ -85,8 +80,8 @@ unsafe impl Op for UnlinkAt {
     type Output = io::Result<()>;
 
     fn prepare(&mut self, sqe: &mut Sqe, _arena: &mut Arena) -> Result<(), i32> {
-        let path = address(&self.path)?;
-        *sqe = Sqe::new(io_uring::opcode::UnlinkAt::CODE).fd(libc::AT_FDCWD).addr(path).op_flags(self.flags as u32);
+        let path = self.path.address()?;
+        *sqe = Sqe::new(io_uring::opcode::UnlinkAt::CODE).fd(self.path.raw()).addr(path).op_flags(self.flags as u32);
         Ok(())
     }
 
@@ -95,7 +90,7 @@ unsafe impl Op for UnlinkAt {
     }
 
     fn complete(self, cqe: Cqe) -> io::Result<()> {
-        outcome([self.path], cqe)
+        outcome([&self.path], cqe)
     }
 }
 
@@ -103,14 +98,14 @@ unsafe impl Op for UnlinkAt {
 #[doc(alias = "IORING_OP_RENAMEAT")]
 #[derive(Debug)]
 pub struct RenameAt {
-    from: KernelPath,
-    to: KernelPath,
+    from: Name,
+    to: Name,
     flags: u32,
 }
 
 impl RenameAt {
     /// `flags` are `RENAME_*` of `renameat2(2)`.
-    pub(crate) fn new(from: KernelPath, to: KernelPath, flags: u32) -> RenameAt {
+    pub(crate) fn new(from: Name, to: Name, flags: u32) -> RenameAt {
         RenameAt { from, to, flags }
     }
 }
@@ -122,11 +117,11 @@ unsafe impl Op for RenameAt {
     type Output = io::Result<()>;
 
     fn prepare(&mut self, sqe: &mut Sqe, _arena: &mut Arena) -> Result<(), i32> {
-        let (from, to) = (address(&self.from)?, address(&self.to)?);
+        let (from, to) = (self.from.address()?, self.to.address()?);
         *sqe = Sqe::new(io_uring::opcode::RenameAt::CODE)
-            .fd(libc::AT_FDCWD)
+            .fd(self.from.raw())
             .addr(from)
-            .len(libc::AT_FDCWD as u32)
+            .len(self.to.raw() as u32)
             .offset(to)
             .op_flags(self.flags);
         Ok(())
@@ -137,7 +132,7 @@ unsafe impl Op for RenameAt {
     }
 
     fn complete(self, cqe: Cqe) -> io::Result<()> {
-        outcome([self.from, self.to], cqe)
+        outcome([&self.from, &self.to], cqe)
     }
 }
 
@@ -145,13 +140,15 @@ unsafe impl Op for RenameAt {
 #[doc(alias = "IORING_OP_LINKAT")]
 #[derive(Debug)]
 pub struct LinkAt {
-    original: KernelPath,
-    link: KernelPath,
+    original: Name,
+    link: Name,
+    flags: i32,
 }
 
 impl LinkAt {
-    pub(crate) fn new(original: KernelPath, link: KernelPath) -> LinkAt {
-        LinkAt { original, link }
+    /// `flags` are `AT_*` of `linkat(2)`.
+    pub(crate) fn new(original: Name, link: Name, flags: i32) -> LinkAt {
+        LinkAt { original, link, flags }
     }
 }
 
@@ -162,12 +159,13 @@ unsafe impl Op for LinkAt {
     type Output = io::Result<()>;
 
     fn prepare(&mut self, sqe: &mut Sqe, _arena: &mut Arena) -> Result<(), i32> {
-        let (original, link) = (address(&self.original)?, address(&self.link)?);
+        let (original, link) = (self.original.address()?, self.link.address()?);
         *sqe = Sqe::new(io_uring::opcode::LinkAt::CODE)
-            .fd(libc::AT_FDCWD)
+            .fd(self.original.raw())
             .addr(original)
-            .len(libc::AT_FDCWD as u32)
-            .offset(link);
+            .len(self.link.raw() as u32)
+            .offset(link)
+            .op_flags(self.flags as u32);
         Ok(())
     }
 
@@ -176,7 +174,7 @@ unsafe impl Op for LinkAt {
     }
 
     fn complete(self, cqe: Cqe) -> io::Result<()> {
-        outcome([self.original, self.link], cqe)
+        outcome([&self.original, &self.link], cqe)
     }
 }
 
@@ -184,12 +182,12 @@ unsafe impl Op for LinkAt {
 #[doc(alias = "IORING_OP_SYMLINKAT")]
 #[derive(Debug)]
 pub struct SymlinkAt {
-    target: KernelPath,
-    link: KernelPath,
+    target: Name,
+    link: Name,
 }
 
 impl SymlinkAt {
-    pub(crate) fn new(target: KernelPath, link: KernelPath) -> SymlinkAt {
+    pub(crate) fn new(target: Name, link: Name) -> SymlinkAt {
         SymlinkAt { target, link }
     }
 }
@@ -201,8 +199,8 @@ unsafe impl Op for SymlinkAt {
     type Output = io::Result<()>;
 
     fn prepare(&mut self, sqe: &mut Sqe, _arena: &mut Arena) -> Result<(), i32> {
-        let (target, link) = (address(&self.target)?, address(&self.link)?);
-        *sqe = Sqe::new(io_uring::opcode::SymlinkAt::CODE).fd(libc::AT_FDCWD).addr(target).offset(link);
+        let (target, link) = (self.target.address()?, self.link.address()?);
+        *sqe = Sqe::new(io_uring::opcode::SymlinkAt::CODE).fd(self.link.raw()).addr(target).offset(link);
         Ok(())
     }
 
@@ -211,6 +209,6 @@ unsafe impl Op for SymlinkAt {
     }
 
     fn complete(self, cqe: Cqe) -> io::Result<()> {
-        outcome([self.target, self.link], cqe)
+        outcome([&self.target, &self.link], cqe)
     }
 }

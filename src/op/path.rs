@@ -7,8 +7,9 @@ use std::marker::PhantomData;
 use std::os::fd::{OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::sync::Arc;
 
-use super::{Arena, Cqe, Next, Op, Operation, Sealed, Sqe};
+use super::{Arena, At, Cqe, Name, Next, Op, Operation, Sealed, Sqe};
 use crate::context;
 use crate::fd::Fd;
 use crate::ring::ASYNC;
@@ -16,6 +17,9 @@ use crate::sys;
 
 /// A path as the kernel takes it, or why it cannot be one.
 pub(crate) type KernelPath = Result<Cow<'static, CStr>, &'static str>;
+
+/// How often an open is tried again whose path changes under the look-up.
+const CHANGES_AT_MOST: u32 = 64;
 
 /// Copies a path out, so that it may live as long as the operation.
 pub(crate) fn kernel_path(path: &Path) -> KernelPath {
@@ -34,9 +38,13 @@ pub trait Opened: 'static {
 /// `IORING_OP_OPENAT`: `openat(2)`. A file that is opened after its future was dropped is closed again.
 #[doc(alias = "IORING_OP_OPENAT")]
 pub struct OpenAt<F> {
-    path: KernelPath,
+    path: Name,
     flags: i32,
     mode: u32,
+    /// `RESOLVE_*` of `openat2(2)`.
+    resolve: u64,
+    /// How often the path was found to be changing under the look-up.
+    changing: u32,
     waits: bool,
     _makes: PhantomData<fn() -> F>,
 }
@@ -48,13 +56,32 @@ impl<F> std::fmt::Debug for OpenAt<F> {
 }
 
 impl<F> OpenAt<F> {
-    pub(crate) fn new(path: KernelPath, flags: i32, mode: u32) -> OpenAt<F> {
-        OpenAt { path, flags: flags | libc::O_CLOEXEC | libc::O_LARGEFILE, mode, waits: false, _makes: PhantomData }
+    pub(crate) fn new(path: Name, flags: i32, mode: u32) -> OpenAt<F> {
+        OpenAt::resolving(path, flags, mode, 0)
+    }
+
+    /// One with restrictions on the path: `RESOLVE_*` of `openat2(2)`.
+    pub(crate) fn resolving(path: Name, flags: i32, mode: u32, resolve: u64) -> OpenAt<F> {
+        // `openat2` refuses what it does not know, and that flag beside `O_PATH`.
+        let large = if flags & libc::O_PATH == 0 { libc::O_LARGEFILE } else { 0 };
+        let flags = flags | libc::O_CLOEXEC | large;
+        OpenAt { path, flags, mode, resolve, changing: 0, waits: false, _makes: PhantomData }
     }
 
     /// One that fails with `InvalidInput` and this reason.
     pub(crate) fn refused(reason: &'static str) -> OpenAt<F> {
-        OpenAt::new(Err(reason), 0, 0)
+        OpenAt::new(Name::of(At::Cwd, Err(reason)), 0, 0)
+    }
+
+    /// The look-up met a `..` while something was renamed or mounted, and cannot tell where that leads. Not for ever: whoever
+    /// keeps renaming is not to keep us.
+    fn found_changing(&mut self, cqe: Cqe) -> bool {
+        let changing = cqe.result == -libc::EAGAIN
+            && self.resolve & (libc::RESOLVE_BENEATH | libc::RESOLVE_IN_ROOT) != 0
+            && self.resolve & libc::RESOLVE_CACHED == 0
+            && self.changing < CHANGES_AT_MOST;
+        self.changing += u32::from(changing);
+        changing
     }
 
     /// The kernel first tries to open without waiting. For a FIFO without readers that is an error, where a plain
@@ -69,23 +96,29 @@ impl<F> OpenAt<F> {
 
 impl<F> Sealed for OpenAt<F> {}
 
-// SAFETY: the path's bytes are on the heap and stay put while the value is moved.
+// SAFETY: the path's bytes are on the heap and stay put while the value is moved; the rest is in the arena and read while
+// the entry is taken.
 unsafe impl<F: Opened> Op for OpenAt<F> {
     type Output = io::Result<F>;
 
-    fn prepare(&mut self, sqe: &mut Sqe, _arena: &mut Arena) -> Result<(), i32> {
-        let path = self.path.as_ref().map_err(|_| libc::EINVAL)?;
-        *sqe = Sqe::new(io_uring::opcode::OpenAt::CODE)
-            .fd(libc::AT_FDCWD)
-            .addr(path.as_ptr() as u64)
-            .len(self.mode)
-            .op_flags(self.flags as u32)
-            .flags(if self.waits { ASYNC } else { 0 });
+    fn prepare(&mut self, sqe: &mut Sqe, arena: &mut Arena) -> Result<(), i32> {
+        let path = self.path.address()?;
+        let entry = if self.resolve == 0 {
+            Sqe::new(io_uring::opcode::OpenAt::CODE).len(self.mode).op_flags(self.flags as u32)
+        } else {
+            // It does not take a mode that is of no use.
+            let creates = self.flags & libc::O_CREAT != 0 || self.flags & libc::O_TMPFILE == libc::O_TMPFILE;
+            let mode = if creates { u64::from(self.mode & 0o7777) } else { 0 };
+            // `struct open_how` of `linux/openat2.h`.
+            let how = [self.flags as u32 as u64, mode, self.resolve];
+            Sqe::new(io_uring::opcode::OpenAt2::CODE).len(size_of_val(&how) as u32).offset(arena.store(how))
+        };
+        *sqe = entry.fd(self.path.raw()).addr(path).flags(if self.waits { ASYNC } else { 0 });
         Ok(())
     }
 
     fn step(&mut self, cqe: Cqe) -> Next {
-        if cqe.interrupted() {
+        if cqe.interrupted() || self.found_changing(cqe) {
             return Next::Again;
         }
         if self.found_no_reader(cqe) {
@@ -96,8 +129,8 @@ unsafe impl<F: Opened> Op for OpenAt<F> {
     }
 
     fn complete(self, cqe: Cqe) -> io::Result<F> {
-        match (self.path, cqe.ok()) {
-            (Err(reason), Err(error)) if error.kind() == io::ErrorKind::InvalidInput => Err(invalid(reason)),
+        match (self.path.reason(), cqe.ok()) {
+            (Some(reason), Err(error)) if error.kind() == io::ErrorKind::InvalidInput => Err(invalid(reason)),
             (_, result) => result.map(|fd| F::opened(sys::own(fd as RawFd))),
         }
     }
@@ -125,9 +158,11 @@ impl Opened for Fd {
 /// `IORING_OP_STATX`: `statx(2)`, of a path or of an open file.
 #[doc(alias = "IORING_OP_STATX")]
 pub struct Statx<M> {
-    fd: RawFd,
-    path: KernelPath,
+    /// In place of where the path starts: a file, or a directory that is kept open by its owner.
+    fd: Option<RawFd>,
+    path: Name,
     flags: i32,
+    mask: u32,
     answer: Box<libc::statx>,
     _makes: PhantomData<fn() -> M>,
 }
@@ -140,25 +175,31 @@ impl<M> std::fmt::Debug for Statx<M> {
 
 impl<M> Statx<M> {
     /// Of what a path names; of a link itself if it is not to be followed.
-    pub(crate) fn path(path: KernelPath, follow: bool) -> Statx<M> {
+    pub(crate) fn path(path: Name, follow: bool) -> Statx<M> {
         let flags = if follow { 0 } else { libc::AT_SYMLINK_NOFOLLOW };
-        Statx::made(libc::AT_FDCWD, path, flags)
+        Statx::made(None, path, flags)
+    }
+
+    /// Of an open directory.
+    pub(crate) fn directory(dir: Arc<OwnedFd>) -> Statx<M> {
+        Statx::made(None, Name::itself(dir), libc::AT_EMPTY_PATH)
     }
 
     /// Of a name in an open directory, of a link itself. The directory stays open until this is done.
     pub(crate) fn name(directory: RawFd, name: CString) -> Statx<M> {
-        Statx::made(directory, Ok(Cow::Owned(name)), libc::AT_SYMLINK_NOFOLLOW)
+        Statx::made(Some(directory), Name::of(At::Cwd, Ok(Cow::Owned(name))), libc::AT_SYMLINK_NOFOLLOW)
     }
 
     /// Of an open file.
     pub(crate) fn open_file(fd: RawFd) -> Statx<M> {
-        Statx::made(fd, Ok(Cow::Borrowed(c"")), libc::AT_EMPTY_PATH)
+        Statx::made(Some(fd), Name::fixed(At::Cwd, c""), libc::AT_EMPTY_PATH)
     }
 
-    fn made(fd: RawFd, path: KernelPath, flags: i32) -> Statx<M> {
+    fn made(fd: Option<RawFd>, path: Name, flags: i32) -> Statx<M> {
         // SAFETY: the structure is plain numbers, for which zero is valid.
         let answer = Box::new(unsafe { std::mem::zeroed() });
-        Statx { fd, path, flags, answer, _makes: PhantomData }
+        let mask = libc::STATX_BASIC_STATS | libc::STATX_BTIME;
+        Statx { fd, path, flags, mask, answer, _makes: PhantomData }
     }
 }
 
@@ -169,12 +210,11 @@ unsafe impl<M: FromStatx> Op for Statx<M> {
     type Output = io::Result<M>;
 
     fn prepare(&mut self, sqe: &mut Sqe, _arena: &mut Arena) -> Result<(), i32> {
-        let path = self.path.as_ref().map_err(|_| libc::EINVAL)?;
-        let mask = libc::STATX_BASIC_STATS | libc::STATX_BTIME;
+        let path = self.path.address()?;
         *sqe = Sqe::new(io_uring::opcode::Statx::CODE)
-            .fd(self.fd)
-            .addr(path.as_ptr() as u64)
-            .len(mask)
+            .fd(self.fd.unwrap_or(self.path.raw()))
+            .addr(path)
+            .len(self.mask)
             .offset(&raw mut *self.answer as u64)
             .op_flags(self.flags as u32);
         Ok(())
@@ -185,8 +225,8 @@ unsafe impl<M: FromStatx> Op for Statx<M> {
     }
 
     fn complete(self, cqe: Cqe) -> io::Result<M> {
-        match (self.path, cqe.ok()) {
-            (Err(reason), Err(error)) if error.kind() == io::ErrorKind::InvalidInput => Err(invalid(reason)),
+        match (self.path.reason(), cqe.ok()) {
+            (Some(reason), Err(error)) if error.kind() == io::ErrorKind::InvalidInput => Err(invalid(reason)),
             (_, result) => result.map(|_| M::from_statx(self.answer)),
         }
     }

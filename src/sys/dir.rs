@@ -1,8 +1,9 @@
 //! Directories and what lies in them. All of these may block, so they are made on the blocking pool.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, OsString};
 use std::io;
 use std::os::fd::{OwnedFd, RawFd};
+use std::os::unix::ffi::OsStringExt;
 
 use super::{check, own};
 
@@ -23,6 +24,53 @@ pub(crate) fn open_directory(within: RawFd, name: &CStr) -> io::Result<OwnedFd> 
 pub(crate) fn unlink_at(within: RawFd, name: &CStr, flags: libc::c_int) -> io::Result<()> {
     // SAFETY: a string that lives over the call is passed.
     check(unsafe { libc::unlinkat(within, name.as_ptr(), flags) }).map(drop)
+}
+
+/// Whether a path leads to a symbolic link: `fstatat(2)`.
+pub(crate) fn is_link_at(within: RawFd, path: &CStr) -> io::Result<bool> {
+    // SAFETY: the structure is plain numbers, for which zero is valid.
+    let mut status: libc::stat64 = unsafe { std::mem::zeroed() };
+    // SAFETY: a string and a structure that live over the call are passed.
+    check(unsafe { libc::fstatat64(within, path.as_ptr(), &raw mut status, libc::AT_SYMLINK_NOFOLLOW) })?;
+    Ok(status.st_mode & libc::S_IFMT == libc::S_IFLNK)
+}
+
+/// `readlinkat(2)`.
+pub(crate) fn read_link_at(within: RawFd, path: &CStr) -> io::Result<OsString> {
+    let mut target = Vec::<u8>::with_capacity(256);
+    loop {
+        // SAFETY: a string that lives over the call is passed, and the kernel writes at most as much as there is room.
+        let len = unsafe { libc::readlinkat(within, path.as_ptr(), target.as_mut_ptr().cast(), target.capacity()) };
+        if len < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: the kernel has written that many bytes.
+        unsafe { target.set_len(len as usize) };
+        if target.len() < target.capacity() {
+            return Ok(OsString::from_vec(target));
+        }
+        // It may have been cut off.
+        target.reserve(target.capacity() + 1);
+    }
+}
+
+/// `fchmodat(2)`, of the target of a link.
+pub(crate) fn set_mode_at(within: RawFd, path: &CStr, mode: u32) -> io::Result<()> {
+    // SAFETY: a string that lives over the call is passed.
+    check(unsafe { libc::fchmodat(within, path.as_ptr(), mode as libc::mode_t, 0) }).map(drop)
+}
+
+/// `fchownat(2)`; `None` leaves what it is.
+pub(crate) fn set_owner_at(
+    within: RawFd,
+    path: &CStr,
+    uid: Option<u32>,
+    gid: Option<u32>,
+    flags: libc::c_int,
+) -> io::Result<()> {
+    let [uid, gid] = [uid, gid].map(|id| id.unwrap_or(u32::MAX));
+    // SAFETY: a string that lives over the call is passed.
+    check(unsafe { libc::fchownat(within, path.as_ptr(), uid, gid, flags) }).map(drop)
 }
 
 /// What is read of a directory at once: what glibc asks for.

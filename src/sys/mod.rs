@@ -7,11 +7,14 @@
 mod address;
 pub(crate) mod ancillary;
 mod dir;
+mod file;
+mod lock;
 mod option;
 pub(crate) mod process;
 pub(crate) mod ring;
 pub(crate) mod signal;
 mod socket;
+mod xattr;
 
 use std::io;
 use std::mem;
@@ -20,12 +23,17 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 pub use address::{Address, RawAddress};
 pub(crate) use address::{bind, local_address, peer_address};
 pub(crate) use ancillary::Control;
-pub(crate) use dir::{Entries, clone_content, open_directory, set_times, unlink_at};
+pub(crate) use dir::{
+    Entries, clone_content, is_link_at, open_directory, read_link_at, set_mode_at, set_owner_at, set_times, unlink_at,
+};
+pub(crate) use file::{advise, sync_range};
+pub(crate) use lock::{Ask, Extent, holder, lock};
 pub(crate) use option::{
     Flag, MaybeMilliseconds, MaybeNumber, Microseconds, Number, Seconds, SocketOption, option_bytes, option_text,
     set_option_bytes,
 };
 pub(crate) use socket::{is_shut_for_receiving, socket_pair, socket_pair_of};
+pub(crate) use xattr::{Bearer, get_xattr, list_xattrs, remove_xattr, set_xattr};
 
 pub(crate) const ENTER_GETEVENTS: u32 = 1 << 0;
 pub(crate) const ENTER_EXT_ARG: u32 = 1 << 3;

@@ -1,6 +1,10 @@
 //! L2: the only thread-local: which loop this thread is in.
 //!
 //! It is a plain pointer, without a destructor to register and without a borrow flag: every operation looks here twice.
+//!
+//! Besides the loop that is *entered* there may be one that is *resident*: a guest, whose thread belongs to a host. It is
+//! found where none is entered, so that futures which the host polls work; and whoever finds it may leave it something to
+//! do, so it is called then, unless that is all the same ([`look`]).
 #![allow(unsafe_code)]
 
 use std::any::Any;
@@ -8,6 +12,7 @@ use std::cell::{Cell, RefCell};
 use std::ptr;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
+use std::task::Waker;
 
 use crate::clock::Clock;
 use crate::driver::{Driver, Harvest};
@@ -24,6 +29,8 @@ thread_local! {
     static ID: Cell<u64> = const { Cell::new(0) };
     /// Null, or the loop whose `Entered` is the youngest on this thread, and keeps it.
     static CORE: Cell<*const Core> = const { Cell::new(ptr::null()) };
+    /// Null, or the loop of the one `Resident` on this thread, which keeps it.
+    static RESIDENT: Cell<*const Core> = const { Cell::new(ptr::null()) };
 }
 
 /// The parts of a loop that operations and timers reach.
@@ -37,24 +44,76 @@ pub(crate) struct Core {
     pub inbox: Arc<Inbox>,
     /// The executor, which lies in a higher layer.
     pub executor: Rc<dyn Any>,
+    pub host: Host,
 }
 
-/// The id of the loop that is entered on this thread; 0 if there is none.
+/// How a guest that waits for its host's next call is told that there is something to do.
+#[derive(Default)]
+pub(crate) struct Host {
+    /// It has announced sleep, and nobody on this thread has called it since.
+    pub dozing: Cell<bool>,
+    /// Woken for what comes from this thread, where the host has something that costs less than the eventfd. It is the
+    /// waker of a task of the host's that runs later and not at once, and it calls nothing of this crate.
+    pub waker: RefCell<Option<Waker>>,
+}
+
+/// The id of the loop that is entered on this thread, or of the one that is resident; 0 if there is none.
 #[inline]
 pub(crate) fn current_id() -> u64 {
+    match ID.get() {
+        0 => resident_id(),
+        id => id,
+    }
+}
+
+/// The id of the loop that is entered on this thread; 0 if there is none, even if one is resident.
+#[inline]
+pub(crate) fn entered_id() -> u64 {
     ID.get()
 }
 
-/// Runs `f` with the loop that is entered on this thread; `None` if there is none. `f` must run no code of the user's:
-/// no wakers, no polls, no drops of the user's values.
+/// Runs `f` with the loop that is entered on this thread, or with the one that is resident; `None` if there is none. `f`
+/// must run no code of the user's: no wakers, no polls, no drops of the user's values.
 #[inline]
 pub(crate) fn with<R>(f: impl FnOnce(&Core) -> R) -> Option<R> {
-    // SAFETY: the pointer is null or that of the `Entered` that was made last and not dropped yet, which holds a reference
-    // to the loop. That one lives on the stack of `block_on`, `run` or `end`, below this call, so it outlives `f`.
-    unsafe { CORE.get().as_ref() }.map(f)
+    if CORE.get().is_null() {
+        call_resident();
+    }
+    look(f)
 }
 
-/// The loop that is entered on this thread, to be used outside of [`with`].
+/// The same where `f` leaves the loop nothing to do, so that a guest need not be called for it.
+#[inline]
+pub(crate) fn look<R>(f: impl FnOnce(&Core) -> R) -> Option<R> {
+    let mut core = CORE.get();
+    if core.is_null() {
+        core = RESIDENT.get();
+    }
+    // SAFETY: the pointer is null, or that of the `Entered` that was made last and not dropped yet, which holds a reference
+    // to the loop. That one lives on the stack of `block_on`, `run`, `turn` or `end`, below this call, so it outlives `f`.
+    // Or it is that of the thread's `Resident`, which holds one, too, and is not dropped by `f`, which runs no code of the
+    // user's.
+    unsafe { core.as_ref() }.map(f)
+}
+
+/// Calls the loop that is resident on this thread, if there is one: it will have something to do.
+#[cold]
+#[inline(never)]
+fn call_resident() {
+    // SAFETY: null, or that of the `Resident` of this thread, which keeps it; calling it runs no code of the user's.
+    if let Some(core) = unsafe { RESIDENT.get().as_ref() } {
+        core.call();
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn resident_id() -> u64 {
+    // SAFETY: as in `call_resident`.
+    unsafe { RESIDENT.get().as_ref() }.map_or(0, |core| core.id)
+}
+
+/// The loop that is entered on this thread, or the one that is resident, to be used outside of [`with`].
 pub(crate) fn current() -> Option<Rc<Core>> {
     with(|core| core.this.upgrade().expect("an entered loop is alive"))
 }
@@ -65,36 +124,98 @@ pub(crate) struct Entered {
     /// Kept for as long as the thread-local points to it.
     _core: Rc<Core>,
     before: *const Core,
+    before_id: u64,
 }
 
 /// Makes this thread's loop known.
 ///
 /// # Panics
-/// If the thread is in a loop already.
+/// If the thread is in a loop already, or another loop is a guest on it.
 pub(crate) fn enter(core: Rc<Core>) -> Entered {
-    assert!(
-        current_id() == 0,
-        "ringtoss: this thread already runs an event loop; `block_on` cannot be nested: await the future instead, \
-         or spawn it"
-    );
+    let guest = RESIDENT.get();
+    if entered_id() != 0 || !(guest.is_null() || ptr::eq(guest, Rc::as_ptr(&core))) {
+        refuse_nested();
+    }
     enter_nested(core)
+}
+
+/// What is said where a loop is to run on a thread that has one.
+#[cold]
+pub(crate) fn refuse_nested() -> ! {
+    if entered_id() == 0 {
+        panic!(
+            "ringtoss: an event loop is a guest on this thread; `block_on` would stop it and its host: await the future \
+             instead, or spawn it"
+        );
+    }
+    panic!(
+        "ringtoss: this thread already runs an event loop; `block_on` cannot be nested: await the future instead, or \
+         spawn it"
+    );
 }
 
 /// The same for a loop that is ended while the thread is in another one.
 pub(crate) fn enter_nested(core: Rc<Core>) -> Entered {
-    ID.set(core.id);
+    let before_id = ID.replace(core.id);
     let before = CORE.replace(Rc::as_ptr(&core));
-    Entered { _core: core, before }
+    Entered { _core: core, before, before_id }
 }
 
 impl Drop for Entered {
     fn drop(&mut self) {
+        // The resident loop is never among those that are entered because it is resident, so this is null or the loop of an
+        // `Entered` further down the stack.
         CORE.set(self.before);
-        ID.set(with(|core| core.id).unwrap_or(0));
+        ID.set(self.before_id);
+    }
+}
+
+impl std::fmt::Debug for Resident {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Resident")
+    }
+}
+
+/// Makes a loop known to everything that runs on this thread, for as long as it lives. It never leaves the thread.
+pub(crate) struct Resident {
+    /// Kept for as long as the thread-local points to it.
+    _core: Rc<Core>,
+}
+
+impl Resident {
+    /// `None` if a loop is resident on this thread already, or entered.
+    pub(crate) fn new(core: Rc<Core>) -> Option<Resident> {
+        if entered_id() != 0 || !RESIDENT.get().is_null() {
+            return None;
+        }
+        RESIDENT.set(Rc::as_ptr(&core));
+        Some(Resident { _core: core })
+    }
+}
+
+impl Drop for Resident {
+    fn drop(&mut self) {
+        RESIDENT.set(ptr::null());
     }
 }
 
 impl Core {
+    /// Sees to it that the host calls this guest, if it is not known yet that it has to. Runs no code of the user's.
+    #[cold]
+    pub(crate) fn call(&self) {
+        if !self.host.dozing.replace(false) {
+            return;
+        }
+        match &*self.host.waker.borrow() {
+            Some(waker) => {
+                // Nobody need call it by the eventfd any more.
+                self.inbox.announce_awake();
+                waker.wake_by_ref();
+            }
+            None => self.inbox.kick(),
+        }
+    }
+
     /// Runs what completions have brought up: wakes futures, finishes orphans, leaves results elsewhere. `spare` is an
     /// empty harvest whose memory is used again.
     #[inline]

@@ -3,6 +3,7 @@
 //! The driver runs no code of the user's. What a harvest brings up (wakers to wake, orphans to finish) is collected and
 //! handed out, to be run when the driver is not borrowed any more.
 
+mod guest;
 mod harvest;
 mod leases;
 
@@ -81,6 +82,8 @@ pub(crate) struct Driver {
     counted_closes: usize,
     wakeup_fd: RawFd,
     wakeup_armed: bool,
+    /// What the timeout stands for by which a guest is woken; `u64::MAX` if there is none.
+    deadline_ns: u64,
     refusals: u32,
     /// Set when the loop ends: nothing new is submitted, descriptors are closed when all is reaped.
     ending: bool,
@@ -108,6 +111,7 @@ impl Driver {
             counted_closes: 0,
             wakeup_fd,
             wakeup_armed: false,
+            deadline_ns: u64::MAX,
             refusals: 0,
             ending: false,
             late_closes: Vec::new(),
@@ -434,13 +438,14 @@ impl Driver {
     /// The same, but those to wake go to `wake` first, which runs no code of the user's and gives back whom it does not know.
     #[inline(always)]
     pub(crate) fn reap_waking(&mut self, mut wake: impl FnMut(Waker) -> Result<(), Waker>) -> usize {
-        let Driver { ring, slots, harvest, metrics, slow_closes, late_closes, .. } = self;
+        let Driver { ring, slots, harvest, metrics, slow_closes, late_closes, deadline_ns, .. } = self;
         let mut internal: [u32; 2] = [0; 2];
         let count = ring.harvest(|user_data, cqe| match Addressee::of(user_data) {
             Addressee::Slot(key) => deliver(slots, harvest, metrics, &mut wake, key, cqe),
             Addressee::Wakeup => internal[0] += u32::from(!cqe.more()),
             Addressee::Counted => internal[1] += 1,
             Addressee::Closing(fd) => closed(slow_closes, late_closes, fd, cqe),
+            Addressee::Deadline => *deadline_ns = u64::MAX,
             Addressee::Nobody => {}
         });
         self.metrics.completions += count as u64;

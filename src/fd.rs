@@ -200,7 +200,7 @@ impl Fd {
             home => home,
         };
         if key != dropped {
-            let known = |key| context::with(|core| core.id != home || core.driver.borrow_mut().is_in_flight(key));
+            let known = |key| context::look(|core| core.id != home || core.driver.borrow_mut().is_in_flight(key));
             salvage.note_receiver(home, key, |key| known(key).unwrap_or(true));
         }
     }

@@ -60,7 +60,7 @@
 //! | L4 | `executor`, `blocking` | who runs when, and where calls go that block |
 //! | L5 | `event_loop`, [`fs`], [`net`], [`pipe`], [`process`], [`signal`], [`time`] | what people use |
 //! | L6 | [`io`] | readers and writers of every kind |
-//! | L6 | [`compat`] | the poll-based traits of futures, tokio and hyper |
+//! | L6 | [`compat`] | the poll-based traits of futures, tokio and hyper; a loop inside the loop of another library |
 //!
 //! # Where it runs
 //!

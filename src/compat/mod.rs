@@ -4,9 +4,11 @@
 //! |---|---|
 //! | `futures-io` | `AsyncRead`, `AsyncBufRead`, `AsyncWrite` of futures for [`PollIo`] |
 //! | `tokio` | the traits of the same names of tokio (the traits only, no runtime) |
+//! | `tokio-guest` | a loop inside a tokio runtime, and futures that need one inside a loop: `compat::tokio` |
 //! | `hyper` | hyper's `Read` and `Write` for [`PollIo`], its executor and its timer in `compat::hyper` |
 //!
 //! [`PollIo`] wraps a stream. It is `Send + Sync`, so what is built on it may be sent to other threads as far as it allows.
+//! [`Guest`] is a loop inside the loop of another library, on the same thread.
 //! `docs/porting.md` in the repository goes through tokio's names, and lists the libraries that were tried.
 //!
 //! ```
@@ -33,6 +35,7 @@ mod futures_io;
 pub mod hyper;
 mod poll_io;
 #[cfg(feature = "tokio")]
-mod tokio;
+pub mod tokio;
 
+pub use crate::event_loop::Guest;
 pub use poll_io::PollIo;

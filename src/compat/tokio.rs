@@ -1,4 +1,10 @@
-//! The traits of tokio.
+//! The traits of tokio, for [`PollIo`]. With the feature `tokio-guest` also what has to do with its runtime: a loop inside of it
+//! (`Guest`), and its context inside of a loop (`in_context`).
+
+#[cfg(feature = "tokio-guest")]
+mod guest;
+#[cfg(feature = "tokio-guest")]
+mod host;
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -8,6 +14,11 @@ use tokio::io::{AsyncBufRead, AsyncRead, AsyncWrite, ReadBuf};
 
 use super::PollIo;
 use crate::fd::HasFd;
+#[cfg(feature = "tokio-guest")]
+pub use {
+    guest::Guest,
+    host::{in_context, in_context_of},
+};
 
 impl<S: HasFd> AsyncRead for PollIo<S> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {

@@ -1,6 +1,7 @@
 //! L5: the loop itself: the turn, `block_on`, and how it ends.
 
 mod builder;
+mod guest;
 mod handle;
 mod join_set;
 
@@ -18,6 +19,7 @@ use std::time::Duration;
 
 pub use builder::Builder;
 pub(crate) use builder::Settings;
+pub use guest::Guest;
 pub use handle::Handle;
 
 use crate::blocking;
@@ -122,6 +124,7 @@ impl EventLoop {
                 clock: Clock::new(settings.start_paused),
                 inbox: inbox.clone(),
                 executor: executor.clone(),
+                host: context::Host::default(),
             }),
             executor,
             main: MainWaker::new(inbox),
@@ -418,11 +421,9 @@ pub(crate) fn metrics_of(core: &Core) -> Metrics {
 /// # Panics
 /// If no loop can be made, with the cause and the fix (see [`EventLoop::new`]), and if this thread is in a loop already.
 pub fn block_on<F: Future>(future: F) -> F::Output {
-    assert!(
-        context::current_id() == 0,
-        "ringtoss: this thread already runs an event loop; `block_on` cannot be nested: await the future instead, \
-         or spawn it"
-    );
+    if context::current_id() != 0 {
+        context::refuse_nested();
+    }
     match EventLoop::new() {
         Ok(event_loop) => event_loop.block_on(future),
         Err(error) => panic!("ringtoss: {error}"),

@@ -30,7 +30,7 @@ impl Lent {
 impl Drop for Lent {
     fn drop(&mut self) {
         if let Some(cell) = self.0.take() {
-            context::with(|core| core.driver.borrow_mut().arena.cells.give_back(cell));
+            context::look(|core| core.driver.borrow_mut().arena.cells.give_back(cell));
         }
     }
 }

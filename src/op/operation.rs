@@ -366,12 +366,12 @@ impl<'a, O: Op> Operation<'a, O> {
     #[inline]
     fn take_done(&mut self) -> Option<Cqe> {
         let (loop_id, key) = (self.loop_id, self.key);
-        context::with(|core| if core.id == loop_id { core.driver.borrow_mut().take_done(key) } else { None }).flatten()
+        context::look(|core| if core.id == loop_id { core.driver.borrow_mut().take_done(key) } else { None }).flatten()
     }
 
     fn ask(&mut self, waker: &Waker) -> Answer {
         let (loop_id, key) = (self.loop_id, self.key);
-        let polled = context::with(|core| (core.id == loop_id).then(|| core.driver.borrow_mut().poll(key, waker)));
+        let polled = context::look(|core| (core.id == loop_id).then(|| core.driver.borrow_mut().poll(key, waker)));
         match polled.flatten() {
             Some(Polled::Last(cqe)) => {
                 self.phase = Phase::Start;
@@ -381,7 +381,7 @@ impl<'a, O: Op> Operation<'a, O> {
             Some(Polled::Earlier(cqe)) => Answer::Cqe(cqe),
             Some(Polled::StaleWaker) => {
                 let waker = waker.clone();
-                match context::with(|core| core.driver.borrow_mut().replace_waker(key, waker)) {
+                match context::look(|core| core.driver.borrow_mut().replace_waker(key, waker)) {
                     Some(Ok(_old)) => Answer::Pending,
                     Some(Err(waker)) => self.ask(&waker),
                     None => unreachable!("its loop is entered"),

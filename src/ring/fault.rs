@@ -4,6 +4,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
+use std::os::fd::RawFd;
 
 use super::{BufferRing, Config, Cqe, Entered, Sqe, Uring, Wait};
 
@@ -136,6 +137,14 @@ impl Faulty {
 
     pub(crate) fn unsubmitted(&mut self) -> usize {
         self.inner.unsubmitted()
+    }
+
+    pub(crate) fn register_eventfd(&self, eventfd: RawFd) -> io::Result<()> {
+        self.inner.register_eventfd(eventfd)
+    }
+
+    pub(crate) fn set_quiet(&mut self, quiet: bool) {
+        self.inner.set_quiet(quiet);
     }
 
     pub(crate) fn register_buffers(&self, group: u16, entries: usize) -> io::Result<BufferRing> {

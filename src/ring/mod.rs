@@ -25,6 +25,7 @@ mod sqe;
 mod uring;
 
 use std::io;
+use std::os::fd::RawFd;
 
 pub use arena::Arena;
 pub(crate) use buffers::BufferRing;
@@ -148,6 +149,17 @@ impl Ring {
     #[inline(always)]
     pub(crate) fn harvest(&mut self, each: impl FnMut(u64, Cqe)) -> usize {
         either!(self, ring => ring.harvest(each))
+    }
+
+    /// Has the kernel signal an eventfd when there is something to reap, or to enter for.
+    pub(crate) fn register_eventfd(&self, eventfd: RawFd) -> io::Result<()> {
+        either!(self, ring => ring.register_eventfd(eventfd))
+    }
+
+    /// With `true` the kernel may leave that eventfd alone; with `false` it signals it from here on, and what came before is
+    /// seen by [`Ring::is_idle`].
+    pub(crate) fn set_quiet(&mut self, quiet: bool) {
+        either!(self, ring => ring.set_quiet(quiet))
     }
 
     /// Registers a ring by which the kernel is given buffers.

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering, fence};
 
 use super::{BufferRing, Config, Cqe, Entered, Sqe, Wait, diagnose};
 use crate::sys;
@@ -209,6 +209,22 @@ impl Uring {
             }
         }
         Ok(if self.tail == self.head && self.backlog.is_empty() { Entered::All } else { Entered::Pressed })
+    }
+
+    pub(crate) fn register_eventfd(&self, eventfd: RawFd) -> io::Result<()> {
+        sys::register_eventfd(self.fd.as_raw_fd(), eventfd)
+    }
+
+    /// The kernel marks deferred work in one word and looks for the wish to be quiet in another; we write and read them the
+    /// other way round. That is sound if both sides keep their order, and the kernel's side promises that only where an
+    /// atomic operation is a full barrier. Elsewhere it is never asked to be quiet, which costs wakings for nothing.
+    pub(crate) fn set_quiet(&mut self, quiet: bool) {
+        if cfg!(any(target_arch = "x86_64", target_arch = "x86")) {
+            Self::store(&self.shared.cq_flags, if quiet { abi::CQ_EVENTFD_DISABLED } else { 0 });
+        }
+        if !quiet {
+            fence(Ordering::SeqCst);
+        }
     }
 
     pub(crate) fn register_buffers(&self, group: u16, entries: usize) -> io::Result<BufferRing> {

@@ -59,6 +59,8 @@ pub(crate) enum Addressee {
     Counted,
     /// A close that takes its time, by the number that it closes.
     Closing(RawFd),
+    /// The timeout by which a guest is woken for its next timer.
+    Deadline,
 }
 
 impl Addressee {
@@ -70,6 +72,7 @@ impl Addressee {
             Addressee::Nobody => FIRST_INTERNAL as u64 + 1,
             Addressee::Counted => FIRST_INTERNAL as u64 + 2,
             Addressee::Closing(fd) => (fd as u32 as u64) << 32 | (FIRST_INTERNAL as u64 + 3),
+            Addressee::Deadline => FIRST_INTERNAL as u64 + 4,
         }
     }
 
@@ -83,6 +86,7 @@ impl Addressee {
             0 => Addressee::Wakeup,
             2 => Addressee::Counted,
             3 => Addressee::Closing((user_data >> 32) as RawFd),
+            4 => Addressee::Deadline,
             _ => Addressee::Nobody,
         }
     }

@@ -40,6 +40,7 @@ pub(crate) const ENTER_EXT_ARG: u32 = 1 << 3;
 pub(crate) const ENTER_REGISTERED_RING: u32 = 1 << 4;
 pub(crate) const ENTER_NO_IOWAIT: u32 = 1 << 7;
 
+const REGISTER_EVENTFD: libc::c_uint = 4;
 const REGISTER_RING_FDS: libc::c_uint = 20;
 const UNREGISTER_RING_FDS: libc::c_uint = 21;
 const REGISTER_PBUF_RING: libc::c_uint = 22;
@@ -57,9 +58,16 @@ struct GeteventsArg {
 
 /// `struct __kernel_timespec`.
 #[repr(C)]
-struct KernelTimespec {
+#[derive(Clone, Copy)]
+pub(crate) struct KernelTimespec {
     seconds: i64,
     nanoseconds: i64,
+}
+
+impl KernelTimespec {
+    pub(crate) const fn of_ns(ns: u64) -> KernelTimespec {
+        KernelTimespec { seconds: (ns / 1_000_000_000) as i64, nanoseconds: (ns % 1_000_000_000) as i64 }
+    }
 }
 
 /// `struct io_uring_rsrc_update`.
@@ -99,8 +107,7 @@ pub(crate) fn enter(
     let (pointer, size, flags) = match timeout_ns {
         None => (std::ptr::null(), 0, flags),
         Some(ns) => {
-            timespec =
-                KernelTimespec { seconds: (ns / 1_000_000_000) as i64, nanoseconds: (ns % 1_000_000_000) as i64 };
+            timespec = KernelTimespec::of_ns(ns);
             argument = GeteventsArg { timespec: &raw const timespec as u64, ..Default::default() };
             (&raw const argument, mem::size_of::<GeteventsArg>(), flags | ENTER_EXT_ARG)
         }
@@ -152,6 +159,22 @@ pub(crate) fn unregister_ring_fd(ring: RawFd, index: RawFd) {
             1,
         );
     }
+}
+
+/// Has the kernel signal an eventfd when a ring has completions, or work of which they may come
+/// (`IORING_REGISTER_EVENTFD`). The ring keeps the eventfd's file.
+pub(crate) fn register_eventfd(ring: RawFd, eventfd: RawFd) -> io::Result<()> {
+    // SAFETY: one number that lives over the call is passed.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_io_uring_register,
+            ring as libc::c_long,
+            REGISTER_EVENTFD as libc::c_long,
+            &raw const eventfd,
+            1,
+        )
+    };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 /// Registers a ring of buffers at an address, `IORING_REGISTER_PBUF_RING`. The memory must stay until it is unregistered.
@@ -340,6 +363,13 @@ pub(crate) fn eventfd_signal(fd: &OwnedFd) {
     let one = 1u64;
     // SAFETY: eight bytes of a live variable are written.
     unsafe { libc::write(fd.as_raw_fd(), (&raw const one).cast(), 8) };
+}
+
+/// Sets an eventfd back to 0, so that it is not readable any more. Does not block.
+pub(crate) fn eventfd_clear(fd: RawFd) {
+    let mut count = 0u64;
+    // SAFETY: eight bytes of a live variable are written. That the counter was 0 already is no error here.
+    unsafe { libc::read(fd, (&raw mut count).cast(), 8) };
 }
 
 /// `setsockopt(2)` with a plain value.

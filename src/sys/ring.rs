@@ -27,6 +27,7 @@ pub(crate) const FEAT_NO_IOWAIT: u32 = 1 << 17;
 
 pub(crate) const SQ_CQ_OVERFLOW: u32 = 1 << 1;
 pub(crate) const SQ_TASKRUN: u32 = 1 << 2;
+pub(crate) const CQ_EVENTFD_DISABLED: u32 = 1 << 0;
 
 const OFF_SQ_RING: i64 = 0;
 const OFF_SQES: i64 = 0x1000_0000;
@@ -153,6 +154,7 @@ pub(crate) struct Shared<S> {
     pub sq_mask: u32,
     pub cq_head: NonNull<AtomicU32>,
     pub cq_tail: NonNull<AtomicU32>,
+    pub cq_flags: NonNull<AtomicU32>,
     pub cqes: NonNull<RawCqe>,
     pub cq_mask: u32,
     _rings: Mapping,
@@ -188,6 +190,7 @@ impl<S> Shared<S> {
             sq_mask: params.sq_entries - 1,
             cq_head: rings.field(cq.head, 1),
             cq_tail: rings.field(cq.tail, 1),
+            cq_flags: rings.field(cq.flags, 1),
             cqes: rings.field(cq.cqes, params.cq_entries as usize),
             cq_mask: params.cq_entries - 1,
             _rings: rings,

@@ -1,16 +1,17 @@
 //! Which loop this thread is in: the question that each wake asks.
 //!
-//! Normal builds re-export `context::current_id`. Tests and models may also pretend to be a loop.
+//! Normal builds re-export `context::entered_id`: to a guest that is not entered a wake goes the remote way, which calls it.
+//! Tests and models may also pretend to be a loop.
 
 /// The id of the loop that is entered on this thread, or 0.
 #[cfg(not(test))]
-pub(super) use crate::context::current_id;
+pub(super) use crate::context::entered_id as current_id;
 
 /// The same for the crate's own tests, which may also pretend to be a loop.
 #[cfg(all(test, not(loom)))]
 pub(super) fn current_id() -> u64 {
     match PRETENDED_ID.get() {
-        0 => crate::context::current_id(),
+        0 => crate::context::entered_id(),
         id => id,
     }
 }

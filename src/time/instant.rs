@@ -42,7 +42,7 @@ impl Instant {
     /// ```
     #[must_use]
     pub fn now() -> Self {
-        let on_loop = context::with(|core| core.clock.now());
+        let on_loop = context::look(|core| core.clock.now());
         Self { std: on_loop.unwrap_or_else(clock::system_now) }
     }
 

@@ -168,14 +168,14 @@ impl Sleep {
 
     /// Polls while the timer is on this very loop.
     fn poll_registered(&mut self, key: TimerKey, cx: &mut Context<'_>) -> Poll<()> {
-        let same = context::with(|core| core.timers.borrow().wakes(key, cx.waker()));
+        let same = context::look(|core| core.timers.borrow().wakes(key, cx.waker()));
         match same.flatten() {
             None => self.finish(),
             Some(true) => Poll::Pending,
             Some(false) => {
                 // Cloned before and dropped after the borrow, as both may run anything.
                 let waker = cx.waker().clone();
-                let old = context::with(|core| core.timers.borrow_mut().update_waker(key, waker));
+                let old = context::look(|core| core.timers.borrow_mut().update_waker(key, waker));
                 match old {
                     Some(Ok(_old)) => Poll::Pending,
                     Some(Err(_)) | None => self.finish(),
@@ -196,7 +196,7 @@ impl Sleep {
     /// Polls for the first time after it was made.
     fn poll_fresh(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         // A clock that is moved by hand costs nothing to look at, and tests rely on what it says.
-        match context::with(|core| core.clock.is_the_systems()) {
+        match context::look(|core| core.clock.is_the_systems()) {
             Some(true) => self.register(cx),
             _ => self.poll_elsewhere(cx),
         }
@@ -222,7 +222,7 @@ impl Sleep {
 /// Takes a timer out of its loop.
 fn withdraw(loop_id: u64, key: TimerKey) {
     if loop_id == context::current_id() {
-        let waker = context::with(|core| core.timers.borrow_mut().remove(key));
+        let waker = context::look(|core| core.timers.borrow_mut().remove(key));
         // Outside of the closure, as dropping a waker may run anything.
         drop(waker);
     } else {

@@ -51,9 +51,9 @@ pub const OPCODES: &[Opcode] = &[
         "TIMEOUT",
         "5.4",
         &["Timeout"],
-        Not("deadlines ride on the enter call, which costs a ninth of an entry (`time`)"),
+        By("compat::Guest, for its next timer (the deadlines of other loops ride on the enter call, which costs less)"),
     ),
-    opcode("TIMEOUT_REMOVE", "5.5", &["TimeoutRemove", "TimeoutUpdate"], Not("as `TIMEOUT`")),
+    opcode("TIMEOUT_REMOVE", "5.5", &["TimeoutRemove", "TimeoutUpdate"], By("compat::Guest, for an earlier one")),
     opcode("ACCEPT", "5.5", &["Accept", "AcceptMulti"], By("net::TcpListener::accept, net::TcpListener::incoming")),
     opcode(
         "ASYNC_CANCEL",

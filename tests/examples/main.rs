@@ -3,5 +3,6 @@
 mod cp;
 mod echo;
 mod get;
+mod guest_epoll;
 mod juggle;
 mod util;

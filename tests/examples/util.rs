@@ -4,7 +4,7 @@ use std::env;
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::OnceLock;
 use std::sync::mpsc;
 use std::thread;
@@ -57,6 +57,13 @@ pub fn example(name: &str) -> Option<Command> {
 /// A program that is ended with the test.
 pub struct Running {
     child: Child,
+}
+
+impl Running {
+    /// Waits for its end.
+    pub fn wait(mut self) -> ExitStatus {
+        bounded("its end", move || self.child.wait().unwrap())
+    }
 }
 
 impl Drop for Running {

@@ -235,12 +235,28 @@ impl Driver {
         }
     }
 
-    /// The future of this operation is being dropped, on this loop.
-    pub(crate) fn drop_future(&mut self, key: Key) -> Dropped {
+    /// Lets the entry of an operation be made anew, if it is still the loop's. Tells whether it is.
+    #[inline]
+    pub(crate) fn restage(&mut self, key: Key, prepare: impl FnOnce(&mut Sqe, &mut Arena)) -> bool {
+        let Some(position) = self.slots.get_mut(key).filter(|slot| !slot.is_done()).map(|slot| slot.position()) else {
+            return false;
+        };
+        let user_data = Addressee::Slot(key).user_data();
+        let Some(sqe) = self.ring.staged_mut(position, user_data) else { return false };
+        prepare(sqe, &mut self.arena);
+        sqe.user_data = user_data;
+        true
+    }
+
+    /// The future of this operation is being dropped, on this loop. One that was `promised` goes to the kernel all the same.
+    pub(crate) fn drop_future(&mut self, key: Key, promised: bool) -> Dropped {
         let slot = self.slot(key).expect("a future's slot lives until its result is taken");
         if let Some(cqe) = slot.done() {
             let (_, earlier) = self.slots.remove(key);
             return Dropped::Done(earlier, cqe);
+        }
+        if promised {
+            return Dropped::InFlight;
         }
         let position = slot.position();
         let Some(sqe) = self.ring.staged_mut(position, Addressee::Slot(key).user_data()) else {
@@ -270,7 +286,7 @@ impl Driver {
         key: Key,
         orphan: Box<dyn Orphan>,
     ) -> Option<(Box<dyn Orphan>, Earlier, Cqe)> {
-        match self.drop_future(key) {
+        match self.drop_future(key, orphan.is_promised()) {
             Dropped::Done(earlier, cqe) => Some((orphan, earlier, cqe)),
             Dropped::Voided(waker) => {
                 self.harvest.wakers.extend(waker);
@@ -491,12 +507,25 @@ impl Driver {
         self.ending = true;
     }
 
-    /// Cancels everything that is in flight.
+    /// Cancels everything that is in flight, but not what somebody was told is done.
     pub(crate) fn cancel_all(&mut self) {
+        let (_, others) = self.by_promise();
+        others.into_iter().for_each(|key| self.cancel(key));
+    }
+
+    /// Cancels that, too. Tells whether there was any.
+    pub(crate) fn cancel_promised(&mut self) -> bool {
+        let (promised, _) = self.by_promise();
+        promised.iter().for_each(|&key| self.cancel(key));
+        !promised.is_empty()
+    }
+
+    /// What is in flight: what somebody was told is done, and the rest.
+    fn by_promise(&mut self) -> (Vec<Key>, Vec<Key>) {
         let keys: Vec<Key> = self.slots.in_flight().collect();
-        for key in keys {
-            self.cancel(key);
-        }
+        let is_promised =
+            |key: &Key| self.slot(*key).and_then(|slot| slot.orphan()).is_some_and(|orphan| orphan.is_promised());
+        keys.into_iter().partition(is_promised)
     }
 
     /// Closes that take their time, still under way.

@@ -297,6 +297,19 @@ impl Fd {
                 // The operation of a future that was dropped on another thread comes by mail.
                 take_in_mail(core);
             }
+            if salvage.has_promised() {
+                if let Some(core) = here {
+                    core.driver.borrow_mut().submit_all();
+                    core.settle_harvest();
+                }
+                if salvage.has_promised() {
+                    return Err(io::Error::new(
+                        io::ErrorKind::ResourceBusy,
+                        "bytes that were written through an adapter are still on their way: flush first",
+                    ));
+                }
+                continue;
+            }
             let orphans = salvage.orphans();
             let Some(core) =
                 here.filter(|core| !core.driver.borrow().is_ending() && orphans.iter().all(|&(id, _)| id == core.id))

@@ -106,6 +106,8 @@ struct OutThere {
     loop_id: u64,
     key: Key,
     lane: Lane,
+    /// Somebody was told that it is done, so it is not cancelled.
+    promised: bool,
 }
 
 #[derive(Debug, Default)]
@@ -352,10 +354,10 @@ impl Salvage {
     }
 
     /// An operation was dropped while the kernel has it.
-    pub(crate) fn orphaned(&self, loop_id: u64, key: Key, lane: Lane) {
+    pub(crate) fn orphaned(&self, loop_id: u64, key: Key, lane: Lane, promised: bool) {
         let mut inner = self.lock();
         let lane = inner.lane_of_object(lane);
-        inner.orphans.push(OutThere { loop_id, key, lane });
+        inner.orphans.push(OutThere { loop_id, key, lane, promised });
         self.update(&inner);
     }
 
@@ -539,7 +541,14 @@ impl Salvage {
 
     /// What is out there, to be cancelled when the object goes.
     pub(crate) fn orphans(&self) -> Vec<(u64, Key)> {
-        self.lock().orphans.iter().map(|orphan| (orphan.loop_id, orphan.key)).collect()
+        let inner = self.lock();
+        let unwanted = inner.orphans.iter().filter(|orphan| !orphan.promised);
+        unwanted.map(|orphan| (orphan.loop_id, orphan.key)).collect()
+    }
+
+    /// Whether bytes are on their way that somebody was told are taken.
+    pub(crate) fn has_promised(&self) -> bool {
+        self.lock().orphans.iter().any(|orphan| orphan.promised)
     }
 
     pub(crate) fn add_descriptor(&self, fd: RawFd) {
@@ -583,7 +592,7 @@ impl Stake {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         // No loop has the id 0, so nobody takes it for an operation; nor, by its index, for what is left without one.
         let key = Key { index: 1, generation: NEXT.fetch_add(1, Ordering::Relaxed) };
-        salvage.orphaned(0, key, Lane::WriteAt { start: 0, end: u64::MAX });
+        salvage.orphaned(0, key, Lane::WriteAt { start: 0, end: u64::MAX }, false);
         Stake { salvage, key }
     }
 }

@@ -1,49 +1,13 @@
 //! What the common ways cost, counted: allocations by an allocator that counts, kernel entries by the loop.
-#![allow(unsafe_code, reason = "an allocator that counts")]
-
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 
 use ringtoss::net::UdpSocket;
 use ringtoss::net::udp::{Ecn, Transmit};
 use ringtoss::op::nop;
 use ringtoss::{metrics, spawn, yield_now};
 
-struct Counting;
+use counting::allocations;
 
-thread_local! {
-    /// Of this thread only: libtest's own allocates when it likes.
-    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
-}
-
-fn count() {
-    ALLOCATIONS.set(ALLOCATIONS.get() + 1);
-}
-
-// SAFETY: everything is passed on to the system's allocator.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count();
-        // SAFETY: passed on.
-        unsafe { System.alloc(layout) }
-    }
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: passed on.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        count();
-        // SAFETY: passed on.
-        unsafe { System.realloc(pointer, layout, size) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-fn allocations() -> u64 {
-    ALLOCATIONS.get()
-}
+mod counting;
 
 /// Tasks that do so many Nops each; gives the allocations and kernel entries that they took, spawning left out.
 async fn nops(tasks: usize, each: usize) -> (u64, u64) {

@@ -9,16 +9,16 @@ use std::time::{Duration, Instant};
 use hyper::rt::{self, ReadBufCursor};
 
 use super::PollIo;
-use crate::fd::HasFd;
+use super::way::{Readable, Writable};
 use crate::time;
 
-impl<S: HasFd> rt::Read for PollIo<S> {
+impl<S: Readable> rt::Read for PollIo<S> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, mut buf: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
         self.get_mut().poll_read_into(cx, buf.remaining(), |bytes| buf.put_slice(bytes)).map_ok(drop)
     }
 }
 
-impl<S: HasFd> rt::Write for PollIo<S> {
+impl<S: Writable> rt::Write for PollIo<S> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         self.get_mut().poll_send(cx, buf)
     }
@@ -35,8 +35,8 @@ impl<S: HasFd> rt::Write for PollIo<S> {
         true
     }
 
-    fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.get_mut().poll_sent(cx)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -349,7 +349,9 @@ impl EventLoop {
             }
             let mut left = limit.saturating_sub(start.elapsed());
             if left.is_zero() {
-                if hurried || !reaped {
+                // What was promised could not be kept in time.
+                let promised = !hurried && driver.cancel_promised();
+                if hurried || !(reaped || promised) {
                     return false;
                 }
                 // Only closes are left. Those that linger are interrupted, the others have not begun.

@@ -8,7 +8,7 @@ use std::path::Path;
 use super::truncate;
 use super::{Metadata, OpenOptions};
 use crate::convert::ConvertError;
-use crate::fd::Fd;
+use crate::fd::{Fd, HasFd};
 use crate::op::{self, Fsync, OpenAt, Opened, Operation, Seek, Statx};
 
 /// An open file, or anything else that has a descriptor to read from or write to: a pipe, a terminal, a device.
@@ -230,6 +230,12 @@ impl File {
             Ok(fd) => Ok(fd.into()),
             Err((error, fd)) => Err(ConvertError::new(error, File { fd })),
         }
+    }
+}
+
+impl HasFd for File {
+    fn ring_fd(&self) -> &Fd {
+        &self.fd
     }
 }
 

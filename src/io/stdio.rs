@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::sync::{Arc, LazyLock};
 
 use crate::buf::{IoBuf, IoBufMut, IoVecBuf, IoVecBufMut};
-use crate::fd::Fd;
+use crate::fd::{Fd, HasFd};
 use crate::op::{All, Operation, PollAdd, Read, ReadToEnd, Readv, Write, Writev};
 use crate::salvage::Salvage;
 use crate::sys;
@@ -197,6 +197,12 @@ macro_rules! descriptor {
         impl AsFd for $name {
             fn as_fd(&self) -> BorrowedFd<'_> {
                 self.fd.borrow()
+            }
+        }
+
+        impl HasFd for $name {
+            fn ring_fd(&self) -> &Fd {
+                self.fd
             }
         }
 

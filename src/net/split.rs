@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::{TcpStream, socket};
 use crate::buf::{IoBuf, IoBufMut, IoVecBuf, IoVecBufMut};
-use crate::fd::HasFd;
+use crate::fd::{Fd, HasFd};
 use crate::op::{self, All, Operation, PollAdd, ReadToEnd, Readv, Receive, Receiving, Recv, Send, Writev};
 use crate::sys::{self, Address};
 
@@ -226,6 +226,18 @@ as_stream!(ReadHalf<'_, S>, 0);
 as_stream!(WriteHalf<'_, S>, 0);
 as_stream!(OwnedReadHalf<S>, 0);
 as_stream!(OwnedWriteHalf<S>, stream);
+
+impl<S: StreamSocket> HasFd for OwnedReadHalf<S> {
+    fn ring_fd(&self) -> &Fd {
+        self.0.ring_fd()
+    }
+}
+
+impl<S: StreamSocket> HasFd for OwnedWriteHalf<S> {
+    fn ring_fd(&self) -> &Fd {
+        self.stream.ring_fd()
+    }
+}
 
 impl<S: StreamSocket> OwnedReadHalf<S> {
     /// The stream again.

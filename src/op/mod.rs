@@ -32,6 +32,7 @@ mod at;
 mod datagrams;
 mod file;
 mod incoming;
+mod kept;
 mod lease;
 mod limit;
 mod message;
@@ -60,6 +61,7 @@ pub(crate) use at::{At, Name};
 pub use datagrams::{Datagrams, RecvMsgLease, RecvMsgMulti};
 pub use file::{Fsync, Ftruncate, Seek};
 pub use incoming::{AcceptMulti, Incoming};
+pub(crate) use kept::{Kept, Promise, Promising};
 pub use lease::{Picks, RecvLease, RecvMulti};
 pub use limit::{Cancel, CancelOn, CutShort, TimeLimit, transferred};
 pub(crate) use message::{Details, Outgoing, source};
@@ -150,6 +152,13 @@ pub unsafe trait Op: Sized + 'static + Sealed {
     /// Whether it goes on by itself until it is cancelled, so that nobody may wait for its end.
     #[doc(hidden)]
     fn is_endless(&self) -> bool {
+        false
+    }
+
+    /// Whether somebody relies on it though nobody waits for it: then it is not cancelled when its future is dropped.
+    #[doc(hidden)]
+    #[inline]
+    fn is_promised(&self) -> bool {
         false
     }
 

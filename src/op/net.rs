@@ -255,21 +255,37 @@ unsafe impl<B: IoBufMut> Op for Recv<B> {
 pub struct Send<B> {
     fd: RawFd,
     drain: Drain<B>,
+    flags: i32,
 }
 
 impl<B: IoBuf> Send<B> {
     #[inline]
     pub(crate) fn some(fd: RawFd, buf: B) -> Send<B> {
-        Send { fd, drain: Drain::some(buf) }
+        Send { fd, drain: Drain::some(buf), flags: libc::MSG_NOSIGNAL }
     }
 
     #[inline]
     pub(crate) fn all(fd: RawFd, buf: B) -> All<Send<B>> {
-        All(Send { fd, drain: Drain::all(buf) })
+        All(Send { fd, drain: Drain::all(buf), flags: libc::MSG_NOSIGNAL })
+    }
+
+    /// Everything, for which the kernel sees to it that it goes on by itself when there was room for a part: nobody may be there
+    /// to ask again.
+    #[inline]
+    pub(crate) fn whole(fd: RawFd, buf: B) -> All<Send<B>> {
+        All(Send { fd, drain: Drain::all(buf), flags: libc::MSG_NOSIGNAL | libc::MSG_WAITALL })
     }
 
     pub(super) fn len(&self) -> usize {
         self.drain.len()
+    }
+}
+
+impl All<Send<Vec<u8>>> {
+    /// What is to be sent, to be added to while the kernel has not been asked yet.
+    #[inline]
+    pub(crate) fn bytes(&mut self) -> &mut Vec<u8> {
+        self.0.drain.buf_mut()
     }
 }
 
@@ -282,11 +298,7 @@ unsafe impl<B: IoBuf> Op for Send<B> {
     #[inline]
     fn prepare(&mut self, sqe: &mut Sqe, _arena: &mut Arena) -> Result<(), i32> {
         let (address, len) = self.drain.window()?;
-        *sqe = Sqe::new(io_uring::opcode::Send::CODE)
-            .fd(self.fd)
-            .addr(address)
-            .len(len)
-            .op_flags(libc::MSG_NOSIGNAL as u32);
+        *sqe = Sqe::new(io_uring::opcode::Send::CODE).fd(self.fd).addr(address).len(len).op_flags(self.flags as u32);
         Ok(())
     }
 

@@ -362,6 +362,32 @@ impl<'a, O: Op> Operation<'a, O> {
         }
     }
 
+    /// Whether the kernel has not been asked for anything: it waits for others on its object.
+    #[inline]
+    pub(super) fn is_unasked(&self) -> bool {
+        self.phase == Phase::Start && self.op.as_ref().is_some_and(|op| op.progress() == 0)
+    }
+
+    /// Changes the operation, if the kernel has not been told of it yet and this is its loop. Tells whether that was so.
+    /// The change runs no code of the user's and leaves something to submit.
+    #[inline]
+    pub(super) fn amend(&mut self, change: impl FnOnce(&mut O)) -> bool {
+        let (loop_id, key) = (self.loop_id, self.key);
+        if self.phase != Phase::InFlight || self.special {
+            return false;
+        }
+        let op = self.op.as_mut().expect("in flight");
+        let amended = context::with(|core| {
+            core.id == loop_id
+                && core.driver.borrow_mut().restage(key, |sqe, arena| {
+                    change(op);
+                    let prepared = op.prepare(sqe, arena);
+                    debug_assert!(prepared.is_ok(), "there is something to submit still");
+                })
+        });
+        amended == Some(true)
+    }
+
     /// The result, if it is here and this is its loop.
     #[inline]
     fn take_done(&mut self) -> Option<Cqe> {

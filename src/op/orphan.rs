@@ -64,7 +64,14 @@ impl<O: Op> Orphan for Orphaned<O> {
         }
     }
 
+    fn is_promised(&self) -> bool {
+        self.op.is_promised()
+    }
+
     fn wants_cancel(&self) -> bool {
+        if self.op.is_promised() {
+            return false;
+        }
         // One that has received something must not keep it from whoever waits: nothing more may ever come.
         let waits = self.lane.receives() && self.op.progress() == 0 && !self.op.is_endless();
         !(waits && self.salvage.as_ref().is_some_and(|salvage| salvage.is_adopted()))

@@ -83,6 +83,12 @@ impl<B: IoBuf> Drain<B> {
         }
     }
 
+    /// The buffer, which the kernel must not know yet.
+    #[inline]
+    pub(super) fn buf_mut(&mut self) -> &mut B {
+        &mut self.buf
+    }
+
     pub(super) fn done(&self) -> usize {
         self.done
     }

@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use super::{End, check};
 use crate::buf::{IoBufMut, IoVecBufMut};
 use crate::convert::ConvertError;
+use crate::fd::{Fd, HasFd};
 use crate::fs::File;
 use crate::op::{Operation, PollAdd, Read, ReadToEnd, Readv};
 
@@ -156,6 +157,12 @@ impl From<PipeReader> for Receiver {
 impl From<Receiver> for File {
     fn from(receiver: Receiver) -> File {
         receiver.file
+    }
+}
+
+impl HasFd for Receiver {
+    fn ring_fd(&self) -> &Fd {
+        self.file.ring_fd()
     }
 }
 

@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use super::{End, check};
 use crate::buf::{IoBuf, IoVecBuf};
 use crate::convert::ConvertError;
+use crate::fd::{Fd, HasFd};
 use crate::fs::File;
 use crate::op::{All, Operation, PollAdd, Write, Writev};
 
@@ -131,6 +132,12 @@ impl From<PipeWriter> for Sender {
 impl From<Sender> for File {
     fn from(sender: Sender) -> File {
         sender.file
+    }
+}
+
+impl HasFd for Sender {
+    fn ring_fd(&self) -> &Fd {
+        self.file.ring_fd()
     }
 }
 

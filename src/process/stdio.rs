@@ -6,6 +6,7 @@ use std::ops::{Deref, DerefMut};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::process::Stdio;
 
+use crate::fd::{Fd, HasFd};
 use crate::pipe;
 
 macro_rules! ends {
@@ -85,6 +86,12 @@ macro_rules! ends {
         impl AsRawFd for $name {
             fn as_raw_fd(&self) -> RawFd {
                 self.pipe.as_raw_fd()
+            }
+        }
+
+        impl HasFd for $name {
+            fn ring_fd(&self) -> &Fd {
+                self.pipe.ring_fd()
             }
         }
 

@@ -23,7 +23,7 @@ fn take(cell: &Salvage, capacity: usize) -> (Option<i32>, Vec<u8>) {
 fn what_orphans_bring_comes_out_in_order_with_errors_and_the_end() {
     let cell = Salvage::default();
     assert!(!cell.is_active());
-    cell.orphaned(1, key(0), Lane::Receive);
+    cell.orphaned(1, key(0), Lane::Receive, false);
     assert_eq!(ask(&cell, Lane::Receive), Gate::Wait);
     cell.settle(1, key(0), [Item::Bytes(b"hello".to_vec())]);
     cell.settle(0, key(9), [Item::Error(libc::ECONNRESET), Item::End]);
@@ -40,7 +40,7 @@ fn what_orphans_bring_comes_out_in_order_with_errors_and_the_end() {
 #[test]
 fn writes_wait_for_overlapping_orphans_only() {
     let cell = Salvage::default();
-    cell.orphaned(1, key(0), Lane::WriteAt { start: 100, end: 200 });
+    cell.orphaned(1, key(0), Lane::WriteAt { start: 100, end: 200 }, false);
     assert_eq!(ask(&cell, Lane::WriteAt { start: 0, end: 100 }), Gate::Go);
     assert_eq!(ask(&cell, Lane::WriteAt { start: 200, end: 300 }), Gate::Go);
     assert_eq!(ask(&cell, Lane::WriteAt { start: 199, end: 300 }), Gate::Wait);
@@ -55,7 +55,7 @@ fn writes_wait_for_overlapping_orphans_only() {
 #[test]
 fn a_reader_that_waits_adopts_and_one_that_leaves_gives_the_orphan_up() {
     let cell = Salvage::default();
-    cell.orphaned(1, key(0), Lane::Receive);
+    cell.orphaned(1, key(0), Lane::Receive, false);
     let mut ticket = None;
     assert_eq!(cell.ask(Lane::Receive, &mut ticket, Waker::noop()), Gate::Wait);
     assert!(cell.is_adopted());
@@ -77,7 +77,7 @@ fn what_is_left_without_an_orphan_takes_nobodys_stake() {
 #[test]
 fn a_lost_orphan_is_an_error_and_not_a_hang() {
     let cell = Salvage::default();
-    cell.orphaned(1, key(0), Lane::Receive);
+    cell.orphaned(1, key(0), Lane::Receive, false);
     cell.lose();
     assert_eq!(ask(&cell, Lane::Receive), Gate::Lost);
 }

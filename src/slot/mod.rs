@@ -98,6 +98,8 @@ pub(crate) trait Orphan {
     fn finish(self: Box<Self>, earlier: Earlier, last: Cqe);
     /// The loop ended while the kernel still had it: it is leaked, never freed, and its object is told.
     fn lose(self: Box<Self>);
+    /// Whether somebody was told that it is done: then it is cancelled only when the loop can wait no longer.
+    fn is_promised(&self) -> bool;
     /// Whether it should be cancelled at the end of the turn: not if somebody already waits for what it brings.
     fn wants_cancel(&self) -> bool;
 }

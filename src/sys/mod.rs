@@ -426,6 +426,42 @@ pub(crate) fn send_vectored_now(fd: RawFd, slices: &[io::IoSlice<'_>]) -> io::Re
     if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(sent as usize) }
 }
 
+/// Reads what is there without waiting for a device or a peer, at the position: `preadv2(2)` with `RWF_NOWAIT`.
+/// `WouldBlock` where that is nothing, `Unsupported` and others where a file does not do it.
+pub(crate) fn read_now(fd: RawFd, bytes: &mut [u8]) -> io::Result<usize> {
+    // SAFETY: the memory is exclusively borrowed over the call, and its length is passed.
+    unsafe { read_to(fd, bytes.as_mut_ptr(), bytes.len()) }
+}
+
+/// The same behind what a vector holds, into its spare capacity.
+pub(crate) fn append_now(fd: RawFd, bytes: &mut Vec<u8>) -> io::Result<usize> {
+    let len = bytes.len();
+    let spare = bytes.spare_capacity_mut();
+    // SAFETY: the spare memory is exclusively borrowed over the call, and its length is passed; the kernel only writes there.
+    let count = unsafe { read_to(fd, spare.as_mut_ptr().cast(), spare.len()) }?;
+    // SAFETY: the kernel has written so many bytes behind the first `len`.
+    unsafe { bytes.set_len(len + count) };
+    Ok(count)
+}
+
+/// # Safety
+/// So many bytes may be written to the address until this returns.
+unsafe fn read_to(fd: RawFd, address: *mut u8, len: usize) -> io::Result<usize> {
+    let slice = libc::iovec { iov_base: address.cast(), iov_len: len };
+    // SAFETY: the slice lives over the call; what it points to is the caller's promise.
+    let count = unsafe { libc::preadv2(fd, &raw const slice, 1, -1, libc::RWF_NOWAIT) };
+    if count < 0 { Err(io::Error::last_os_error()) } else { Ok(count as usize) }
+}
+
+/// Writes what is taken without waiting for a device or a peer, at the position, from the first 1,024 slices: `pwritev2(2)` with
+/// `RWF_NOWAIT`. Errors are as those of [`read_now`].
+pub(crate) fn write_now(fd: RawFd, slices: &[io::IoSlice<'_>]) -> io::Result<usize> {
+    let count = slices.len().min(1024) as libc::c_int;
+    // SAFETY: `IoSlice` has the layout of an iovec, by std's promise; the slices live over the call, which only reads them.
+    let written = unsafe { libc::pwritev2(fd, slices.as_ptr().cast(), count, -1, libc::RWF_NOWAIT) };
+    if written < 0 { Err(io::Error::last_os_error()) } else { Ok(written as usize) }
+}
+
 /// `shutdown(2)`. Does not block.
 pub(crate) fn shutdown(fd: RawFd, how: libc::c_int) -> io::Result<()> {
     // SAFETY: no memory is passed; a bad number gives EBADF.

@@ -111,15 +111,24 @@ fn is_open(fd: RawFd) -> bool {
     unsafe { libc::fcntl(fd, libc::F_GETFD) >= 0 }
 }
 
+/// Writes until there is no room; gives how much was taken.
 async fn fill(stream: &mut PollIo<TcpStream>) -> usize {
-    let mut taken = 0;
-    loop {
+    let (mut taken, mut refused) = (0, 0);
+    while refused < 4 {
         let bytes = pattern(taken, 5000);
         match poll_fn(|cx| Poll::Ready(Pin::new(&mut *stream).poll_write(cx, &bytes))).await {
-            Poll::Ready(count) => taken += count.unwrap(),
-            Poll::Pending => return taken,
+            Poll::Ready(count) => {
+                taken += count.unwrap();
+                refused = 0;
+            }
+            // It may only have to wait for the turn's end.
+            Poll::Pending => {
+                refused += 1;
+                turn().await;
+            }
         }
     }
+    taken
 }
 
 /// The entry that waits for room names the descriptor, so its number must not be free before the kernel has taken it.

@@ -8,10 +8,15 @@ use std::task::Poll;
 use futures::{AsyncBufReadExt, AsyncReadExt, AsyncWrite, AsyncWriteExt, StreamExt};
 use ringtoss::compat::PollIo;
 use ringtoss::compat::hyper::{Executor, Timer};
-use ringtoss::net::TcpStream;
+use ringtoss::fs::File;
+use ringtoss::net::{OwnedReadHalf, OwnedWriteHalf, TcpStream, UnixStream};
+use ringtoss::process::{ChildStderr, ChildStdin, ChildStdout};
+use ringtoss::{io, pipe};
 use util::*;
 
+mod files;
 mod hostile;
+mod kinds;
 #[allow(dead_code, reason = "shared with the tests of TCP")]
 #[path = "../tcp/util.rs"]
 mod util;
@@ -19,6 +24,18 @@ mod util;
 const _: () = {
     const fn thread_safe<T: Send + Sync + Unpin>() {}
     thread_safe::<PollIo<TcpStream>>();
+    thread_safe::<PollIo<UnixStream>>();
+    thread_safe::<PollIo<OwnedReadHalf>>();
+    thread_safe::<PollIo<OwnedWriteHalf<UnixStream>>>();
+    thread_safe::<PollIo<File>>();
+    thread_safe::<PollIo<pipe::Receiver>>();
+    thread_safe::<PollIo<pipe::Sender>>();
+    thread_safe::<PollIo<ChildStdin>>();
+    thread_safe::<PollIo<ChildStdout>>();
+    thread_safe::<PollIo<ChildStderr>>();
+    thread_safe::<PollIo<io::Stdin>>();
+    thread_safe::<PollIo<io::Stdout>>();
+    thread_safe::<PollIo<io::Stderr>>();
     thread_safe::<Executor>();
     thread_safe::<Timer>();
 };
@@ -64,7 +81,7 @@ fn a_write_that_was_told_to_wait_may_be_tried_again_with_other_bytes() {
         let (stream, mut peer) = with_std_peer();
         small_buffers(&stream);
         small_buffers(&peer);
-        let mut ours = PollIo::new(stream);
+        let mut ours = PollIo::direct(stream);
         let mut taken = 0;
         loop {
             // Each try brings bytes that are right for the place where they would land, and of another length.
@@ -117,8 +134,8 @@ fn several_slices_go_in_one_write() {
         assert_eq!(&buf, b"one two three");
         // More slices than one call takes.
         let many = vec![IoSlice::new(b"x"); 3000];
-        let count = ours.write_vectored(&many).await.unwrap();
-        assert_eq!(count, 1024);
+        assert_eq!(ours.write_vectored(&many).await.unwrap(), 3000);
+        assert_eq!(PollIo::direct(ours.into_inner()).write_vectored(&many).await.unwrap(), 1024);
     });
 }
 
@@ -248,7 +265,7 @@ fn a_write_that_was_dropped_before_comes_first() {
 fn errors_are_those_of_the_write_that_met_them() {
     run(async {
         let (stream, peer) = with_std_peer();
-        let mut ours = PollIo::new(stream);
+        let mut ours = PollIo::direct(stream);
         reset(peer);
         let mut error = None;
         for _ in 0..1000 {

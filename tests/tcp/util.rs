@@ -105,13 +105,16 @@ pub fn reset(peer: std::net::TcpStream) {
 /// Makes the buffers between two ends small, so that they are soon full.
 pub fn small_buffers(socket: &impl AsRawFd) {
     for name in [libc::SO_SNDBUF, libc::SO_RCVBUF] {
-        let bytes: libc::c_int = 8192;
-        let size = size_of::<libc::c_int>() as libc::socklen_t;
-        // SAFETY: the value lives over the call and its size is passed.
-        let result =
-            unsafe { libc::setsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, name, (&raw const bytes).cast(), size) };
-        assert_eq!(result, 0);
+        set_option(socket, libc::SOL_SOCKET, name, 8192);
     }
+}
+
+/// Sets a socket option that is a number.
+pub fn set_option(socket: &impl AsRawFd, level: i32, name: i32, value: libc::c_int) {
+    let size = size_of::<libc::c_int>() as libc::socklen_t;
+    // SAFETY: the value lives over the call and its size is passed.
+    let result = unsafe { libc::setsockopt(socket.as_raw_fd(), level, name, (&raw const value).cast(), size) };
+    assert_eq!(result, 0);
 }
 
 /// The byte at a place of a stream, from which the place can be told.

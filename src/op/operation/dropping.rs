@@ -66,7 +66,9 @@ impl<O: Op> Operation<'_, O> {
 
     pub(super) fn drop_here(&mut self, mut op: O, lane: Lane) {
         let key = self.key;
-        let dropped = context::with(|core| core.driver.borrow_mut().drop_future(key)).expect("its loop is entered");
+        let promised = op.is_promised();
+        let dropped = context::with(|core| core.driver.borrow_mut().drop_future(key, promised));
+        let dropped = dropped.expect("its loop is entered");
         match dropped {
             Dropped::Voided(waker) => {
                 self.leave_progress(&mut op);
@@ -99,7 +101,7 @@ impl<O: Op> Operation<'_, O> {
         }
         let salvage = self.fd.filter(|_| lane.leaves_traces()).map(|fd| fd.salvage().clone());
         if let Some(salvage) = &salvage {
-            salvage.orphaned(loop_id, key, lane);
+            salvage.orphaned(loop_id, key, lane, op.is_promised());
         }
         if lane == Lane::Datagram
             && let Some(fd) = self.fd

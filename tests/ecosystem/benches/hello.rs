@@ -1,17 +1,16 @@
 //! hyper HTTP/1.1 "hello" over `PollIo` against hyper on tokio's current-thread runtime: CPU time of the server's thread per
 //! request, and requests per second, at 1, 50 and 500 connections. `cargo bench -p ringtoss-ecosystem --bench hello`; it
 //! wants wrk. Rounds of the candidates follow each other, so that a slow second hits all of them; what is shown is the
-//! best quarter of each and the median. The third candidate is what `PollIo` does not do: writes through the ring.
+//! best quarter of each and the median. With `ONLY=name` that one runs alone, and how many requests there were is told: for
+//! `strace -c -f`, and for callgrind, which count.
 
 use std::convert::Infallible;
-use std::future::Future;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
-use std::os::fd::AsRawFd;
 use std::pin::Pin;
 use std::process::Command;
 use std::sync::mpsc;
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, ready};
 use std::thread;
 
 use bytes::Bytes;
@@ -23,7 +22,6 @@ use hyper::service::service_fn;
 use hyper::{Request, Response};
 use ringtoss::compat::PollIo;
 use ringtoss::net::TcpStream;
-use ringtoss::op::{Operation, Raw, Sqe, submit};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 async fn hello(_: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
@@ -75,71 +73,6 @@ impl Write for TokioIo {
     }
 }
 
-/// Copies what is written and promises it, and sends it with the turn's one kernel entry.
-struct RingWrites {
-    io: PollIo<TcpStream>,
-    sending: Option<Operation<'static, Raw<Vec<u8>>>>,
-    spare: Vec<u8>,
-}
-
-impl RingWrites {
-    fn poll_sent(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if let Some(sending) = &mut self.sending {
-            let (result, bytes) = ready!(Pin::new(sending).poll(cx));
-            self.sending = None;
-            // A hello is never sent in part.
-            assert_eq!(result?.result as usize, bytes.len());
-            self.spare = bytes;
-        }
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl Read for RingWrites {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
-        Read::poll_read(Pin::new(&mut self.io), cx, buf)
-    }
-}
-
-impl Write for RingWrites {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        self.poll_write_vectored(cx, &[IoSlice::new(buf)])
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        ready!(self.poll_sent(cx))?;
-        let mut bytes = std::mem::take(&mut self.spare);
-        bytes.clear();
-        slices.iter().for_each(|slice| bytes.extend_from_slice(slice));
-        let count = bytes.len();
-        const SEND: u8 = 26;
-        let entry = Sqe::new(SEND).fd(self.io.get_ref().as_raw_fd()).addr(bytes.as_ptr() as u64).len(count as u32);
-        // SAFETY: the vector's memory stays where it is and is not changed; the stream is closed by the same loop, behind this.
-        let mut sending = unsafe { submit(entry, bytes) };
-        // Nobody waits for it, which is the best case.
-        let _ = Pin::new(&mut sending).poll(&mut Context::from_waker(Waker::noop()));
-        self.sending = Some(sending);
-        Poll::Ready(Ok(count))
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        true
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(self.poll_sent(cx))?;
-        Write::poll_shutdown(Pin::new(&mut self.io), cx)
-    }
-}
-
 async fn serve_ring<I: Read + Write + Unpin + 'static>(started: mpsc::Sender<SocketAddr>, wrap: fn(TcpStream) -> I) {
     let listener = ringtoss::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     started.send(listener.local_addr().unwrap()).unwrap();
@@ -167,6 +100,7 @@ struct Candidate {
     schedstat: String,
     /// Microseconds of its CPU per request, and requests per second, of each round.
     rounds: Vec<(f64, f64)>,
+    requests: f64,
 }
 
 fn pin(cpu: usize) {
@@ -188,7 +122,7 @@ fn candidate(name: &'static str, serve: fn(mpsc::Sender<SocketAddr>)) -> Candida
         serve(started);
     });
     let schedstat = format!("/proc/self/task/{}/schedstat", id.recv().unwrap());
-    Candidate { name, address: address.recv().unwrap(), schedstat, rounds: Vec::new() }
+    Candidate { name, address: address.recv().unwrap(), schedstat, rounds: Vec::new(), requests: 0.0 }
 }
 
 impl Candidate {
@@ -209,7 +143,9 @@ impl Candidate {
             let line = text.lines().find(|line| line.contains(label)).unwrap_or_else(|| panic!("{text}"));
             line.split_whitespace().nth(index).unwrap().parse().unwrap()
         };
-        self.rounds.push((cpu_ns / 1000.0 / field("requests in", 0), field("Requests/sec", 1)));
+        let requests = field("requests in", 0);
+        self.requests += requests;
+        self.rounds.push((cpu_ns / 1000.0 / requests, field("Requests/sec", 1)));
     }
 
     /// Best quarter and median, of CPU per request and of requests per second.
@@ -229,17 +165,17 @@ fn main() {
         return;
     }
     let rounds: usize = std::env::var("ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(12);
-    let mut candidates = [
-        candidate("tokio", |started| {
+    let only = std::env::var("ONLY").ok();
+    let servers: [(&str, fn(mpsc::Sender<SocketAddr>)); 3] = [
+        ("tokio", |started| {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
             tokio::task::LocalSet::new().block_on(&runtime, serve_tokio(started));
         }),
-        candidate("PollIo", |started| ringtoss::block_on(serve_ring(started, PollIo::new))),
-        candidate("PollIo, ring writes", |started| {
-            let wrap = |stream| RingWrites { io: PollIo::new(stream), sending: None, spare: Vec::new() };
-            ringtoss::block_on(serve_ring(started, wrap));
-        }),
+        ("PollIo::new", |started| ringtoss::block_on(serve_ring(started, PollIo::new))),
+        ("PollIo::direct", |started| ringtoss::block_on(serve_ring(started, PollIo::direct))),
     ];
+    let chosen = servers.into_iter().filter(|(name, _)| only.as_deref().is_none_or(|only| only == *name));
+    let mut candidates: Vec<Candidate> = chosen.map(|(name, serve)| candidate(name, serve)).collect();
     println!(
         "connections | candidate           | CPU us/request (best quarter, median) | requests/s | tokio / it (CPU) | it / tokio (rate)"
     );
@@ -250,6 +186,9 @@ fn main() {
         let mut tokio = None;
         for candidate in &mut candidates {
             let [cpu, cpu_median, rate, rate_median] = candidate.summary();
+            if only.is_some() {
+                println!("{connections} connections: {} requests", std::mem::take(&mut candidate.requests));
+            }
             let base = *tokio.get_or_insert([cpu, cpu_median, rate, rate_median]);
             println!(
                 "{connections:11} | {:19} | {cpu:6.2} {cpu_median:6.2} | {rate:8.0} {rate_median:8.0} | {:.2} {:.2} | {:.2} {:.2}",

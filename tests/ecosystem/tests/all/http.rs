@@ -1,19 +1,26 @@
 //! hyper, as server and as client, against itself and against curl, h2load and wrk.
 
+use std::convert::Infallible;
+use std::hash::{DefaultHasher, Hasher};
 use std::net::SocketAddr;
+use std::os::fd::AsRawFd;
+use std::pin::Pin;
 use std::process::Command;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
+use hyper::body::{Body, Frame, Incoming};
 use hyper::header::{CONNECTION, UPGRADE};
+use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper::upgrade::Upgraded;
 use hyper::{Method, Request, Response, StatusCode};
-use ringtoss::compat::PollIo;
 use ringtoss::compat::hyper::{Executor, Timer};
-use ringtoss::net::{TcpListener, TcpStream};
+use ringtoss::compat::{PollIo, Readable, Writable};
+use ringtoss::net::{TcpListener, TcpStream, UnixStream};
 use ringtoss_ecosystem::{noise, output_of, program, run};
 
 // The example is what is tested.
@@ -130,6 +137,125 @@ fn a_client_of_http2_has_a_hundred_streams_on_one_connection() {
         futures::future::join_all(requests).await;
         drop(sender);
         connection.await.unwrap().unwrap();
+    });
+}
+
+/// A body whose pieces are made when they are asked for, and hashed on their way.
+struct Noise {
+    left: usize,
+    hash: Arc<Mutex<DefaultHasher>>,
+    random: u64,
+}
+
+impl Noise {
+    fn new(left: usize, seed: u64) -> (Noise, Arc<Mutex<DefaultHasher>>) {
+        let hash = Arc::default();
+        (Noise { left, hash: Arc::clone(&hash), random: seed | 1 }, hash)
+    }
+}
+
+impl Body for Noise {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(mut self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        if self.left == 0 {
+            return Poll::Ready(None);
+        }
+        self.random = self.random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let len = (1 + (self.random >> 33) as usize % 40_000).min(self.left);
+        self.left -= len;
+        let piece: Vec<u8> = (0..len as u64).map(|place| (self.random.wrapping_mul(place + 3) >> 40) as u8).collect();
+        self.hash.lock().unwrap().write(&piece);
+        Poll::Ready(Some(Ok(Frame::data(piece.into()))))
+    }
+}
+
+/// So many bytes, and their hash.
+async fn hash_of(mut body: Incoming) -> (usize, u64) {
+    let (mut count, mut hash) = (0, DefaultHasher::new());
+    while let Some(frame) = body.frame().await {
+        let data = frame.unwrap().into_data().unwrap();
+        count += data.len();
+        hash.write(&data);
+    }
+    (count, hash.finish())
+}
+
+/// What goes each way at once, on each of four streams of a connection.
+const LARGE: usize = 3_000_000;
+
+async fn exchange<S: Readable + Writable>(client: PollIo<S>, server: PollIo<S>) {
+    // The answer comes while the question is still being asked.
+    async fn answer(request: Request<Incoming>) -> Result<Response<Noise>, Infallible> {
+        let asked: u64 = request.headers()["expected"].to_str().unwrap().parse().unwrap();
+        let (body, hash) = Noise::new(LARGE, asked);
+        ringtoss::spawn(async move {
+            let (count, received) = hash_of(request.into_body()).await;
+            assert_eq!(count, LARGE);
+            RECEIVED.lock().unwrap().push((asked, received));
+        });
+        SENT.lock().unwrap().push((asked, hash));
+        Ok(Response::new(body))
+    }
+    static RECEIVED: Mutex<Vec<(u64, u64)>> = Mutex::new(Vec::new());
+    static SENT: Mutex<Vec<(u64, Arc<Mutex<DefaultHasher>>)>> = Mutex::new(Vec::new());
+
+    let serving = ringtoss::spawn(http2::Builder::new(Executor).serve_connection(server, service_fn(answer)));
+    let (sender, connection) = hyper::client::conn::http2::handshake(Executor, client).await.unwrap();
+    let connection = ringtoss::spawn(connection);
+    let streams = (0..4).map(|seed| {
+        let mut sender = sender.clone();
+        async move {
+            let (body, hash) = Noise::new(LARGE, seed + 77);
+            let request = Request::post("http://localhost/").header("expected", seed.to_string()).body(body).unwrap();
+            let (count, received) = hash_of(sender.send_request(request).await.unwrap().into_body()).await;
+            assert_eq!(count, LARGE);
+            (seed, received, hash)
+        }
+    });
+    let asked = futures::future::join_all(streams).await;
+    drop(sender);
+    connection.await.unwrap().unwrap();
+    serving.await.unwrap().unwrap();
+    let (answered, heard) =
+        (std::mem::take(&mut *SENT.lock().unwrap()), std::mem::take(&mut *RECEIVED.lock().unwrap()));
+    for (seed, received, hash) in asked {
+        let (_, sent) = answered.iter().find(|(asked, _)| *asked == seed).unwrap();
+        assert_eq!(sent.lock().unwrap().finish(), received, "what the server sent");
+        let (_, got) = heard.iter().find(|(asked, _)| *asked == seed).unwrap();
+        assert_eq!(hash.lock().unwrap().finish(), *got, "what the client sent");
+    }
+}
+
+/// With little room in the sockets, so that writes are refused and tried again with other bytes: a library that changes what it
+/// wants to send meanwhile is where lent pointers show.
+#[test]
+fn large_bodies_go_both_ways_by_http2() {
+    run(async {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        for at_once in [false, true] {
+            let wrap = |stream: TcpStream| {
+                stream.set_nodelay(true).unwrap();
+                if at_once { PollIo::direct(stream) } else { PollIo::new(stream) }
+            };
+            let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+            let server = listener.accept().await.unwrap().0;
+            exchange(wrap(client), wrap(server)).await;
+            let (client, server) = UnixStream::pair().unwrap();
+            for stream in [&client, &server] {
+                let bytes: libc::c_int = 8192;
+                let size = size_of::<libc::c_int>() as libc::socklen_t;
+                // SAFETY: the value lives over the call and its size is passed.
+                let result = unsafe {
+                    let value = (&raw const bytes).cast();
+                    libc::setsockopt(stream.as_raw_fd(), libc::SOL_SOCKET, libc::SO_SNDBUF, value, size)
+                };
+                assert_eq!(result, 0);
+            }
+            let wrap = if at_once { PollIo::direct } else { PollIo::new };
+            exchange(wrap(client), wrap(server)).await;
+        }
     });
 }
 

@@ -6,6 +6,7 @@
 mod guest;
 mod harvest;
 mod leases;
+mod memory;
 
 use std::io;
 use std::os::fd::RawFd;
@@ -72,6 +73,7 @@ pub(crate) struct Driver {
     leases: Option<leases::Leases>,
     pub lease_config: LeaseConfig,
     ring: Ring,
+    memory: memory::Table,
     slots: Slots,
     /// Inputs of staged entries; reset whenever the kernel has taken all of them.
     pub arena: Arena,
@@ -104,6 +106,7 @@ impl Driver {
             leases: None,
             lease_config: LeaseConfig::default(),
             ring,
+            memory: memory::Table::default(),
             slots: Slots::new(),
             arena: Arena::default(),
             cancels: Vec::new(),

@@ -96,6 +96,7 @@ pub mod net;
 pub mod op;
 pub mod pipe;
 pub mod process;
+mod registered;
 mod registry;
 mod ring;
 mod salvage;

@@ -29,6 +29,8 @@ pub(crate) enum Mail {
     Cancel(Key),
     /// Close behind everything that was submitted here.
     Close(Closing),
+    /// A registered buffer's memory is gone: its place in the table is free.
+    UnregisterMemory(u16),
     /// A `Sleep` that was registered here is gone or has moved.
     DropTimer(TimerKey),
 }

@@ -22,8 +22,8 @@ fn restrict(how: &str) {
             limit_locked_memory(4096);
             become_nobody();
         }
-        "memlock-send" => {
-            // Enough for a ring, not for pinning what is sent.
+        "memlock-64k" => {
+            // Enough for a ring, not for pinning what is sent, nor for buffers.
             limit_locked_memory(64 * 1024);
             become_nobody();
         }
@@ -80,8 +80,8 @@ fn deny_setup(errno: i32) {
 fn child() {
     let Ok(how) = std::env::var(ROLE) else { return };
     restrict(&how);
-    if how == "memlock-send" {
-        return send_without_copying();
+    if how == "memlock-64k" {
+        return pin_memory();
     }
     match ringtoss::EventLoop::new() {
         Ok(event_loop) => {
@@ -93,7 +93,7 @@ fn child() {
 }
 
 /// On a small ring, whose memory counts, too.
-fn send_without_copying() {
+fn pin_memory() {
     let event_loop = ringtoss::EventLoop::builder().submission_entries(8).build().unwrap();
     event_loop.block_on(async {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -102,6 +102,10 @@ fn send_without_copying() {
         let reader = std::thread::spawn(move || std::io::copy(&mut &peer, &mut std::io::sink()).unwrap());
         stream.send_all_zc(vec![7; 4 << 20]).await.0.unwrap();
         drop(stream);
+        let error = ringtoss::buf::RegisteredPool::new(4096, 1000).unwrap_err();
+        assert!(error.kind() == std::io::ErrorKind::OutOfMemory, "{error}");
+        assert!(error.to_string().contains("RLIMIT_MEMLOCK (65536"), "{error}");
+        assert!(error.to_string().contains("Fix: "), "{error}");
         let count = ringtoss::spawn_blocking(|| reader.join().unwrap()).await.unwrap();
         assert_eq!(count, 4 << 20);
     });
@@ -155,14 +159,14 @@ fn the_memlock_limit_is_named() {
     assert_says("memlock", &["OutOfMemory", "RLIMIT_MEMLOCK (4096", "ulimit -l", "Fix: "]);
 }
 
-/// What may not be pinned is copied.
+/// What may not be pinned is copied, and what cannot be registered says why.
 #[test]
-fn under_a_memlock_limit_sending_goes_on() {
+fn the_memlock_limit_concerns_what_is_pinned() {
     let _alone = alone();
     if !is_root() {
         return eprintln!("left out: only root can become somebody whom the limit concerns and still be sure of it");
     }
-    assert_eq!(run("memlock-send"), "BUILT");
+    assert_eq!(run("memlock-64k"), "BUILT");
 }
 
 #[test]

@@ -25,6 +25,7 @@ const LAYERS: &[(&str, u32)] = &[
     ("driver", 6),
     ("context", 7),
     ("fd", 8),
+    ("registered", 8),
     ("time", 8),
     // L3: operations and tasks.
     ("op", 9),

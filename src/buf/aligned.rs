@@ -7,6 +7,95 @@ use std::ptr::NonNull;
 
 use super::{IoBuf, IoBufMut};
 
+/// What a buffer of a fixed capacity does that has `start`, `len` and `capacity()`, and owns the memory.
+macro_rules! fixed_capacity {
+    ($type:ident; $($more:tt)*) => {
+        // SAFETY: it owns plain bytes, as a vector does.
+        unsafe impl Send for $type {}
+        // SAFETY: as above; shared references only read.
+        unsafe impl Sync for $type {}
+
+        impl $type {
+            /// Forgets its bytes.
+            pub fn clear(&mut self) {
+                self.len = 0;
+            }
+
+            /// Appends bytes.
+            ///
+            /// # Panics
+            /// If they do not fit: the capacity is fixed.
+            pub fn extend_from_slice(&mut self, bytes: &[u8]) {
+                let room = self.capacity() - self.len;
+                assert!(bytes.len() <= room, "{} bytes do not fit into the {room} left of the buffer", bytes.len());
+                // SAFETY: there is room for them, and `bytes` cannot overlap with what is borrowed mutably.
+                unsafe { self.start.as_ptr().add(self.len).copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
+                self.len += bytes.len();
+            }
+
+            /// Sets the length; bytes that become part of it have the given value.
+            ///
+            /// # Panics
+            /// If the length exceeds the capacity.
+            pub fn resize(&mut self, len: usize, value: u8) {
+                assert!(len <= self.capacity(), "a length of {len} exceeds the capacity of {}", self.capacity());
+                if len > self.len {
+                    // SAFETY: within the capacity.
+                    unsafe { self.start.as_ptr().add(self.len).write_bytes(value, len - self.len) };
+                }
+                self.len = len;
+            }
+
+            /// Shortens it, if it is longer.
+            pub fn truncate(&mut self, len: usize) {
+                self.len = self.len.min(len);
+            }
+        }
+
+        impl Deref for $type {
+            type Target = [u8];
+
+            fn deref(&self) -> &[u8] {
+                // SAFETY: the first `len` bytes are initialised, and the borrow keeps them.
+                unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.len) }
+            }
+        }
+
+        impl DerefMut for $type {
+            fn deref_mut(&mut self) -> &mut [u8] {
+                // SAFETY: as above, and the borrow is exclusive.
+                unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr(), self.len) }
+            }
+        }
+
+        // SAFETY: the memory stays put while the value is moved; the first `len` bytes are initialised.
+        unsafe impl IoBuf for $type {
+            fn buf_ptr(&self) -> *const u8 {
+                self.start.as_ptr()
+            }
+            fn buf_len(&self) -> usize {
+                self.len
+            }
+            $($more)*
+        }
+
+        // SAFETY: it owns its whole capacity.
+        unsafe impl IoBufMut for $type {
+            fn buf_mut_ptr(&mut self) -> *mut u8 {
+                self.start.as_ptr()
+            }
+            fn buf_capacity(&self) -> usize {
+                self.capacity()
+            }
+            unsafe fn set_buf_len(&mut self, len: usize) {
+                debug_assert!(len <= self.capacity());
+                self.len = len;
+            }
+        }
+    };
+}
+pub(super) use fixed_capacity;
+
 /// A byte buffer at an aligned address, of a fixed capacity, for files opened with `O_DIRECT`: these want address, length
 /// and offset to be multiples of the device's block, often 512 or 4,096 bytes (`statx(2)`, `STATX_DIOALIGN`).
 ///
@@ -22,11 +111,6 @@ pub struct AlignedBuf {
     len: usize,
     layout: Layout,
 }
-
-// SAFETY: it owns plain bytes, as a vector does.
-unsafe impl Send for AlignedBuf {}
-// SAFETY: as above; shared references only read.
-unsafe impl Sync for AlignedBuf {}
 
 impl AlignedBuf {
     /// An empty buffer of so many bytes, aligned to 4,096.
@@ -60,41 +144,6 @@ impl AlignedBuf {
     pub fn align(&self) -> usize {
         self.layout.align()
     }
-
-    /// Forgets its bytes.
-    pub fn clear(&mut self) {
-        self.len = 0;
-    }
-
-    /// Appends bytes.
-    ///
-    /// # Panics
-    /// If they do not fit: the capacity is fixed.
-    pub fn extend_from_slice(&mut self, bytes: &[u8]) {
-        let room = self.capacity() - self.len;
-        assert!(bytes.len() <= room, "{} bytes do not fit into the {room} left of the buffer", bytes.len());
-        // SAFETY: there is room for them, and `bytes` cannot overlap with what is borrowed mutably.
-        unsafe { self.start.as_ptr().add(self.len).copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
-        self.len += bytes.len();
-    }
-
-    /// Sets the length; bytes that become part of it have the given value.
-    ///
-    /// # Panics
-    /// If the length exceeds the capacity.
-    pub fn resize(&mut self, len: usize, value: u8) {
-        assert!(len <= self.capacity(), "a length of {len} exceeds the capacity of {}", self.capacity());
-        if len > self.len {
-            // SAFETY: within the capacity.
-            unsafe { self.start.as_ptr().add(self.len).write_bytes(value, len - self.len) };
-        }
-        self.len = len;
-    }
-
-    /// Shortens it, if it is longer.
-    pub fn truncate(&mut self, len: usize) {
-        self.len = self.len.min(len);
-    }
 }
 
 impl Drop for AlignedBuf {
@@ -106,51 +155,13 @@ impl Drop for AlignedBuf {
     }
 }
 
-impl Deref for AlignedBuf {
-    type Target = [u8];
-
-    fn deref(&self) -> &[u8] {
-        // SAFETY: the first `len` bytes are initialised, and the borrow keeps them.
-        unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.len) }
-    }
-}
-
-impl DerefMut for AlignedBuf {
-    fn deref_mut(&mut self) -> &mut [u8] {
-        // SAFETY: as above, and the borrow is exclusive.
-        unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr(), self.len) }
-    }
-}
-
 impl fmt::Debug for AlignedBuf {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AlignedBuf").field("len", &self.len).field("layout", &self.layout).finish()
     }
 }
 
-// SAFETY: the bytes are on the heap and stay put while the value is moved; the first `len` are initialised.
-unsafe impl IoBuf for AlignedBuf {
-    fn buf_ptr(&self) -> *const u8 {
-        self.start.as_ptr()
-    }
-    fn buf_len(&self) -> usize {
-        self.len
-    }
-}
-
-// SAFETY: it owns its whole capacity.
-unsafe impl IoBufMut for AlignedBuf {
-    fn buf_mut_ptr(&mut self) -> *mut u8 {
-        self.start.as_ptr()
-    }
-    fn buf_capacity(&self) -> usize {
-        self.capacity()
-    }
-    unsafe fn set_buf_len(&mut self, len: usize) {
-        debug_assert!(len <= self.capacity());
-        self.len = len;
-    }
-}
+fixed_capacity! { AlignedBuf; }
 
 #[cfg(test)]
 mod tests {

@@ -27,6 +27,7 @@ mod aligned;
 mod fill;
 mod lease;
 mod pool;
+mod registered;
 mod result;
 mod slice;
 mod vectored;
@@ -38,6 +39,8 @@ pub use fill::IoBufMutExt;
 pub(crate) use fill::{First, FirstMut, fill_with};
 pub use lease::Lease;
 pub(crate) use pool::{Place, Pool};
+pub(crate) use registered::{Inner as RegisteredMemory, Region};
+pub use registered::{RegisteredBuf, RegisteredPool, RegisteredPoolBuilder, TakeRegistered};
 pub use result::{BufResult, BufResultExt};
 pub use slice::{IoBufExt, Slice};
 pub use vectored::{IoVecBuf, IoVecBufMut};
@@ -62,6 +65,13 @@ pub unsafe trait IoBuf: 'static {
     fn buf_slice(&self) -> &[u8] {
         // SAFETY: the trait's contract: so many bytes are initialised there, and the borrow keeps them.
         unsafe { std::slice::from_raw_parts(self.buf_ptr(), self.buf_len()) }
+    }
+
+    /// The memory that it is in, if that is registered with loops.
+    #[doc(hidden)]
+    #[inline]
+    fn registered(&self) -> Option<&Region> {
+        None
     }
 }
 

@@ -33,19 +33,27 @@ fn thread_number() -> u64 {
 
 /// So many buffers in one piece of memory.
 #[derive(Debug)]
-struct Chunk {
-    start: NonNull<u8>,
+pub(super) struct Chunk {
+    pub(super) start: NonNull<u8>,
     layout: Layout,
 }
 
 impl Chunk {
     /// `None` if there is no memory.
-    fn new(bytes: usize) -> Option<Chunk> {
-        let layout = Layout::from_size_align(bytes, 4096).expect("a chunk's size is bounded");
+    pub(super) fn new(bytes: usize, align: usize) -> Option<Chunk> {
+        let layout = Layout::from_size_align(bytes, align).expect("a chunk's size is bounded");
         // SAFETY: the layout is not empty. Zeroed memory costs nothing before it is touched, and all of it counts as
         // initialised, whatever the kernel writes.
         let start = unsafe { alloc::alloc_zeroed(layout) };
         NonNull::new(start).map(|start| Chunk { start, layout })
+    }
+}
+
+impl Chunk {
+    /// Asks for huge pages: `madvise(2)`. If there are none it is left as it is.
+    pub(super) fn advise_huge_pages(&self, bytes: usize) {
+        // SAFETY: it is a hint, about memory that is ours.
+        unsafe { libc::madvise(self.start.as_ptr().cast(), bytes, libc::MADV_HUGEPAGE) };
     }
 }
 
@@ -133,7 +141,7 @@ impl Pool {
         if chunk == MOST_CHUNKS || first >= Pool::entries(self.most) {
             return 0..0;
         }
-        let Some(memory) = Chunk::new(count * self.buffer_bytes) else { return 0..0 };
+        let Some(memory) = Chunk::new(count * self.buffer_bytes, 4096) else { return 0..0 };
         self.chunks[chunk].set(memory).expect("only the loop makes them");
         first as u16..(first + count) as u16
     }

@@ -85,6 +85,11 @@ unsafe impl<B: IoBuf> IoBuf for Slice<B> {
     fn buf_len(&self) -> usize {
         self.inner.buf_len().min(self.end).saturating_sub(self.begin)
     }
+
+    #[inline]
+    fn registered(&self) -> Option<&super::Region> {
+        self.inner.registered()
+    }
 }
 
 // SAFETY: a part of the inner buffer's capacity, from `begin` on.

@@ -1,6 +1,6 @@
 //! Several buffers as one.
 
-use super::{IoBuf, IoBufMut};
+use super::{IoBuf, IoBufMut, Region};
 
 /// Buffers that are written one after the other.
 ///
@@ -13,6 +13,20 @@ pub unsafe trait IoVecBuf: 'static {
 
     /// Address and initialised bytes of one.
     fn window(&self, index: usize) -> (*const u8, usize);
+
+    /// The memory that all of them are in, if that is one and registered with loops.
+    #[doc(hidden)]
+    #[inline]
+    fn registered(&self) -> Option<&Region> {
+        None
+    }
+}
+
+/// The one that all are in.
+#[inline]
+fn common<'a>(mut regions: impl Iterator<Item = Option<&'a Region>>) -> Option<&'a Region> {
+    let first = regions.next()??;
+    regions.all(|region| region.is_some_and(|region| std::ptr::eq(region, first))).then_some(first)
 }
 
 /// Buffers that are filled one after the other.
@@ -40,6 +54,10 @@ macro_rules! sequence {
             }
             fn window(&self, index: usize) -> (*const u8, usize) {
                 (self[index].buf_ptr(), self[index].buf_len())
+            }
+            #[inline]
+            fn registered(&self) -> Option<&Region> {
+                common(self.iter().map(IoBuf::registered))
             }
         }
 
@@ -74,6 +92,10 @@ macro_rules! tuple {
                     $($index => (self.$index.buf_ptr(), self.$index.buf_len()),)*
                     _ => panic!("there is no buffer {index}"),
                 }
+            }
+            #[inline]
+            fn registered(&self) -> Option<&Region> {
+                common([$(self.$index.registered()),*].into_iter())
             }
         }
 

@@ -112,7 +112,8 @@ impl EventLoop {
         Ok(EventLoop::on(driver, inbox, settings))
     }
 
-    pub(crate) fn on(driver: Driver, inbox: Arc<Inbox>, settings: &Settings) -> EventLoop {
+    pub(crate) fn on(mut driver: Driver, inbox: Arc<Inbox>, settings: &Settings) -> EventLoop {
+        driver.arena.loop_id = inbox.id();
         let executor = Rc::new(Executor::new(inbox.clone()));
         registry::register(inbox.clone());
         EventLoop {

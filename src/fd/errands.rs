@@ -39,6 +39,10 @@ fn handle(core: &Core, mail: Mail) {
             route(closing);
             None
         }
+        Mail::UnregisterMemory(index) => {
+            core.driver.borrow_mut().unregister_memory(index);
+            None
+        }
         Mail::DropTimer(key) => {
             let waker = core.timers.borrow_mut().remove(key);
             // Whoever moved or reset the timer may have done so for a task of this loop.

@@ -11,7 +11,7 @@ use std::os::fd::{OwnedFd, RawFd};
 use super::read::Fill;
 use super::write::Drain;
 use super::{Arena, Cqe, Left, Next, Op, Sealed, Sqe};
-use crate::buf::{BufResult, IoBuf, IoBufMut};
+use crate::buf::{BufResult, IoBuf, IoBufMut, Region};
 use crate::context;
 use crate::ring::MessageCell;
 use crate::salvage::{Datagram, Item, Lane, Salvage};
@@ -383,6 +383,10 @@ impl<B: IoBuf> SendMsg<B> {
 
     pub(super) fn len(&self) -> usize {
         self.drain.len()
+    }
+
+    pub(super) fn registered(&self) -> Option<&Region> {
+        self.drain.registered()
     }
 
     pub(crate) fn with_rights(mut self, rights: Vec<OwnedFd>) -> SendMsg<B> {

@@ -31,6 +31,7 @@
 mod at;
 mod datagrams;
 mod file;
+mod fixed;
 mod incoming;
 mod kept;
 mod lease;

@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use super::read::Fill;
 use super::write::{All, Drain};
 use super::{Arena, Cqe, Left, Next, Op, Operation, Sealed, Sqe};
-use crate::buf::{BufResult, IoBuf, IoBufMut};
+use crate::buf::{BufResult, IoBuf, IoBufMut, Region};
 use crate::driver::poll_mask;
 use crate::salvage::{Item, Lane, Salvage};
 use crate::sys::{self, Address, RawAddress};
@@ -278,6 +278,10 @@ impl<B: IoBuf> Send<B> {
 
     pub(super) fn len(&self) -> usize {
         self.drain.len()
+    }
+
+    pub(super) fn registered(&self) -> Option<&Region> {
+        self.drain.registered()
     }
 }
 

@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::RawFd;
 
 use super::position::{AT_POSITION, NO_OFFSET, Position};
-use super::{Arena, Cqe, CutShort, Left, Next, Op, Sealed, Sqe};
+use super::{Arena, Cqe, CutShort, Left, Next, Op, Sealed, Sqe, fixed};
 use crate::buf::{BufResult, IoBufMut};
 use crate::fd::Fd;
 use crate::salvage::{Item, Lane, Salvage};
@@ -202,7 +202,7 @@ unsafe impl<B: IoBufMut> Op for Read<B> {
     type Output = BufResult<usize, B>;
 
     #[inline]
-    fn prepare(&mut self, sqe: &mut Sqe, _arena: &mut Arena) -> Result<(), i32> {
+    fn prepare(&mut self, sqe: &mut Sqe, arena: &mut Arena) -> Result<(), i32> {
         let (address, len) = self.fill.window()?;
         let mut offset = AT_POSITION;
         if self.offset == NO_OFFSET {
@@ -214,6 +214,7 @@ unsafe impl<B: IoBufMut> Op for Read<B> {
             return Ok(());
         }
         *sqe = Sqe::new(io_uring::opcode::Read::CODE).fd(self.fd).addr(address).len(len).offset(offset);
+        fixed::prefer(sqe, self.fill.buf.registered(), arena);
         Ok(())
     }
 

@@ -7,7 +7,7 @@ use std::os::fd::RawFd;
 
 use super::position::{AT_POSITION, NO_OFFSET, Position};
 use super::read::MAX_TRANSFER;
-use super::{Arena, Cqe, Left, Next, Op, Sealed, Sqe};
+use super::{Arena, Cqe, Left, Next, Op, Sealed, Sqe, fixed};
 use crate::buf::{BufResult, IoVecBuf, IoVecBufMut};
 use crate::fd::Fd;
 use crate::salvage::{Item, Lane, Salvage};
@@ -33,16 +33,18 @@ pub struct Readv<V> {
     bufs: V,
     done: usize,
     position: Position,
+    /// By the pages that the kernel knows; some kernels refuse that.
+    fixed: bool,
 }
 
 impl<V: IoVecBufMut> Readv<V> {
     pub(crate) fn new(fd: RawFd, bufs: V, place: Place) -> Readv<V> {
-        Readv { fd, place, bufs, done: 0, position: Position::new() }
+        Readv { fd, place, bufs, done: 0, position: Position::new(), fixed: false }
     }
 
     pub(crate) fn at_position(fd: &Fd, bufs: V) -> Readv<V> {
         let place = Place::File(AT_POSITION);
-        Readv { fd: fd.raw(), place, bufs, done: 0, position: Position::of(fd) }
+        Readv { fd: fd.raw(), place, bufs, done: 0, position: Position::of(fd), fixed: false }
     }
 }
 
@@ -77,10 +79,16 @@ unsafe impl<V: IoVecBufMut> Op for Readv<V> {
             Place::Stream => AT_POSITION,
         };
         *sqe = Sqe::new(io_uring::opcode::Readv::CODE).fd(self.fd).addr(address).len(count as u32).offset(offset);
+        if self.place != Place::File(AT_POSITION) {
+            self.fixed = fixed::prefer(sqe, self.bufs.registered(), arena);
+        }
         Ok(())
     }
 
     fn step(&mut self, cqe: Cqe) -> Next {
+        if std::mem::take(&mut self.fixed) && fixed::refused(cqe) {
+            return Next::Again;
+        }
         if self.place == Place::File(AT_POSITION)
             && let Some(next) = self.position.read(self.fd, cqe)
         {
@@ -178,16 +186,18 @@ pub struct Writev<V> {
     bufs: V,
     done: usize,
     position: Position,
+    /// By the pages that the kernel knows; some kernels refuse that.
+    fixed: bool,
 }
 
 impl<V: IoVecBuf> Writev<V> {
     pub(crate) fn new(fd: RawFd, bufs: V, place: Place) -> Writev<V> {
-        Writev { fd, place, bufs, done: 0, position: Position::new() }
+        Writev { fd, place, bufs, done: 0, position: Position::new(), fixed: false }
     }
 
     pub(crate) fn at_position(fd: &Fd, bufs: V) -> Writev<V> {
         let place = Place::File(AT_POSITION);
-        Writev { fd: fd.raw(), place, bufs, done: 0, position: Position::of(fd) }
+        Writev { fd: fd.raw(), place, bufs, done: 0, position: Position::of(fd), fixed: false }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -220,6 +230,9 @@ unsafe impl<V: IoVecBuf> Op for Writev<V> {
             Place::File(offset) => {
                 *sqe =
                     Sqe::new(io_uring::opcode::Writev::CODE).fd(self.fd).addr(address).len(count as u32).offset(offset);
+                if offset != AT_POSITION {
+                    self.fixed = fixed::prefer(sqe, self.bufs.registered(), arena);
+                }
                 Ok(())
             }
             Place::Stream => {
@@ -239,6 +252,9 @@ unsafe impl<V: IoVecBuf> Op for Writev<V> {
     }
 
     fn step(&mut self, cqe: Cqe) -> Next {
+        if std::mem::take(&mut self.fixed) && fixed::refused(cqe) {
+            return Next::Again;
+        }
         if self.place == Place::File(AT_POSITION) {
             self.position.wrote(self.fd, cqe);
         }

@@ -5,8 +5,8 @@ use std::os::fd::RawFd;
 
 use super::position::{AT_POSITION, NO_OFFSET, Position};
 use super::read::MAX_TRANSFER;
-use super::{Arena, Cqe, CutShort, Left, Next, Op, Sealed, Sqe};
-use crate::buf::{BufResult, IoBuf};
+use super::{Arena, Cqe, CutShort, Left, Next, Op, Sealed, Sqe, fixed};
+use crate::buf::{BufResult, IoBuf, Region};
 use crate::fd::Fd;
 use crate::salvage::Lane;
 
@@ -97,6 +97,10 @@ impl<B: IoBuf> Drain<B> {
         self.buf.buf_len()
     }
 
+    pub(super) fn registered(&self) -> Option<&Region> {
+        self.buf.registered()
+    }
+
     /// What became of a write that was dropped.
     pub(super) fn fate(&self, cqe: Cqe) -> Result<usize, i32> {
         if cqe.result < 0 && !cqe.cancelled() { Err(-cqe.result) } else { Ok(self.done) }
@@ -149,7 +153,7 @@ unsafe impl<B: IoBuf> Op for Write<B> {
     type Output = BufResult<usize, B>;
 
     #[inline]
-    fn prepare(&mut self, sqe: &mut Sqe, _arena: &mut Arena) -> Result<(), i32> {
+    fn prepare(&mut self, sqe: &mut Sqe, arena: &mut Arena) -> Result<(), i32> {
         let (address, len) = self.drain.window()?;
         let mut offset = AT_POSITION;
         if self.offset == NO_OFFSET {
@@ -161,6 +165,7 @@ unsafe impl<B: IoBuf> Op for Write<B> {
             return Ok(());
         }
         *sqe = Sqe::new(io_uring::opcode::Write::CODE).fd(self.fd).addr(address).len(len).offset(offset);
+        fixed::prefer(sqe, self.drain.buf.registered(), arena);
         Ok(())
     }
 

@@ -13,8 +13,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::{All, Arena, Cqe, Left, Next, Op, Sealed, Send, SendMsg, Sqe, Writev};
-use crate::buf::{BufResult, IoBuf, IoVecBuf};
+use super::{All, Arena, Cqe, Left, Next, Op, Sealed, Send, SendMsg, Sqe, Writev, fixed};
+use crate::buf::{BufResult, IoBuf, IoVecBuf, Region};
 use crate::fd::Fd;
 use crate::salvage::{Lane, Salvage};
 
@@ -44,6 +44,9 @@ pub trait Sends: Op {
     /// How many bytes it has to send in all.
     #[doc(hidden)]
     fn bytes(&self) -> usize;
+    /// The memory of its buffer, if that is registered.
+    #[doc(hidden)]
+    fn registered(&self) -> Option<&Region>;
     /// Whether it goes on until everything is sent.
     #[doc(hidden)]
     const ALL: bool = false;
@@ -53,6 +56,10 @@ impl<B: IoBuf> Sends for Send<B> {
     fn bytes(&self) -> usize {
         self.len()
     }
+
+    fn registered(&self) -> Option<&Region> {
+        self.registered()
+    }
 }
 
 impl<B: IoBuf, O: Sends + Op<Output = BufResult<usize, B>>> Sends for All<O> {
@@ -61,17 +68,30 @@ impl<B: IoBuf, O: Sends + Op<Output = BufResult<usize, B>>> Sends for All<O> {
     fn bytes(&self) -> usize {
         self.0.bytes()
     }
+
+    fn registered(&self) -> Option<&Region> {
+        self.0.registered()
+    }
 }
 
 impl<V: IoVecBuf> Sends for Writev<V> {
     fn bytes(&self) -> usize {
         self.len()
     }
+
+    /// Messages do not go by registered memory.
+    fn registered(&self) -> Option<&Region> {
+        None
+    }
 }
 
 impl<B: IoBuf> Sends for SendMsg<B> {
     fn bytes(&self) -> usize {
         self.len()
+    }
+
+    fn registered(&self) -> Option<&Region> {
+        self.registered()
     }
 }
 
@@ -146,6 +166,7 @@ unsafe impl<O: Sends> Op for ZeroCopy<O> {
             op_flags: sqe.op_flags | whole,
             ..*sqe
         };
+        fixed::prefer(sqe, self.inner.registered(), arena);
         Ok(())
     }
 

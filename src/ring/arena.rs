@@ -17,6 +17,8 @@ pub struct Arena {
     used: usize,
     /// Memory that stays with an operation until its end.
     pub(crate) cells: Cells,
+    /// Whose entries these are: registered buffers have an index on each loop.
+    pub(crate) loop_id: u64,
 }
 
 impl std::fmt::Debug for Arena {

@@ -69,6 +69,20 @@ pub(crate) fn explain(error: io::Error) -> io::Error {
     io::Error::new(error.kind(), NoRing { message, source: error })
 }
 
+/// The same for memory that could not be registered.
+pub(crate) fn explain_memory(error: io::Error) -> io::Error {
+    if error.raw_os_error() != Some(libc::ENOMEM) {
+        return error;
+    }
+    let (memlock, _) = sys::memlock_and_nofile();
+    let message = format!(
+        "the buffers cannot be registered: together with what is already, they exceed RLIMIT_MEMLOCK ({memlock} bytes for \
+         this process), or memory is short. Fix: raise the limit (ulimit -l, LimitMEMLOCK= in systemd, --ulimit memlock= \
+         in Docker), or ask for fewer or smaller buffers [{error}]"
+    );
+    io::Error::new(error.kind(), NoRing { message, source: error })
+}
+
 const SECCOMP: &str = "a seccomp filter denies io_uring (Docker's and Podman's default profiles do). \
      Fix: run the container with a profile that allows io_uring_setup, io_uring_enter and io_uring_register \
      (docker run --security-opt seccomp=PROFILE.json; 'unconfined' to try it out), \

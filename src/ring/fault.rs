@@ -151,6 +151,14 @@ impl Faulty {
         self.inner.register_buffers(group, entries)
     }
 
+    pub(crate) fn make_memory_table(&self, places: u16) -> io::Result<()> {
+        self.inner.make_memory_table(places)
+    }
+
+    pub(crate) fn set_memory(&self, index: u16, address: u64, bytes: usize) -> io::Result<()> {
+        self.inner.set_memory(index, address, bytes)
+    }
+
     pub(crate) fn enter(&mut self, wait: Wait) -> io::Result<Entered> {
         if self.inner.unsubmitted() > 0 && self.happens(self.faults.refused) {
             return Ok(Entered::Pressed);

@@ -29,7 +29,7 @@ use std::os::fd::RawFd;
 
 pub use arena::Arena;
 pub(crate) use buffers::BufferRing;
-pub(crate) use diagnose::explain;
+pub(crate) use diagnose::{explain, explain_memory};
 pub(crate) use message::MessageCell;
 pub(crate) use sqe::{ASYNC, BUFFER_SELECT, HARDLINK, LINK, SKIP_SUCCESS};
 pub use sqe::{Cqe, Sqe};
@@ -165,5 +165,16 @@ impl Ring {
     /// Registers a ring by which the kernel is given buffers.
     pub(crate) fn register_buffers(&self, group: u16, entries: usize) -> io::Result<BufferRing> {
         either!(self, ring => ring.register_buffers(group, entries))
+    }
+
+    /// Makes an empty table for memory that is registered.
+    pub(crate) fn make_memory_table(&self, places: u16) -> io::Result<()> {
+        either!(self, ring => ring.make_memory_table(places))
+    }
+
+    /// Registers memory at a place of the table, or nothing if there are no bytes. Whoever names the place in an entry owns
+    /// the memory; the kernel pins its pages, so it may go before it is taken off the table.
+    pub(crate) fn set_memory(&self, index: u16, address: u64, bytes: usize) -> io::Result<()> {
+        either!(self, ring => ring.set_memory(index, address, bytes))
     }
 }

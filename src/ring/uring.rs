@@ -231,6 +231,14 @@ impl Uring {
         BufferRing::new(self.fd.as_raw_fd(), group, entries)
     }
 
+    pub(crate) fn make_memory_table(&self, places: u16) -> io::Result<()> {
+        sys::register_sparse_buffers(self.fd.as_raw_fd(), places.into())
+    }
+
+    pub(crate) fn set_memory(&self, index: u16, address: u64, bytes: usize) -> io::Result<()> {
+        sys::update_buffer(self.fd.as_raw_fd(), index.into(), address, bytes)
+    }
+
     #[inline(always)]
     pub(crate) fn harvest(&mut self, mut each: impl FnMut(u64, Cqe)) -> usize {
         let head = Self::load(&self.shared.cq_head, Ordering::Relaxed);

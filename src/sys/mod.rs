@@ -9,6 +9,7 @@ pub(crate) mod ancillary;
 mod dir;
 mod file;
 mod lock;
+mod memory;
 mod option;
 pub(crate) mod process;
 pub(crate) mod ring;
@@ -28,6 +29,7 @@ pub(crate) use dir::{
 };
 pub(crate) use file::{advise, sync_range};
 pub(crate) use lock::{Ask, Extent, holder, lock};
+pub(crate) use memory::{register_sparse_buffers, update_buffer};
 pub(crate) use option::{
     Flag, MaybeMilliseconds, MaybeNumber, Microseconds, Number, Seconds, SocketOption, option_bytes, option_text,
     set_option_bytes,

@@ -18,6 +18,7 @@ mod pipes;
 mod positioned;
 mod ranges;
 mod read_dir;
+mod registered;
 mod remove_all;
 mod sequential;
 mod util;

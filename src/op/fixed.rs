@@ -1,0 +1,118 @@
+//! Transfers with registered buffers: `IORING_OP_READ_FIXED`, `WRITE_FIXED`, `READV_FIXED`, `WRITEV_FIXED`, and sending
+//! without copying.
+//!
+//! What an operation does is decided here, after its entry was made: the buffer's memory is registered with the loop that
+//! the entry is for, or the entry stays as it is.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::{Arena, Cqe, Sqe};
+use crate::buf::Region;
+
+/// `IORING_RECVSEND_FIXED_BUF`, in `ioprio`.
+const FIXED_BUF: u16 = 1 << 2;
+
+/// This kernel has no vectored operations on registered buffers.
+static VECTORED_REFUSED: AtomicBool = AtomicBool::new(false);
+
+/// Has the kernel use the pages that it has pinned, if the buffer is registered with this loop. Says whether.
+#[inline]
+pub(super) fn prefer(sqe: &mut Sqe, region: Option<&Region>, arena: &Arena) -> bool {
+    match region {
+        Some(region) => use_registered(sqe, region, arena),
+        None => false,
+    }
+}
+
+#[inline(never)]
+fn use_registered(sqe: &mut Sqe, region: &Region, arena: &Arena) -> bool {
+    use io_uring::opcode;
+
+    let Some(index) = region.index_on(arena.loop_id) else { return false };
+    match sqe.opcode {
+        opcode::Read::CODE if sqe.len > 0 => sqe.opcode = opcode::ReadFixed::CODE,
+        opcode::Write::CODE if sqe.len > 0 => sqe.opcode = opcode::WriteFixed::CODE,
+        opcode::Readv::CODE if !VECTORED_REFUSED.load(Ordering::Relaxed) => sqe.opcode = opcode::ReadvFixed::CODE,
+        opcode::Writev::CODE if !VECTORED_REFUSED.load(Ordering::Relaxed) => sqe.opcode = opcode::WritevFixed::CODE,
+        opcode::SendZc::CODE => sqe.ioprio |= FIXED_BUF,
+        _ => return false,
+    }
+    sqe.buf_index = index;
+    true
+}
+
+/// Whether a vectored operation failed because the kernel does not know it (before 6.15): then it goes the plain way, as all
+/// after it.
+#[cold]
+pub(super) fn refused(cqe: Cqe) -> bool {
+    let refused = cqe.result == -libc::EINVAL;
+    if refused {
+        VECTORED_REFUSED.store(true, Ordering::Relaxed);
+    }
+    refused
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Op, Read, Readv, Write, Writev, vectored::Place};
+    use super::*;
+    use crate::buf::{IoBuf, IoBufExt, RegisteredPool};
+    use crate::context;
+    use io_uring::opcode;
+
+    fn entry<O: Op>(mut op: O, loop_id: u64) -> (u8, u16) {
+        let (mut sqe, mut arena) = (Sqe::new(0), Arena::default());
+        arena.loop_id = loop_id;
+        op.prepare(&mut sqe, &mut arena).unwrap();
+        (sqe.opcode, sqe.buf_index)
+    }
+
+    /// The table of fixed buffers is the loop's own; on any other the entry must not name its places.
+    #[test]
+    fn only_on_the_loop_that_knows_it_the_buffer_is_a_registered_one() {
+        crate::block_on(async {
+            let pool = RegisteredPool::new(4096, 1000).unwrap();
+            let other = RegisteredPool::new(4096, 1).unwrap();
+            let here = context::current_id();
+            let full = |pool: &RegisteredPool| {
+                let mut buf = pool.try_take().unwrap();
+                buf.resize(4096, 1);
+                buf
+            };
+            assert_eq!(entry(Read::at(0, full(&pool), 0), here), (opcode::ReadFixed::CODE, 0));
+            assert_eq!(entry(Read::at(0, full(&other), 0), here), (opcode::ReadFixed::CODE, 1));
+            assert_eq!(entry(Write::at(0, full(&other), 0), here), (opcode::WriteFixed::CODE, 1));
+            assert_eq!(entry(Write::at(0, full(&pool).slice(5..9), 0), here), (opcode::WriteFixed::CODE, 0));
+            assert_eq!(entry(Write::at(0, full(&pool).slice(5..5), 0), here).0, opcode::Write::CODE);
+            assert_eq!(entry(Read::at(0, full(&pool), 0), here + 1), (opcode::Read::CODE, 0));
+            assert_eq!(entry(Read::at(0, vec![0; 8], 0), here), (opcode::Read::CODE, 0));
+            if !VECTORED_REFUSED.load(Ordering::Relaxed) {
+                let place = Place::File(0);
+                let two = [full(&pool), full(&pool)];
+                assert_eq!(entry(Readv::new(0, two, place), here), (opcode::ReadvFixed::CODE, 0));
+                let mixed = vec![full(&pool), full(&other)];
+                assert_eq!(entry(Writev::new(0, mixed, place), here).0, opcode::Writev::CODE);
+                assert_eq!(entry(Writev::new(0, (full(&other), vec![1]), place), here).0, opcode::Writev::CODE);
+            }
+        });
+    }
+
+    /// A place is used again when its memory is gone, however that went: here, or on another thread.
+    #[test]
+    fn places_in_the_table_are_given_back() {
+        crate::block_on(async {
+            let here = context::current_id();
+            let pool = RegisteredPool::new(4096, 1).unwrap();
+            let (kept, index) = (pool.try_take().unwrap(), 0);
+            drop(pool);
+            assert_eq!(kept.registered().unwrap().index_on(here), Some(index));
+            let second = RegisteredPool::new(4096, 1).unwrap();
+            assert_eq!(second.try_take().unwrap().registered().unwrap().index_on(here), Some(1));
+            std::thread::spawn(move || drop(kept)).join().unwrap();
+            // The mail is taken in with the next turn.
+            crate::task::yield_now().await;
+            let third = RegisteredPool::new(4096, 1).unwrap();
+            assert_eq!(third.try_take().unwrap().registered().unwrap().index_on(here), Some(index));
+        });
+    }
+}

@@ -1,0 +1,69 @@
+//! Registered buffers: `io_uring_register(2)`.
+
+use std::io;
+use std::os::fd::RawFd;
+
+const REGISTER_BUFFERS2: libc::c_uint = 15;
+const REGISTER_BUFFERS_UPDATE: libc::c_uint = 16;
+const SPARSE: u32 = 1 << 0;
+
+/// `struct io_uring_rsrc_register`.
+#[repr(C)]
+struct RsrcRegister {
+    nr: u32,
+    flags: u32,
+    resv2: u64,
+    data: u64,
+    tags: u64,
+}
+
+/// `struct io_uring_rsrc_update2`.
+#[repr(C)]
+struct RsrcUpdate2 {
+    offset: u32,
+    resv: u32,
+    data: u64,
+    tags: u64,
+    nr: u32,
+    resv2: u32,
+}
+
+/// Makes a table of so many places without buffers, `IORING_REGISTER_BUFFERS2` with `IORING_RSRC_REGISTER_SPARSE`.
+pub(crate) fn register_sparse_buffers(ring: RawFd, places: u32) -> io::Result<()> {
+    let argument = RsrcRegister { nr: places, flags: SPARSE, resv2: 0, data: 0, tags: 0 };
+    // SAFETY: one structure that lives over the call is passed, and its size; it names no memory.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_io_uring_register,
+            ring as libc::c_long,
+            REGISTER_BUFFERS2 as libc::c_long,
+            &raw const argument,
+            size_of::<RsrcRegister>(),
+        )
+    };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Puts memory at a place of the table, or nothing if there are no bytes: `IORING_REGISTER_BUFFERS_UPDATE`. The kernel pins
+/// the pages.
+pub(crate) fn update_buffer(ring: RawFd, index: u32, address: u64, bytes: usize) -> io::Result<()> {
+    let buffer = libc::iovec { iov_base: address as *mut libc::c_void, iov_len: bytes };
+    let data = &raw const buffer as u64;
+    let argument = RsrcUpdate2 { offset: index, resv: 0, data, tags: 0, nr: 1, resv2: 0 };
+    // SAFETY: the structure and the iovec that it points to live over the call, and the size is passed. The kernel checks the
+    // memory that is registered; who may use it is said by whoever owns it.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_io_uring_register,
+            ring as libc::c_long,
+            REGISTER_BUFFERS_UPDATE as libc::c_long,
+            &raw const argument,
+            size_of::<RsrcUpdate2>(),
+        )
+    };
+    match result {
+        1 => Ok(()),
+        0.. => Err(io::Error::from_raw_os_error(libc::EIO)),
+        _ => Err(io::Error::last_os_error()),
+    }
+}

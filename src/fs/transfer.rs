@@ -2,7 +2,9 @@
 
 use super::File;
 use crate::buf::{IoBuf, IoBufMut, IoVecBuf, IoVecBufMut};
-use crate::op::{All, NO_OFFSET, Operation, Place, Read, ReadToEnd, Readv, Write, Writev};
+use crate::op::{
+    AT_POSITION, All, NO_OFFSET, Operation, Place, Read, ReadLease, ReadToEnd, Readv, Receive, Write, Writev,
+};
 
 /// # Reading and writing at an offset
 ///
@@ -17,6 +19,16 @@ impl File {
     /// Those of std; `InvalidInput` for a buffer without capacity. The buffer comes back.
     pub fn read_at<B: IoBufMut>(&self, buf: B, offset: u64) -> Operation<'_, Read<B>> {
         Operation::on(&self.fd, Read::at(self.fd.raw(), buf, self.offset(offset)))
+    }
+
+    /// Reads from an offset into a buffer of the loop's, as much as that holds: `IORING_OP_READ` with `IOSQE_BUFFER_SELECT`,
+    /// `pread(2)`. `None` at the end of the file. Dropped early, nothing has happened. See
+    /// [`Builder::lease_buffers`](crate::Builder::lease_buffers).
+    ///
+    /// # Errors
+    /// Those of std; `OutOfMemory` if the loop can have no buffers.
+    pub fn read_lease_at(&self, offset: u64) -> Receive<'_, ReadLease> {
+        Receive::at(&self.fd, self.offset(offset))
     }
 
     /// Reads exactly `len` bytes from an offset into the buffer's start: `IORING_OP_READ`, `pread(2)`, as often as needed.
@@ -106,6 +118,15 @@ impl File {
     /// Those of std; `InvalidInput` for a buffer without capacity. The buffer comes back.
     pub fn read<B: IoBufMut>(&mut self, buf: B) -> Operation<'_, Read<B>> {
         Operation::on(&self.fd, Read::some(&self.fd, buf))
+    }
+
+    /// Reads at the position into a buffer of the loop's, as much as that holds: `IORING_OP_READ` with `IOSQE_BUFFER_SELECT`,
+    /// `read(2)`. `None` at the end. Dropped early it is as [`read`](File::read).
+    ///
+    /// # Errors
+    /// Those of std; `OutOfMemory` if the loop can have no buffers.
+    pub fn read_lease(&mut self) -> Receive<'_, ReadLease> {
+        Receive::at(&self.fd, AT_POSITION)
     }
 
     /// Reads behind what the buffer holds, up to its capacity, and gives the number of bytes read: `IORING_OP_READ`,

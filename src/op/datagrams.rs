@@ -60,10 +60,11 @@ impl<R> Sealed for RecvMsgLease<R> {}
 
 impl<R: Receives> Picks for RecvMsgLease<R> {
     type Item = (Lease, R::Output);
+    type Place = ();
 
-    fn picking(fd: RawFd, pool: Arc<Pool>) -> RecvMsgLease<R> {
+    fn picking(fd: &Fd, pool: Arc<Pool>, (): ()) -> RecvMsgLease<R> {
         let cell = Lent::default();
-        RecvMsgLease { fd, pool, cell, got: None, salvaged: None, in_kernel: false, _gives: PhantomData }
+        RecvMsgLease { fd: fd.raw(), pool, cell, got: None, salvaged: None, in_kernel: false, _gives: PhantomData }
     }
 }
 

@@ -6,12 +6,14 @@ use std::io;
 use std::os::fd::RawFd;
 use std::sync::Arc;
 
+use super::position::AT_POSITION;
 use super::turn::Shoots;
 use super::{Arena, Cqe, Left, Next, Op, Sealed, Sqe};
 use crate::buf::{Lease, Pool};
 use crate::driver::GROUP;
+use crate::fd::Fd;
 use crate::ring::BUFFER_SELECT;
-use crate::salvage::{Item, Lane, Salvage};
+use crate::salvage::{Item, Lane, Salvage, Undo};
 
 /// `IORING_RECV_MULTISHOT`.
 const MULTISHOT: u16 = 1 << 1;
@@ -30,10 +32,13 @@ pub(super) unsafe fn lease_of(pool: &Arc<Pool>, cqe: Cqe) -> Option<Lease> {
 pub trait Picks: Op<Output = io::Result<Self::Item>> {
     /// What it gives.
     type Item;
+    /// Where in a file.
+    #[doc(hidden)]
+    type Place: Copy + Unpin + std::fmt::Debug;
 
     /// For a descriptor, with the buffers of the loop where it is submitted.
     #[doc(hidden)]
-    fn picking(fd: RawFd, pool: Arc<Pool>) -> Self;
+    fn picking(fd: &Fd, pool: Arc<Pool>, place: Self::Place) -> Self;
 }
 
 /// One receive into a buffer of the kernel's choice.
@@ -47,9 +52,10 @@ pub struct RecvLease {
 
 impl Picks for RecvLease {
     type Item = Option<Lease>;
+    type Place = ();
 
-    fn picking(fd: RawFd, pool: Arc<Pool>) -> RecvLease {
-        RecvLease { fd, pool, got: None }
+    fn picking(fd: &Fd, pool: Arc<Pool>, (): ()) -> RecvLease {
+        RecvLease { fd: fd.raw(), pool, got: None }
     }
 }
 
@@ -103,7 +109,7 @@ unsafe impl Op for RecvLease {
 }
 
 /// Takes what an orphan left, whole.
-fn take_salvaged(salvage: &Salvage) -> Option<(Cqe, Option<Lease>)> {
+pub(super) fn take_salvaged(salvage: &Salvage) -> Option<(Cqe, Option<Lease>)> {
     let mut bytes = Vec::new();
     let cqe = salvage.take_bytes(i32::MAX as usize, false, &mut |piece| bytes = piece.to_vec())?;
     Some((cqe, (cqe.result > 0).then(|| Lease::copied(bytes))))
@@ -119,7 +125,7 @@ pub enum Shot {
 
 impl Shot {
     /// `None` if it says nothing about the stream: it was cancelled or interrupted, or there was no buffer.
-    fn of(cqe: Cqe, lease: Option<Lease>) -> Option<Shot> {
+    pub(super) fn of(cqe: Cqe, lease: Option<Lease>) -> Option<Shot> {
         match cqe.result {
             0 => Some(Shot::End),
             result if result > 0 => lease.map(Shot::Bytes),
@@ -128,7 +134,7 @@ impl Shot {
         }
     }
 
-    fn into_item(self) -> Option<Item> {
+    pub(super) fn into_item(self) -> Option<Item> {
         Some(match self {
             Shot::Bytes(lease) => Item::Bytes(lease.into_vec()),
             Shot::End => Item::End,
@@ -137,11 +143,13 @@ impl Shot {
     }
 }
 
-/// Receives that follow each other without being asked for, each into a buffer of the kernel's choice.
+/// Receives, or reads of a pipe, that follow each other without being asked for, each into a buffer of the kernel's choice.
 #[doc(alias = "IORING_OP_RECV")]
+#[doc(alias = "IORING_OP_READ_MULTISHOT")]
 #[derive(Debug)]
 pub struct RecvMulti {
     fd: RawFd,
+    pipe: bool,
     /// That of the loop where it is submitted next.
     pool: Arc<Pool>,
     /// What has come and was not taken yet.
@@ -150,7 +158,11 @@ pub struct RecvMulti {
 
 impl RecvMulti {
     pub(crate) fn new(fd: RawFd, pool: Arc<Pool>) -> RecvMulti {
-        RecvMulti { fd, pool, ready: VecDeque::new() }
+        RecvMulti { fd, pipe: false, pool, ready: VecDeque::new() }
+    }
+
+    pub(super) fn of_pipe(fd: RawFd, pool: Arc<Pool>) -> RecvMulti {
+        RecvMulti { pipe: true, ..RecvMulti::new(fd, pool) }
     }
 }
 
@@ -179,8 +191,12 @@ unsafe impl Op for RecvMulti {
 
     #[inline]
     fn prepare(&mut self, sqe: &mut Sqe, _arena: &mut Arena) -> Result<(), i32> {
-        *sqe =
-            Sqe::new(io_uring::opcode::Recv::CODE).fd(self.fd).ioprio(MULTISHOT).flags(BUFFER_SELECT).buf_index(GROUP);
+        let entry = if self.pipe {
+            Sqe::new(io_uring::opcode::ReadMulti::CODE).offset(AT_POSITION)
+        } else {
+            Sqe::new(io_uring::opcode::Recv::CODE).ioprio(MULTISHOT)
+        };
+        *sqe = entry.fd(self.fd).flags(BUFFER_SELECT).buf_index(GROUP);
         Ok(())
     }
 
@@ -197,11 +213,12 @@ unsafe impl Op for RecvMulti {
 
     #[inline]
     fn lane(&self) -> Lane {
-        Lane::Receive
+        if self.pipe { Lane::PositionRead } else { Lane::Receive }
     }
 
     fn leave(&mut self, _cqe: Cqe) -> Left {
-        Left::Received(self.ready.drain(..).filter_map(Shot::into_item).collect())
+        let items = self.ready.drain(..).filter_map(Shot::into_item).collect();
+        if self.pipe { Left::Position { undo: Undo::Nothing, items } } else { Left::Received(items) }
     }
 
     fn progress(&self) -> usize {

@@ -79,13 +79,20 @@ impl Drop for Turn {
 #[must_use = "an operation does nothing unless it is awaited"]
 pub struct Receive<'a, O: Picks = RecvLease> {
     fd: &'a Fd,
+    place: O::Place,
     operation: Option<Operation<'a, O>>,
     turn: Turn,
 }
 
-impl<'a, O: Picks> Receive<'a, O> {
+impl<'a, O: Picks<Place = ()>> Receive<'a, O> {
     pub(crate) fn new(fd: &'a Fd) -> Receive<'a, O> {
-        Receive { fd, operation: None, turn: Turn::default() }
+        Receive::at(fd, ())
+    }
+}
+
+impl<'a, O: Picks> Receive<'a, O> {
+    pub(crate) fn at(fd: &'a Fd, place: O::Place) -> Receive<'a, O> {
+        Receive { fd, place, operation: None, turn: Turn::default() }
     }
 }
 
@@ -110,7 +117,7 @@ impl<O: Picks> Future for Receive<'_, O> {
             }
             let pool = pool()?;
             ready!(this.turn.come(&pool, cx));
-            this.operation = Some(Operation::on(this.fd, O::picking(this.fd.raw(), pool)));
+            this.operation = Some(Operation::on(this.fd, O::picking(this.fd, pool, this.place)));
         }
     }
 }

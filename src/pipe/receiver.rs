@@ -9,7 +9,7 @@ use crate::buf::{IoBufMut, IoVecBufMut};
 use crate::convert::ConvertError;
 use crate::fd::{Fd, HasFd};
 use crate::fs::File;
-use crate::op::{Operation, PollAdd, Read, ReadToEnd, Readv};
+use crate::op::{AT_POSITION, Operation, PollAdd, Read, ReadLease, ReadToEnd, Reading, Readv, Receive};
 
 /// The end of a pipe that is read from.
 ///
@@ -67,6 +67,33 @@ impl Receiver {
     /// Those of std, `OutOfMemory` among them. The vector comes back with what was read, which counts as read.
     pub fn read_to_end(&mut self, buf: Vec<u8>) -> Operation<'_, ReadToEnd> {
         self.file.read_to_end(buf)
+    }
+
+    /// Reads what is there into a buffer of the loop's, which is picked when something comes, so that a pipe that idles ties up
+    /// none: `IORING_OP_READ` with `IOSQE_BUFFER_SELECT`, `read(2)`. `None` when the last sender has gone. Dropped early it is as
+    /// [`read`](Receiver::read).
+    ///
+    /// # Errors
+    /// Those of std; `OutOfMemory` if the loop can have no buffers.
+    pub fn read_lease(&mut self) -> Receive<'_, ReadLease> {
+        Receive::at(self.file.fd(), AT_POSITION)
+    }
+
+    /// Reads piece by piece without asking for each, into buffers of the loop's.
+    ///
+    /// ```
+    /// # ringtoss::block_on(async {
+    /// let (mut sender, mut receiver) = ringtoss::pipe::pipe()?;
+    /// sender.write_all("down the pipe").await.0?;
+    /// drop(sender);
+    /// let mut pieces = receiver.read_stream();
+    /// while let Some(lease) = pieces.next().await {
+    ///     assert_eq!(&lease?[..], b"down the pipe");
+    /// }
+    /// # std::io::Result::Ok(()) }).unwrap();
+    /// ```
+    pub fn read_stream(&mut self) -> Reading<'_> {
+        Reading::new(self.file.fd())
     }
 
     /// Waits until there is something to read, or no sender any more: `IORING_OP_POLL_ADD`, `poll(2)`. What a dropped read

@@ -20,6 +20,7 @@ mod xattr;
 use std::io;
 use std::mem;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::sync::OnceLock;
 
 pub use address::{Address, RawAddress};
 pub(crate) use address::{bind, local_address, peer_address};
@@ -305,6 +306,20 @@ pub(crate) fn is_readable(fd: RawFd) -> bool {
 /// Whether it is a pipe, with or without a name.
 pub(crate) fn is_pipe(fd: RawFd) -> bool {
     file_format(fd) == libc::S_IFIFO
+}
+
+/// Whether it is a pipe without a name: on the file system of those, of which there is one.
+pub(crate) fn is_anonymous_pipe(fd: RawFd) -> bool {
+    static PIPES: OnceLock<(u32, u32)> = OnceLock::new();
+    let device = |fd| {
+        let status = file_status(fd);
+        (status.stx_dev_major, status.stx_dev_minor)
+    };
+    let of_pipes = PIPES.get().copied().or_else(|| {
+        let (reader, _writer) = io::pipe().ok()?;
+        Some(*PIPES.get_or_init(|| device(reader.as_raw_fd())))
+    });
+    is_pipe(fd) && of_pipes == Some(device(fd))
 }
 
 /// `fcntl(F_GETFL)`: access mode and status flags of the open file.

@@ -93,6 +93,13 @@ impl Fd {
         Ok(copy)
     }
 
+    /// A descriptor of the same open file for what owns it by itself: it is closed as this one would be, and shares nothing.
+    pub(crate) fn duplicate(&self) -> io::Result<Fd> {
+        let copy = Fd::new(sys::duplicate(self.raw())?);
+        copy.set_lingers(self.lingers());
+        Ok(copy)
+    }
+
     #[inline]
     pub(crate) fn raw(&self) -> RawFd {
         self.number.as_raw_fd()

@@ -18,11 +18,12 @@
 //!   in flight per open file, clones included. What a dropped read consumed is given back by moving the position.
 
 mod datagram;
+mod stake;
 
 use std::collections::VecDeque;
 use std::os::fd::{OwnedFd, RawFd};
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
 use slab::Slab;
@@ -33,6 +34,7 @@ use crate::slot::Key;
 use crate::sys::{self, RawAddress};
 pub(crate) use datagram::Datagram;
 use datagram::Receivers;
+pub(crate) use stake::{PositionHold, Stake};
 
 /// How an operation stands to others on the same object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -406,6 +408,11 @@ impl Salvage {
         self.release_and_wake(inner);
     }
 
+    /// Gives bytes back to where they were read from, without an orphan.
+    pub(crate) fn give_back(&self, undo: Undo, bytes: Vec<u8>) {
+        self.settle_position(0, Key { index: 0, generation: 0 }, undo, [Item::Bytes(bytes)]);
+    }
+
     /// An orphan went down with its loop.
     pub(crate) fn lose(&self) {
         let mut inner = self.lock();
@@ -522,6 +529,18 @@ impl Salvage {
 
     /// Waits until no dropped write is in flight.
     pub(crate) async fn writes_settled(&self) {
+        self.pass(Lane::Settle).await;
+    }
+
+    /// Waits until no dropped read is in flight; what they have brought is here then.
+    pub(crate) async fn receives_settled(&self) {
+        if self.pass(Lane::PositionRead).await == Gate::Hold {
+            self.free_position();
+        }
+    }
+
+    /// Waits until the gate lets an operation pass.
+    async fn pass(&self, lane: Lane) -> Gate {
         /// Gives its place back also when it is dropped.
         struct Waiting<'a>(&'a Salvage, Option<Ticket>);
         impl Drop for Waiting<'_> {
@@ -532,11 +551,11 @@ impl Salvage {
             }
         }
         let mut waiting = Waiting(self, None);
-        std::future::poll_fn(|cx| match self.ask(Lane::Settle, &mut waiting.1, cx.waker()) {
+        std::future::poll_fn(|cx| match self.ask(lane, &mut waiting.1, cx.waker()) {
             Gate::Wait => std::task::Poll::Pending,
-            _ => std::task::Poll::Ready(()),
+            gate => std::task::Poll::Ready(gate),
         })
-        .await;
+        .await
     }
 
     /// What is out there, to be cancelled when the object goes.
@@ -576,30 +595,6 @@ impl Salvage {
 
     pub(crate) fn visits(&self) -> Vec<u64> {
         self.lock().visits.clone()
-    }
-}
-
-/// A place among the dropped writes of an object, for a call that is made on another thread and that they and what comes
-/// after them must be kept apart from. Given up when it is dropped.
-#[derive(Debug)]
-pub(crate) struct Stake {
-    salvage: Arc<Salvage>,
-    key: Key,
-}
-
-impl Stake {
-    pub(crate) fn new(salvage: Arc<Salvage>) -> Stake {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        // No loop has the id 0, so nobody takes it for an operation; nor, by its index, for what is left without one.
-        let key = Key { index: 1, generation: NEXT.fetch_add(1, Ordering::Relaxed) };
-        salvage.orphaned(0, key, Lane::WriteAt { start: 0, end: u64::MAX }, false);
-        Stake { salvage, key }
-    }
-}
-
-impl Drop for Stake {
-    fn drop(&mut self) {
-        self.salvage.settle(0, self.key, None);
     }
 }
 

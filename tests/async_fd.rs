@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use ringtoss::io::{AsyncFd, Interest};
+use ringtoss::io::{AsyncFd, Interest, Ready};
 
 fn run<F: Future>(test: F) -> F::Output {
     let bounded = async { ringtoss::time::timeout(Duration::from_secs(60), test).await.expect("the test hangs") };
@@ -242,5 +242,27 @@ fn changes_of_a_folder_are_awaited() {
             });
             assert!(count.unwrap() >= size_of::<libc::inotify_event>());
         }
+    });
+}
+
+#[test]
+fn what_is_not_ready_is_not_tried() {
+    run(async {
+        let (mut reader, mut writer) = pipe();
+        let mut buf = [0; 16];
+        let error = reader.try_io(Interest::READABLE, |_| -> std::io::Result<()> { panic!("it is not ready") });
+        assert_eq!(error.unwrap_err().kind(), ErrorKind::WouldBlock);
+        writer.write_all(b"now").unwrap();
+        assert_eq!(reader.try_io(Interest::READABLE, |mut pipe| pipe.read(&mut buf)).unwrap(), 3);
+        drop(writer);
+        assert_eq!(reader.try_io_mut(Interest::READABLE, |pipe| pipe.read(&mut buf)).unwrap(), 0, "the end");
+        let mut guard = reader.readable().await.unwrap();
+        assert!(guard.ready().is_read_closed());
+        guard.clear_ready_matching(Ready::WRITE_CLOSED | Ready::READ_CLOSED);
+        guard.retain_ready();
+        assert!(guard.ready().is_empty(), "{:?}", guard.ready());
+        let both = Interest::READABLE | Interest::WRITABLE;
+        assert_eq!(both.remove(Interest::WRITABLE), Some(Interest::READABLE));
+        assert_eq!(Interest::READABLE.remove(both), None);
     });
 }

@@ -26,6 +26,11 @@ impl<A, B> Chain<A, B> {
     pub fn get_ref(&self) -> (&A, &B) {
         (&self.first, &self.second)
     }
+
+    /// The two readers. Which of them comes next is decided already.
+    pub fn get_mut(&mut self) -> (&mut A, &mut B) {
+        (&mut self.first, &mut self.second)
+    }
 }
 
 impl<A: Read, B: Read> Read for Chain<A, B> {
@@ -72,6 +77,11 @@ impl<R> Take<R> {
     /// The reader.
     pub fn get_ref(&self) -> &R {
         &self.inner
+    }
+
+    /// The reader. What is read from it directly does not count.
+    pub fn get_mut(&mut self) -> &mut R {
+        &mut self.inner
     }
 }
 

@@ -11,6 +11,7 @@ use std::task::{Context, Poll, ready};
 
 use super::{Interest, Ready};
 use crate::op::{Operation, PollReady};
+use crate::sys;
 
 /// The readiness of a descriptor that is not ours: inotify, netlink, timerfd, a C library's. What it is ready for is then
 /// done by system calls of the caller's, which should not block: `O_NONBLOCK`.
@@ -20,6 +21,10 @@ use crate::op::{Operation, PollReady};
 /// descriptor is ready. So readiness is never stale, [`clear_ready`](AsyncFdReadyGuard::clear_ready) has nothing to clear
 /// but the guard, any number of tasks may wait on any number of loops, and each wait costs an entry. What
 /// cannot be polled (a regular file) is always ready.
+///
+/// A multishot poll would save an entry a wait, 0.16 of about 1.2 µs with the two calls that the wait is for (measured on Linux
+/// 6.18). It tells of changes, not of states, so readiness would have to be remembered, shared between those who wait, and
+/// cleared, as tokio's; and it posts a completion for each change that nobody waits for. That is not worth it.
 ///
 /// A wait may be dropped at any moment; nothing is consumed by it.
 ///
@@ -207,6 +212,29 @@ impl<T: AsFd> AsyncFd<T> {
         Poll::Ready(Ok(AsyncFdReadyMutGuard { async_fd: self, ready }))
     }
 
+    /// Calls `io` if it is ready now: `poll(2)`, a direct call that does not wait.
+    ///
+    /// # Errors
+    /// `WouldBlock` if it is not ready; those of `io`.
+    pub fn try_io<R>(&self, interest: Interest, io: impl FnOnce(&T) -> io::Result<R>) -> io::Result<R> {
+        self.must_be_ready(interest)?;
+        io(&self.inner)
+    }
+
+    /// The same with a call that can change what is inside.
+    ///
+    /// # Errors
+    /// As [`try_io`](AsyncFd::try_io).
+    pub fn try_io_mut<R>(&mut self, interest: Interest, io: impl FnOnce(&mut T) -> io::Result<R>) -> io::Result<R> {
+        self.must_be_ready(interest)?;
+        io(&mut self.inner)
+    }
+
+    fn must_be_ready(&self, interest: Interest) -> io::Result<()> {
+        let ready = sys::is_ready(self.as_raw_fd(), interest.events());
+        if ready { Ok(()) } else { Err(io::ErrorKind::WouldBlock.into()) }
+    }
+
     fn operation(&self, interest: Interest) -> io::Result<Operation<'static, PollReady>> {
         if !self.interest.includes(interest) {
             let reason = "waiting for what this AsyncFd was not made for: see `with_interest`";
@@ -297,6 +325,14 @@ macro_rules! guard {
             pub fn clear_ready(&mut self) {
                 self.ready = Ready::EMPTY;
             }
+
+            /// Forgets a part of what it was ready for, in the same way.
+            pub fn clear_ready_matching(&mut self, ready: Ready) {
+                self.ready = self.ready - ready;
+            }
+
+            /// Leaves it as it is.
+            pub fn retain_ready(&mut self) {}
 
             /// What was waited for.
             pub fn get_ref(&self) -> &AsyncFd<T> {

@@ -1,11 +1,12 @@
 //! A reader with a buffer.
 
 use std::future::Future;
-use std::io;
+use std::io::{self, SeekFrom};
 
-use super::read::{ended_early, no_capacity, no_room};
+use super::read::{ended_early, no_capacity, no_room, not_text};
 use super::{Read, Write};
 use crate::buf::{BufResult, IoBuf, IoBufExt, IoBufMut, IoBufMutExt, IoVecBuf};
+use crate::fs::File;
 
 /// Bytes that are read ahead, unless told otherwise.
 const CAPACITY: usize = 8 * 1024;
@@ -173,8 +174,51 @@ impl<R: Read> BufReader<R> {
         let count = self.look_for(b'\n').await?;
         let valid = std::str::from_utf8(&self.buffer()[..count]).map(|text| line.push_str(text));
         self.consume(count);
-        let not_text = |_| io::Error::new(io::ErrorKind::InvalidData, "stream did not contain valid UTF-8");
-        valid.map_err(not_text).map(|()| count)
+        valid.map_err(|_| not_text()).map(|()| count)
+    }
+
+    /// Skips the bytes up to and with a delimiter, or all until the end, and gives their number; 0 is the end. Dropped early, what
+    /// was skipped so far is.
+    ///
+    /// # Errors
+    /// The reader's.
+    pub async fn skip_until(&mut self, delimiter: u8) -> io::Result<usize> {
+        let mut skipped = 0;
+        loop {
+            let found = match self.fill_buf().await {
+                Ok(bytes) => bytes.iter().position(|&byte| byte == delimiter),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(error),
+            };
+            let count = found.map_or(self.buffer().len(), |index| index + 1);
+            self.consume(count);
+            skipped += count;
+            if found.is_some() || count == 0 {
+                return Ok(skipped);
+            }
+        }
+    }
+
+    /// Whether there is more to read; if the buffer is empty, it reads ahead to see.
+    ///
+    /// # Errors
+    /// The reader's.
+    pub async fn has_data_left(&mut self) -> io::Result<bool> {
+        self.fill_buf().await.map(|bytes| !bytes.is_empty())
+    }
+
+    /// The pieces between delimiters, one by one.
+    ///
+    /// ```
+    /// # ringtoss::block_on(async {
+    /// let mut words = ringtoss::io::BufReader::new(&b"one,two"[..]).split(b',');
+    /// assert_eq!(words.next_segment().await?.unwrap(), b"one");
+    /// assert_eq!(words.next_segment().await?.unwrap(), b"two");
+    /// assert!(words.next_segment().await?.is_none());
+    /// # std::io::Result::Ok(()) }).unwrap();
+    /// ```
+    pub fn split(self, delimiter: u8) -> Segments<R> {
+        Segments { reader: self, delimiter }
     }
 
     /// The lines, one by one.
@@ -219,7 +263,79 @@ impl<R: Read> Lines<R> {
     }
 }
 
+/// Pieces of a reader, made by [`BufReader::split`].
+#[derive(Debug)]
+pub struct Segments<R> {
+    reader: BufReader<R>,
+    delimiter: u8,
+}
+
+impl<R: Read> Segments<R> {
+    /// The next piece without its delimiter; `None` at the end. Dropped early, nothing is lost.
+    ///
+    /// # Errors
+    /// The reader's.
+    pub async fn next_segment(&mut self) -> io::Result<Option<Vec<u8>>> {
+        let mut segment = Vec::new();
+        if self.reader.read_until(self.delimiter, &mut segment).await? == 0 {
+            return Ok(None);
+        }
+        if segment.last() == Some(&self.delimiter) {
+            segment.pop();
+        }
+        Ok(Some(segment))
+    }
+
+    /// The reader.
+    pub fn get_mut(&mut self) -> &mut BufReader<R> {
+        &mut self.reader
+    }
+
+    /// The reader.
+    pub fn into_inner(self) -> BufReader<R> {
+        self.reader
+    }
+}
+
+impl BufReader<File> {
+    /// Moves the position, as [`File::seek`] does, and forgets what was read ahead. From where it is means from behind what was
+    /// read of this reader.
+    ///
+    /// # Errors
+    /// As [`File::seek`].
+    pub async fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        let to = match to {
+            SeekFrom::Current(offset) => {
+                let here = self.inner.stream_position().await? - self.buffer().len() as u64;
+                let before_start = || io::Error::from_raw_os_error(libc::EINVAL);
+                SeekFrom::Start(here.checked_add_signed(offset).ok_or_else(before_start)?)
+            }
+            to => to,
+        };
+        let position = self.inner.seek(to).await?;
+        self.consume(self.buffer().len());
+        Ok(position)
+    }
+}
+
 impl<R: Read> Read for BufReader<R> {
+    async fn read_array<const N: usize>(&mut self) -> io::Result<[u8; N]> {
+        while self.buffer().len() < N {
+            match self.fill_more().await {
+                Ok(0) => {
+                    self.consume(self.buffer().len());
+                    return Err(ended_early());
+                }
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let bytes = self.buffer()[..N].try_into().expect("so many are there");
+        self.consume(N);
+        Ok(bytes)
+    }
+
     async fn read<B: IoBufMut + Send>(&mut self, mut buf: B) -> BufResult<usize, B> {
         if buf.buf_capacity() == 0 {
             return (Err(no_capacity()), buf);

@@ -1,11 +1,12 @@
 //! A writer with a buffer.
 
 use std::future::Future;
-use std::io;
+use std::io::{self, SeekFrom};
 
 use super::outbox::Outbox;
 use super::{Read, Write};
 use crate::buf::{BufResult, IoBuf, IoBufMut, IoVecBufMut};
+use crate::fs::File;
 
 /// Bytes that are gathered, unless told otherwise.
 const CAPACITY: usize = 8 * 1024;
@@ -125,6 +126,15 @@ impl<W: Write> Write for BufWriter<W> {
         }
     }
 
+    async fn write_array<const N: usize>(&mut self, bytes: [u8; N]) -> io::Result<()> {
+        if self.make_room(N).await? {
+            self.gathered.extend_from_slice(&bytes);
+            return Ok(());
+        }
+        self.outbox.stand_back();
+        self.inner.write_array(bytes).await
+    }
+
     async fn flush(&mut self) -> io::Result<()> {
         self.write_gathered().await?;
         self.inner.flush().await
@@ -147,4 +157,15 @@ impl<W: Write> Write for BufWriter<W> {
 
 impl<T: Read> Read for BufWriter<T> {
     forward_read!(inner);
+}
+
+impl BufWriter<File> {
+    /// Writes what was gathered, and moves the file's position: see [`File::seek`].
+    ///
+    /// # Errors
+    /// As [`Write::flush`] and [`File::seek`].
+    pub async fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.write_gathered().await?;
+        self.inner.seek(to).await
+    }
 }

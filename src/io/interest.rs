@@ -23,6 +23,12 @@ impl Interest {
         Interest(self.0 | other.0)
     }
 
+    /// This without the other; `None` if nothing is left.
+    pub const fn remove(self, other: Interest) -> Option<Interest> {
+        let left = self.0 & !other.0;
+        if left == 0 { None } else { Some(Interest(left)) }
+    }
+
     /// Whether all of the other is in this one.
     pub(super) const fn includes(self, other: Interest) -> bool {
         self.0 & other.0 == other.0
@@ -91,6 +97,18 @@ pub struct Ready(i16);
 impl Ready {
     /// Nothing.
     pub const EMPTY: Ready = Ready(0);
+    /// That it can be read from: `POLLIN`.
+    pub const READABLE: Ready = Ready(libc::POLLIN);
+    /// That it can be written to: `POLLOUT`.
+    pub const WRITABLE: Ready = Ready(libc::POLLOUT);
+    /// That nothing comes behind what is there to be read: `POLLRDHUP`.
+    pub const READ_CLOSED: Ready = Ready(libc::POLLRDHUP);
+    /// That nothing can be written any more: `POLLHUP`.
+    pub const WRITE_CLOSED: Ready = Ready(libc::POLLHUP);
+    /// That there is something exceptional: `POLLPRI`.
+    pub const PRIORITY: Ready = Ready(libc::POLLPRI);
+    /// That there is an error: `POLLERR`.
+    pub const ERROR: Ready = Ready(libc::POLLERR);
 
     pub(super) const fn from_events(events: i16) -> Ready {
         Ready(events)
@@ -138,6 +156,36 @@ impl Ready {
     /// Whether there is an error: `POLLERR`.
     pub const fn is_error(self) -> bool {
         self.has(libc::POLLERR)
+    }
+}
+
+impl ops::BitOr for Ready {
+    type Output = Ready;
+
+    fn bitor(self, other: Ready) -> Ready {
+        Ready(self.0 | other.0)
+    }
+}
+
+impl ops::BitOrAssign for Ready {
+    fn bitor_assign(&mut self, other: Ready) {
+        *self = *self | other;
+    }
+}
+
+impl ops::BitAnd for Ready {
+    type Output = Ready;
+
+    fn bitand(self, other: Ready) -> Ready {
+        Ready(self.0 & other.0)
+    }
+}
+
+impl ops::Sub for Ready {
+    type Output = Ready;
+
+    fn sub(self, other: Ready) -> Ready {
+        Ready(self.0 & !other.0)
     }
 }
 

@@ -86,6 +86,10 @@ macro_rules! forward_read {
         fn read_to_end(&mut self, buf: Vec<u8>) -> impl Future<Output = BufResult<usize, Vec<u8>>> + Send {
             self.$field.read_to_end(buf)
         }
+
+        fn read_array<const N: usize>(&mut self) -> impl Future<Output = io::Result<[u8; N]>> + Send {
+            self.$field.read_array()
+        }
     };
 }
 
@@ -115,6 +119,10 @@ macro_rules! forward_write {
         fn take_dropped_write(&mut self) -> impl Future<Output = Option<io::Result<usize>>> + Send {
             self.$field.take_dropped_write()
         }
+
+        fn write_array<const N: usize>(&mut self, bytes: [u8; N]) -> impl Future<Output = io::Result<()>> + Send {
+            self.$field.write_array(bytes)
+        }
     };
 }
 
@@ -128,20 +136,23 @@ mod interest;
 mod memory;
 mod objects;
 mod outbox;
+mod progress;
 mod read;
+mod splice;
 mod split;
 mod stdio;
 mod write;
 
 pub use adapters::{Chain, Take};
 pub use async_fd::{AsyncFd, AsyncFdReadyGuard, AsyncFdReadyMutGuard, TryIoError};
-pub use buf_reader::{BufReader, Lines};
+pub use buf_reader::{BufReader, Lines, Segments};
 pub use buf_writer::BufWriter;
 pub use copy::{Copy, CopyBidirectional, copy, copy_bidirectional};
 pub use duplex::{DuplexReader, DuplexStream, DuplexWriter, duplex};
 pub use interest::{Interest, Ready};
 pub use memory::{Empty, Repeat, Sink, empty, repeat, sink};
 pub use read::Read;
+pub use splice::{Splice, SpliceBidirectional, SpliceFrom, SpliceTo, splice, splice_bidirectional, tee};
 pub use split::{Join, Split, join};
 pub use stdio::{Stderr, Stdin, Stdout, stderr, stdin, stdout};
 pub use write::Write;

@@ -9,6 +9,18 @@ use crate::buf::{BufResult, FirstMut, IoBufExt, IoBufMut, IoBufMutExt, IoVecBufM
 /// Room that is made at least when a vector is full.
 const LEAST_ROOM: usize = 8 * 1024;
 
+macro_rules! read_numbers {
+    ($($name:ident $type:ident $from_bytes:ident $order:literal;)*) => {$(
+        #[doc = concat!("Reads a `", stringify!($type), "`", $order, ".")]
+        ///
+        /// # Errors
+        /// As [`read_exact`](Read::read_exact).
+        fn $name(&mut self) -> impl Future<Output = io::Result<$type>> + Send {
+            async move { self.read_array().await.map($type::$from_bytes) }
+        }
+    )*};
+}
+
 /// What can be read from, for code that works with any of them.
 ///
 /// One method has to be written, [`read`](Read::read); the others come with it. Types of this crate bring their own,
@@ -122,6 +134,63 @@ pub trait Read: Send {
         }
     }
 
+    /// Reads until the end, behind what the string holds, and gives the number of bytes read.
+    ///
+    /// # Errors
+    /// As [`read_to_end`](Read::read_to_end), and `InvalidData` for what is not UTF-8, which is lost. The string comes back
+    /// as it was, after an error of the reader's with the whole characters that were read.
+    fn read_to_string(&mut self, buf: String) -> impl Future<Output = BufResult<usize, String>> + Send {
+        async move {
+            let start = buf.len();
+            let (mut result, mut bytes) = self.read_to_end(buf.into_bytes()).await;
+            let valid = match std::str::from_utf8(&bytes[start..]) {
+                Ok(_) => bytes.len(),
+                Err(_) if result.is_ok() => {
+                    result = Err(not_text());
+                    start
+                }
+                Err(error) => start + error.valid_up_to(),
+            };
+            bytes.truncate(valid);
+            (result, String::from_utf8(bytes).expect("just looked at"))
+        }
+    }
+
+    /// Exactly so many bytes. A reader with a buffer brings its own.
+    #[doc(hidden)]
+    fn read_array<const N: usize>(&mut self) -> impl Future<Output = io::Result<[u8; N]>> + Send {
+        async move {
+            let (result, bytes) = self.read_exact(Vec::with_capacity(N), N).await;
+            result?;
+            Ok(bytes.as_slice().try_into().expect("so many were read"))
+        }
+    }
+
+    read_numbers! {
+        read_u8 u8 from_be_bytes "";
+        read_i8 i8 from_be_bytes "";
+        read_u16 u16 from_be_bytes ", the highest byte first";
+        read_i16 i16 from_be_bytes ", the highest byte first";
+        read_u32 u32 from_be_bytes ", the highest byte first";
+        read_i32 i32 from_be_bytes ", the highest byte first";
+        read_u64 u64 from_be_bytes ", the highest byte first";
+        read_i64 i64 from_be_bytes ", the highest byte first";
+        read_u128 u128 from_be_bytes ", the highest byte first";
+        read_i128 i128 from_be_bytes ", the highest byte first";
+        read_f32 f32 from_be_bytes ", the highest byte first";
+        read_f64 f64 from_be_bytes ", the highest byte first";
+        read_u16_le u16 from_le_bytes ", the lowest byte first";
+        read_i16_le i16 from_le_bytes ", the lowest byte first";
+        read_u32_le u32 from_le_bytes ", the lowest byte first";
+        read_i32_le i32 from_le_bytes ", the lowest byte first";
+        read_u64_le u64 from_le_bytes ", the lowest byte first";
+        read_i64_le i64 from_le_bytes ", the lowest byte first";
+        read_u128_le u128 from_le_bytes ", the lowest byte first";
+        read_i128_le i128 from_le_bytes ", the lowest byte first";
+        read_f32_le f32 from_le_bytes ", the lowest byte first";
+        read_f64_le f64 from_le_bytes ", the lowest byte first";
+    }
+
     /// This reader, and when that ends, another.
     ///
     /// ```
@@ -167,6 +236,10 @@ pub(super) fn ended_early() -> io::Error {
     io::Error::new(io::ErrorKind::UnexpectedEof, "the end came before the buffer was filled")
 }
 
+pub(super) fn not_text() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "stream did not contain valid UTF-8")
+}
+
 impl<R: Read + ?Sized> Read for &mut R {
     fn read<B: IoBufMut + Send>(&mut self, buf: B) -> impl Future<Output = BufResult<usize, B>> + Send {
         (**self).read(buf)
@@ -190,5 +263,9 @@ impl<R: Read + ?Sized> Read for &mut R {
 
     fn read_to_end(&mut self, buf: Vec<u8>) -> impl Future<Output = BufResult<usize, Vec<u8>>> + Send {
         (**self).read_to_end(buf)
+    }
+
+    fn read_array<const N: usize>(&mut self) -> impl Future<Output = io::Result<[u8; N]>> + Send {
+        (**self).read_array()
     }
 }

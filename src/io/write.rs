@@ -5,6 +5,18 @@ use std::io;
 
 use crate::buf::{BufResult, First, IoBuf, IoBufExt, IoVecBuf};
 
+macro_rules! write_numbers {
+    ($($name:ident $type:ident $to_bytes:ident $order:literal;)*) => {$(
+        #[doc = concat!("Writes a `", stringify!($type), "`", $order, ".")]
+        ///
+        /// # Errors
+        /// As [`write_all`](Write::write_all).
+        fn $name(&mut self, number: $type) -> impl Future<Output = io::Result<()>> + Send {
+            self.write_array(number.$to_bytes())
+        }
+    )*};
+}
+
 /// What can be written to, for code that works with any of them.
 ///
 /// Two methods have to be written, [`write`](Write::write) and [`shutdown`](Write::shutdown), and with a buffer of
@@ -64,6 +76,37 @@ pub trait Write: Send {
     /// The writer's.
     fn shutdown(&mut self) -> impl Future<Output = io::Result<()>> + Send;
 
+    /// These bytes. A writer with a buffer brings its own.
+    #[doc(hidden)]
+    fn write_array<const N: usize>(&mut self, bytes: [u8; N]) -> impl Future<Output = io::Result<()>> + Send {
+        async move { self.write_all(bytes.to_vec()).await.0 }
+    }
+
+    write_numbers! {
+        write_u8 u8 to_be_bytes "";
+        write_i8 i8 to_be_bytes "";
+        write_u16 u16 to_be_bytes ", the highest byte first";
+        write_i16 i16 to_be_bytes ", the highest byte first";
+        write_u32 u32 to_be_bytes ", the highest byte first";
+        write_i32 i32 to_be_bytes ", the highest byte first";
+        write_u64 u64 to_be_bytes ", the highest byte first";
+        write_i64 i64 to_be_bytes ", the highest byte first";
+        write_u128 u128 to_be_bytes ", the highest byte first";
+        write_i128 i128 to_be_bytes ", the highest byte first";
+        write_f32 f32 to_be_bytes ", the highest byte first";
+        write_f64 f64 to_be_bytes ", the highest byte first";
+        write_u16_le u16 to_le_bytes ", the lowest byte first";
+        write_i16_le i16 to_le_bytes ", the lowest byte first";
+        write_u32_le u32 to_le_bytes ", the lowest byte first";
+        write_i32_le i32 to_le_bytes ", the lowest byte first";
+        write_u64_le u64 to_le_bytes ", the lowest byte first";
+        write_i64_le i64 to_le_bytes ", the lowest byte first";
+        write_u128_le u128 to_le_bytes ", the lowest byte first";
+        write_i128_le i128 to_le_bytes ", the lowest byte first";
+        write_f32_le f32 to_le_bytes ", the lowest byte first";
+        write_f64_le f64 to_le_bytes ", the lowest byte first";
+    }
+
     /// What became of the last [`write`](Write::write) whose future was dropped: how many bytes were taken, or the
     /// error that it met; `None` if it took none. What is built on a writer ([`BufWriter`](super::BufWriter),
     /// [`copy`](super::copy())) goes on from there. A writer whose dropped write may have taken something has to write
@@ -100,5 +143,9 @@ impl<W: Write + ?Sized> Write for &mut W {
 
     fn take_dropped_write(&mut self) -> impl Future<Output = Option<io::Result<usize>>> + Send {
         (**self).take_dropped_write()
+    }
+
+    fn write_array<const N: usize>(&mut self, bytes: [u8; N]) -> impl Future<Output = io::Result<()>> + Send {
+        (**self).write_array(bytes)
     }
 }

@@ -51,6 +51,7 @@ mod reading;
 mod ready;
 mod receive;
 mod rights;
+mod splice;
 mod turn;
 mod vectored;
 mod wait_id;
@@ -86,6 +87,7 @@ pub use ready::PollReady;
 pub(crate) use receive::OwnedReceiving;
 pub use receive::Receiving;
 pub use rights::{RecvRights, WithRights};
+pub(crate) use splice::{Between, Held};
 pub use turn::Receive;
 pub(crate) use vectored::Place;
 pub use vectored::{Readv, Writev};
@@ -144,6 +146,11 @@ pub unsafe trait Op: Sized + 'static + Sealed {
     /// Its future is gone, and the descriptor may go before the completion comes: from here on its number must not be used.
     #[doc(hidden)]
     fn abandon(&mut self) {}
+
+    /// Its loop ended while the kernel still had it, and it is about to be leaked: nobody may wait for its end for ever. Its
+    /// object knows.
+    #[doc(hidden)]
+    fn lose(&mut self) {}
 
     /// Bytes that earlier completions of the same operation have moved.
     #[doc(hidden)]

@@ -57,7 +57,8 @@ impl<O: Op> Orphan for Orphaned<O> {
     }
 
     fn lose(self: Box<Self>) {
-        let Orphaned { op, salvage, .. } = *self;
+        let Orphaned { mut op, salvage, .. } = *self;
+        op.lose();
         std::mem::forget(op);
         if let Some(salvage) = salvage {
             salvage.lose();

@@ -1,5 +1,7 @@
 //! The cell by itself.
 
+use std::sync::Arc;
+
 use super::*;
 
 fn key(index: u32) -> Key {

@@ -298,7 +298,12 @@ pub(crate) fn has_position(fd: RawFd) -> bool {
 
 /// Whether a read or an accept would not wait: `poll(2)`. Does not block.
 pub(crate) fn is_readable(fd: RawFd) -> bool {
-    let mut poll = libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
+    is_ready(fd, libc::POLLIN)
+}
+
+/// The same for any events; errors and hang-ups count.
+pub(crate) fn is_ready(fd: RawFd, events: i16) -> bool {
+    let mut poll = libc::pollfd { fd, events, revents: 0 };
     // SAFETY: one structure that lives over the call is passed; with the timeout 0 it does not block.
     (unsafe { libc::poll(&raw mut poll, 1, 0) }) > 0
 }
@@ -320,6 +325,20 @@ pub(crate) fn is_anonymous_pipe(fd: RawFd) -> bool {
         Some(*PIPES.get_or_init(|| device(reader.as_raw_fd())))
     });
     is_pipe(fd) && of_pipes == Some(device(fd))
+}
+
+/// `ioctl(FIONREAD)`: how many bytes a pipe holds. 0 if it cannot be told.
+pub(crate) fn bytes_readable(fd: RawFd) -> usize {
+    let mut count: libc::c_int = 0;
+    // SAFETY: an integer that lives over the call is passed.
+    unsafe { libc::ioctl(fd, libc::FIONREAD, &raw mut count) };
+    count.max(0) as usize
+}
+
+/// `fcntl(F_SETPIPE_SZ)`: has a pipe hold so many bytes of full pages, or more, and gives how many.
+pub(crate) fn set_pipe_size(fd: RawFd, bytes: usize) -> io::Result<usize> {
+    // SAFETY: no memory is passed; a bad number gives EBADF.
+    check(unsafe { libc::fcntl(fd, libc::F_SETPIPE_SZ, bytes as libc::c_int) }).map(|bytes| bytes as usize)
 }
 
 /// `fcntl(F_GETFL)`: access mode and status flags of the open file.

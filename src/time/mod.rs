@@ -3,7 +3,9 @@
 //! Names and meaning are tokio's: [`sleep`], [`timeout`], [`interval`], [`Instant`], and a clock that tests can
 //! [`pause`] and [`advance`]. A timer is no operation of the kernel: the loop waits for completions only until
 //! its next deadline ([io_uring_enter2(2)], `IORING_ENTER_EXT_ARG`), so making, dropping or moving a timer costs
-//! no system call.
+//! no system call. An `IORING_OP_TIMEOUT`, multishot for an interval, would cost an entry to begin, one to end and a
+//! completion a tick, which is nine times as much (measured on Linux 6.18: 54 against 492 ns), and know no clock but the
+//! kernel's.
 //!
 //! Time is counted in nanoseconds and never rounded. A timer never fires early. It fires late by what the kernel
 //! takes to wake the thread (see `PR_SET_TIMERSLACK` in [prctl(2)], 50 µs by default), and by what other tasks of

@@ -89,12 +89,12 @@ pub const OPCODES: &[Opcode] = &[
         &["Recv", "RecvMulti"],
         By("net::TcpStream::read, net::TcpStream::recv, net::TcpStream::recv_stream"),
     ),
-    opcode("OPENAT2", "5.6", &["OpenAt2"], By("fs::OpenOptions::resolve")),
+    opcode("OPENAT2", "5.6", &["OpenAt2"], By("fs::OpenOptions::resolve, fs::Dir")),
     opcode("EPOLL_CTL", "5.6", &["EpollCtl"], Not("deprecated by the kernel; epoll is what the ring stands in for")),
-    opcode("SPLICE", "5.7", &["Splice"], Missing),
+    opcode("SPLICE", "5.7", &["Splice"], By("io::splice, io::splice_bidirectional")),
     opcode("PROVIDE_BUFFERS", "5.7", &["ProvideBuffers"], Not("superseded by the buffer rings that leases come from")),
     opcode("REMOVE_BUFFERS", "5.7", &["RemoveBuffers"], Not("as `PROVIDE_BUFFERS`")),
-    opcode("TEE", "5.8", &["Tee"], Missing),
+    opcode("TEE", "5.8", &["Tee"], By("io::tee")),
     opcode(
         "SHUTDOWN",
         "5.11",
@@ -145,7 +145,14 @@ pub const OPCODES: &[Opcode] = &[
     ),
     opcode("READV_FIXED", "6.15", &["ReadvFixed"], By("buf::RegisteredPool")),
     opcode("WRITEV_FIXED", "6.15", &["WritevFixed"], By("buf::RegisteredPool")),
-    opcode("PIPE", "6.16", &["Pipe"], Missing),
+    opcode(
+        "PIPE",
+        "6.16",
+        &["Pipe"],
+        Not(
+            "`pipe2(2)` waits for nothing; with its two closes a pipe took 4.5 µs by the call, 4.9 by the entry and 4.2 by one of 32 entries (`pipe::pipe`)",
+        ),
+    ),
     opcode("NOP128", "6.19", &["NOP128"], Not("entries are 64 bytes here")),
     opcode("URING_CMD128", "6.19", &["URING_CMD128"], Not("entries are 64 bytes here")),
 ];

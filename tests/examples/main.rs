@@ -5,4 +5,6 @@ mod echo;
 mod get;
 mod guest_epoll;
 mod juggle;
+mod tail;
+mod tcp_proxy;
 mod util;

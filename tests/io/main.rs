@@ -3,5 +3,7 @@
 mod buffered;
 mod copy;
 mod generic;
+mod helpers;
 mod memory;
+mod splice;
 mod util;

@@ -1,6 +1,7 @@
 //! Real software over ringtoss, unchanged. What is not installed is left out, and said so.
 
 mod actors;
+mod archive;
 mod axum;
 mod cache;
 mod channels;

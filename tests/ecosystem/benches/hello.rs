@@ -159,6 +159,9 @@ impl Candidate {
     }
 }
 
+/// Tells its address and serves for ever.
+type Serve = fn(mpsc::Sender<SocketAddr>);
+
 fn main() {
     // `cargo test` builds and runs it, too.
     if !std::env::args().any(|argument| argument == "--bench") {
@@ -166,7 +169,7 @@ fn main() {
     }
     let rounds: usize = std::env::var("ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(12);
     let only = std::env::var("ONLY").ok();
-    let servers: [(&str, fn(mpsc::Sender<SocketAddr>)); 3] = [
+    let servers: [(&str, Serve); 3] = [
         ("tokio", |started| {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
             tokio::task::LocalSet::new().block_on(&runtime, serve_tokio(started));

@@ -1,6 +1,7 @@
 //! The examples, run for real.
 
 mod cp;
+mod cp_r;
 mod echo;
 mod get;
 mod guest_epoll;

@@ -47,6 +47,10 @@ impl FromStatx for Metadata {
 }
 
 impl Metadata {
+    pub(super) fn raw(&self) -> &libc::statx {
+        &self.stat
+    }
+
     /// What kind of file it is.
     pub fn file_type(&self) -> FileType {
         FileType { format: u32::from(self.stat.stx_mode) & libc::S_IFMT }

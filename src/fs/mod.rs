@@ -12,7 +12,8 @@
 //!   directories; [`Dir`] is an open one, to work with the names in it; [`rename`], [`remove_file`], [`hard_link`],
 //!   [`symlink`], [`read_link`] and [`canonicalize`] are for names.
 //! * [`File::lock`] and [`File::lock_range`] keep others out; [`File::allocate`], [`File::advise`] and [`File::sync_range`] are
-//!   for space and caches; [`get_xattr`] and its kin for extended attributes.
+//!   for space and caches; [`get_xattr`] and its kin for extended attributes; [`RwFlags`] for single reads and writes.
+//! * [`tempfile()`] and [`NamedTempFile`] are there for a while, [`MemfdOptions`] makes files in memory.
 //!
 //! ```
 //! # ringtoss::block_on(async {
@@ -55,6 +56,7 @@ mod dir;
 mod dir_builder;
 mod file;
 mod lock;
+mod memfd;
 mod metadata;
 mod names;
 mod on_pool;
@@ -63,6 +65,9 @@ mod range;
 mod read_dir;
 mod remove_all;
 mod resolve;
+mod rw_flags;
+mod stat;
+mod temp;
 mod transfer;
 mod truncate;
 mod whole;
@@ -74,6 +79,7 @@ pub use dir::Dir;
 pub use dir_builder::{DirBuilder, create_dir, create_dir_all};
 pub use file::File;
 pub use lock::{RangeLock, TryLockError};
+pub use memfd::{MemfdOptions, Seals};
 pub use metadata::{FileType, Metadata, metadata, symlink_metadata};
 pub use names::{
     canonicalize, exchange, exists, hard_link, read_link, remove_dir, remove_file, rename, rename_noreplace, symlink,
@@ -84,6 +90,9 @@ pub use range::{Advice, Allocate, SyncRange};
 pub use read_dir::{DirEntry, ReadDir, read_dir};
 pub use remove_all::remove_dir_all;
 pub use resolve::Resolve;
+pub use rw_flags::RwFlags;
+pub use stat::{AtomicWrite, Attribute, DioAlign, Stat, StatFields, StatOptions, StatSync};
+pub use temp::{NamedTempFile, PersistError, tempfile, tempfile_in};
 pub use whole::{read, read_to_string, write};
 pub use xattr::{
     XattrMode, get_xattr, get_xattr_nofollow, list_xattrs, list_xattrs_nofollow, remove_xattr, remove_xattr_nofollow,

@@ -83,7 +83,7 @@ impl File {
 
     /// An offset as operations take it. The ones that mean something else to them are as invalid as their neighbours.
     #[inline]
-    fn offset(&self, offset: u64) -> u64 {
+    pub(super) fn offset(&self, offset: u64) -> u64 {
         if self.fd.takes_offsets() { offset.min(NO_OFFSET - 1) } else { NO_OFFSET }
     }
 }

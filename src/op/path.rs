@@ -195,6 +195,11 @@ impl<M> Statx<M> {
         Statx::made(Some(fd), Name::fixed(At::Cwd, c""), libc::AT_EMPTY_PATH)
     }
 
+    /// Other fields than those that std knows (`STATX_*`), and further flags (`AT_*`).
+    pub(crate) fn asking(self, mask: u32, flags: i32) -> Statx<M> {
+        Statx { mask, flags: self.flags | flags, ..self }
+    }
+
     fn made(fd: Option<RawFd>, path: Name, flags: i32) -> Statx<M> {
         // SAFETY: the structure is plain numbers, for which zero is valid.
         let answer = Box::new(unsafe { std::mem::zeroed() });

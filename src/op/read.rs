@@ -3,6 +3,7 @@
 use std::io;
 use std::os::fd::RawFd;
 
+use super::flags::unknown_flags;
 use super::position::{AT_POSITION, NO_OFFSET, Position};
 use super::{Arena, Cqe, CutShort, Left, Next, Op, Sealed, Sqe, fixed};
 use crate::buf::{BufResult, IoBufMut};
@@ -157,6 +158,8 @@ impl<B: IoBufMut> Fill<B> {
 #[derive(Debug)]
 pub struct Read<B> {
     fd: RawFd,
+    /// `RWF_*` of `preadv2(2)`.
+    flags: u32,
     offset: u64,
     fill: Fill<B>,
     position: Position,
@@ -183,15 +186,20 @@ impl<B: IoBufMut> Read<B> {
         Read::at_position(fd, Fill::exact(buf, len))
     }
 
+    /// With flags of `preadv2(2)`.
+    pub(crate) fn with_flags(self, flags: u32) -> Read<B> {
+        Read { flags, ..self }
+    }
+
     fn at_position(fd: &Fd, fill: Fill<B>) -> Read<B> {
-        Read { fd: fd.raw(), offset: AT_POSITION, fill, position: Position::of(fd) }
+        Read { fd: fd.raw(), flags: 0, offset: AT_POSITION, fill, position: Position::of(fd) }
     }
 
     fn made(fd: RawFd, mut fill: Fill<B>, offset: u64) -> Read<B> {
         if offset > i64::MAX as u64 && offset != NO_OFFSET {
             fill.refuse("an offset beyond 2^63 - 1, the largest that a file can have");
         }
-        Read { fd, offset, fill, position: Position::new() }
+        Read { fd, flags: 0, offset, fill, position: Position::new() }
     }
 }
 
@@ -213,7 +221,12 @@ unsafe impl<B: IoBufMut> Op for Read<B> {
             *sqe = instead;
             return Ok(());
         }
-        *sqe = Sqe::new(io_uring::opcode::Read::CODE).fd(self.fd).addr(address).len(len).offset(offset);
+        *sqe = Sqe::new(io_uring::opcode::Read::CODE)
+            .fd(self.fd)
+            .addr(address)
+            .len(len)
+            .offset(offset)
+            .op_flags(self.flags);
         fixed::prefer(sqe, self.fill.buf.registered(), arena);
         Ok(())
     }
@@ -231,7 +244,9 @@ unsafe impl<B: IoBufMut> Op for Read<B> {
 
     #[inline]
     fn complete(self, cqe: Cqe) -> Self::Output {
-        self.fill.complete(cqe)
+        let unknown = unknown_flags(self.flags, cqe);
+        let (result, buf) = self.fill.complete(cqe);
+        (unknown.map_or(result, Err), buf)
     }
 
     #[inline]

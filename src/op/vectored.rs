@@ -5,6 +5,7 @@
 use std::io;
 use std::os::fd::RawFd;
 
+use super::flags::{appends, unknown_flags};
 use super::position::{AT_POSITION, NO_OFFSET, Position};
 use super::read::MAX_TRANSFER;
 use super::{Arena, Cqe, Left, Next, Op, Sealed, Sqe, fixed};
@@ -29,6 +30,8 @@ pub(crate) enum Place {
 #[derive(Debug)]
 pub struct Readv<V> {
     fd: RawFd,
+    /// `RWF_*` of `preadv2(2)`.
+    flags: u32,
     place: Place,
     bufs: V,
     done: usize,
@@ -39,12 +42,17 @@ pub struct Readv<V> {
 
 impl<V: IoVecBufMut> Readv<V> {
     pub(crate) fn new(fd: RawFd, bufs: V, place: Place) -> Readv<V> {
-        Readv { fd, place, bufs, done: 0, position: Position::new(), fixed: false }
+        Readv { fd, flags: 0, place, bufs, done: 0, position: Position::new(), fixed: false }
     }
 
     pub(crate) fn at_position(fd: &Fd, bufs: V) -> Readv<V> {
         let place = Place::File(AT_POSITION);
-        Readv { fd: fd.raw(), place, bufs, done: 0, position: Position::of(fd), fixed: false }
+        Readv { fd: fd.raw(), flags: 0, place, bufs, done: 0, position: Position::of(fd), fixed: false }
+    }
+
+    /// With flags of `preadv2(2)`.
+    pub(crate) fn with_flags(self, flags: u32) -> Readv<V> {
+        Readv { flags, ..self }
     }
 }
 
@@ -78,7 +86,12 @@ unsafe impl<V: IoVecBufMut> Op for Readv<V> {
             Place::File(offset) => offset,
             Place::Stream => AT_POSITION,
         };
-        *sqe = Sqe::new(io_uring::opcode::Readv::CODE).fd(self.fd).addr(address).len(count as u32).offset(offset);
+        *sqe = Sqe::new(io_uring::opcode::Readv::CODE)
+            .fd(self.fd)
+            .addr(address)
+            .len(count as u32)
+            .offset(offset)
+            .op_flags(self.flags);
         if self.place != Place::File(AT_POSITION) {
             self.fixed = fixed::prefer(sqe, self.bufs.registered(), arena);
         }
@@ -111,7 +124,7 @@ unsafe impl<V: IoVecBufMut> Op for Readv<V> {
                 io::ErrorKind::InvalidInput,
                 "a vectored read into buffers without capacity: reserve some, or it could not tell the end",
             )),
-            Err(error) => Err(error),
+            Err(error) => Err(unknown_flags(self.flags, cqe).unwrap_or(error)),
         };
         (result, self.bufs)
     }
@@ -182,6 +195,8 @@ unsafe impl<V: IoVecBufMut> Op for Readv<V> {
 #[derive(Debug)]
 pub struct Writev<V> {
     fd: RawFd,
+    /// `RWF_*` of `pwritev2(2)`.
+    flags: u32,
     place: Place,
     bufs: V,
     done: usize,
@@ -192,12 +207,17 @@ pub struct Writev<V> {
 
 impl<V: IoVecBuf> Writev<V> {
     pub(crate) fn new(fd: RawFd, bufs: V, place: Place) -> Writev<V> {
-        Writev { fd, place, bufs, done: 0, position: Position::new(), fixed: false }
+        Writev { fd, flags: 0, place, bufs, done: 0, position: Position::new(), fixed: false }
     }
 
     pub(crate) fn at_position(fd: &Fd, bufs: V) -> Writev<V> {
         let place = Place::File(AT_POSITION);
-        Writev { fd: fd.raw(), place, bufs, done: 0, position: Position::of(fd), fixed: false }
+        Writev { fd: fd.raw(), flags: 0, place, bufs, done: 0, position: Position::of(fd), fixed: false }
+    }
+
+    /// With flags of `pwritev2(2)`.
+    pub(crate) fn with_flags(self, flags: u32) -> Writev<V> {
+        Writev { flags, ..self }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -228,8 +248,12 @@ unsafe impl<V: IoVecBuf> Op for Writev<V> {
             Place::File(NO_OFFSET) => Err(libc::ESPIPE),
             Place::File(offset) if offset != AT_POSITION && offset > i64::MAX as u64 => Err(libc::EINVAL),
             Place::File(offset) => {
-                *sqe =
-                    Sqe::new(io_uring::opcode::Writev::CODE).fd(self.fd).addr(address).len(count as u32).offset(offset);
+                *sqe = Sqe::new(io_uring::opcode::Writev::CODE)
+                    .fd(self.fd)
+                    .addr(address)
+                    .len(count as u32)
+                    .offset(offset)
+                    .op_flags(self.flags);
                 if offset != AT_POSITION {
                     self.fixed = fixed::prefer(sqe, self.bufs.registered(), arena);
                 }
@@ -266,13 +290,15 @@ unsafe impl<V: IoVecBuf> Op for Writev<V> {
     }
 
     fn complete(self, cqe: Cqe) -> Self::Output {
-        (cqe.ok().map(|count| count as usize), self.bufs)
+        let result = cqe.ok().map(|count| count as usize);
+        (unknown_flags(self.flags, cqe).map_or(result, Err), self.bufs)
     }
 
     fn lane(&self) -> Lane {
         match self.place {
             Place::Stream => Lane::Send,
             Place::File(AT_POSITION) => Lane::PositionWrite,
+            Place::File(_) if appends(self.flags) => Lane::WriteAt { start: 0, end: u64::MAX },
             Place::File(start) => Lane::WriteAt { start, end: start.saturating_add(self.len() as u64) },
         }
     }

@@ -3,6 +3,7 @@
 use std::io;
 use std::os::fd::RawFd;
 
+use super::flags::{appends, unknown_flags};
 use super::position::{AT_POSITION, NO_OFFSET, Position};
 use super::read::MAX_TRANSFER;
 use super::{Arena, Cqe, CutShort, Left, Next, Op, Sealed, Sqe, fixed};
@@ -112,6 +113,8 @@ impl<B: IoBuf> Drain<B> {
 #[derive(Debug)]
 pub struct Write<B> {
     fd: RawFd,
+    /// `RWF_*` of `pwritev2(2)`.
+    flags: u32,
     offset: u64,
     drain: Drain<B>,
     position: Position,
@@ -134,15 +137,20 @@ impl<B: IoBuf> Write<B> {
         All(Write::at_position(fd, Drain::all(buf)))
     }
 
+    /// With flags of `pwritev2(2)`.
+    pub(crate) fn with_flags(self, flags: u32) -> Write<B> {
+        Write { flags, ..self }
+    }
+
     fn at_position(fd: &Fd, drain: Drain<B>) -> Write<B> {
-        Write { fd: fd.raw(), offset: AT_POSITION, drain, position: Position::of(fd) }
+        Write { fd: fd.raw(), flags: 0, offset: AT_POSITION, drain, position: Position::of(fd) }
     }
 
     fn made(fd: RawFd, mut drain: Drain<B>, offset: u64) -> Write<B> {
         if offset > i64::MAX as u64 && offset != NO_OFFSET {
             drain.refused = Some("an offset beyond 2^63 - 1, the largest that a file can have");
         }
-        Write { fd, offset, drain, position: Position::new() }
+        Write { fd, flags: 0, offset, drain, position: Position::new() }
     }
 }
 
@@ -164,7 +172,12 @@ unsafe impl<B: IoBuf> Op for Write<B> {
             *sqe = instead;
             return Ok(());
         }
-        *sqe = Sqe::new(io_uring::opcode::Write::CODE).fd(self.fd).addr(address).len(len).offset(offset);
+        *sqe = Sqe::new(io_uring::opcode::Write::CODE)
+            .fd(self.fd)
+            .addr(address)
+            .len(len)
+            .offset(offset)
+            .op_flags(self.flags);
         fixed::prefer(sqe, self.drain.buf.registered(), arena);
         Ok(())
     }
@@ -179,13 +192,18 @@ unsafe impl<B: IoBuf> Op for Write<B> {
 
     #[inline]
     fn complete(self, cqe: Cqe) -> Self::Output {
-        self.drain.complete(cqe)
+        let unknown = unknown_flags(self.flags, cqe);
+        let (result, buf) = self.drain.complete(cqe);
+        (unknown.map_or(result, Err), buf)
     }
 
     #[inline]
     fn lane(&self) -> Lane {
         if self.offset == AT_POSITION {
             Lane::PositionWrite
+        } else if appends(self.flags) {
+            // Wherever the end is by then.
+            Lane::WriteAt { start: 0, end: u64::MAX }
         } else {
             Lane::WriteAt { start: self.offset, end: self.offset.saturating_add(self.drain.len() as u64) }
         }
@@ -207,6 +225,13 @@ unsafe impl<B: IoBuf> Op for Write<B> {
 /// An operation that moves everything, whose output therefore needs no count.
 #[derive(Debug)]
 pub struct All<O>(pub(super) O);
+
+impl<B: IoBuf> All<Write<B>> {
+    /// With flags of `pwritev2(2)`.
+    pub(crate) fn with_flags(self, flags: u32) -> All<Write<B>> {
+        All(self.0.with_flags(flags))
+    }
+}
 
 impl<O> Sealed for All<O> {}
 

@@ -20,6 +20,19 @@ pub(crate) fn open_directory(within: RawFd, name: &CStr) -> io::Result<OwnedFd> 
     }
 }
 
+/// Creates a file for reading and writing that must not be there yet: `openat(2)`.
+pub(crate) fn create_new_at(within: RawFd, name: &CStr, mode: libc::mode_t) -> io::Result<OwnedFd> {
+    let flags = libc::O_RDWR | libc::O_CREAT | libc::O_EXCL | libc::O_CLOEXEC | libc::O_LARGEFILE;
+    // SAFETY: a string that lives over the call is passed.
+    check(unsafe { libc::openat(within, name.as_ptr(), flags, mode) }).map(own)
+}
+
+/// `rename(2)`.
+pub(crate) fn rename(from: &CStr, to: &CStr) -> io::Result<()> {
+    // SAFETY: strings that live over the call are passed.
+    check(unsafe { libc::rename(from.as_ptr(), to.as_ptr()) }).map(drop)
+}
+
 /// `unlinkat(2)`: `flags` are 0 or `AT_REMOVEDIR`.
 pub(crate) fn unlink_at(within: RawFd, name: &CStr, flags: libc::c_int) -> io::Result<()> {
     // SAFETY: a string that lives over the call is passed.

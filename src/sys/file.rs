@@ -1,9 +1,50 @@
-//! Calls on an open file. All of these may block, so they are made on the blocking pool.
+//! Calls on an open file. Those that say nothing else may block, so they are made on the blocking pool.
 
+use std::ffi::CStr;
 use std::io;
-use std::os::fd::RawFd;
+use std::os::fd::{OwnedFd, RawFd};
 
-use super::check;
+use super::{check, own};
+
+/// Bytes of a page of memory. Does not block.
+pub(crate) fn page_size() -> usize {
+    // SAFETY: no memory is passed.
+    let bytes = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    usize::try_from(bytes).expect("every system has pages")
+}
+
+/// `memfd_create(2)`, closed on exec. Does not block.
+pub(crate) fn memfd(name: &CStr, flags: libc::c_uint) -> io::Result<OwnedFd> {
+    // SAFETY: a string that lives over the call is passed.
+    check(unsafe { libc::memfd_create(name.as_ptr(), flags | libc::MFD_CLOEXEC) }).map(own)
+}
+
+/// `fcntl(F_ADD_SEALS)`. Does not block.
+pub(crate) fn add_seals(fd: RawFd, seals: libc::c_int) -> io::Result<()> {
+    // SAFETY: no memory is passed; a bad number gives EBADF.
+    check(unsafe { libc::fcntl(fd, libc::F_ADD_SEALS, seals) }).map(drop)
+}
+
+/// `fcntl(F_GET_SEALS)`. Does not block.
+pub(crate) fn seals(fd: RawFd) -> io::Result<libc::c_int> {
+    // SAFETY: no memory is passed; a bad number gives EBADF.
+    check(unsafe { libc::fcntl(fd, libc::F_GET_SEALS) })
+}
+
+/// Gives an open file a name: `linkat(2)`, by way of `/proc`, or without that where it is not mounted.
+pub(crate) fn link_open_file(file: RawFd, within: RawFd, path: &CStr) -> io::Result<()> {
+    let number = std::ffi::CString::new(format!("/proc/self/fd/{file}"))?;
+    let link = |from: RawFd, name: &CStr, flags| {
+        // SAFETY: strings that live over the call are passed.
+        check(unsafe { libc::linkat(from, name.as_ptr(), within, path.as_ptr(), flags) }).map(drop)
+    };
+    match link(libc::AT_FDCWD, &number, libc::AT_SYMLINK_FOLLOW) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            link(file, c"", libc::AT_EMPTY_PATH).map_err(|_| error)
+        }
+        result => result,
+    }
+}
 
 /// `posix_fadvise(2)`.
 pub(crate) fn advise(fd: RawFd, offset: u64, len: u64, advice: libc::c_int) -> io::Result<()> {

@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ringtoss::compat::Guest;
 use ringtoss::fs::File;
@@ -164,7 +164,9 @@ fn spawns_from_many_threads_all_arrive() {
             })
         })
         .collect();
+    let patience = Instant::now() + Duration::from_secs(60);
     while !threads.iter().all(|thread| thread.is_finished()) {
+        assert!(Instant::now() < patience, "the guest is never called");
         if is_called(&guest) {
             guest.turn(128);
         }

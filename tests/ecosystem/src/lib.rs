@@ -1,5 +1,7 @@
 //! What the tests of real software share: a bounded run, programs that are started and stopped, ports that are free.
 
+pub mod postgres;
+
 use std::future::Future;
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};

@@ -1,67 +1,15 @@
 //! tokio-postgres over `connect_raw`, against a real server.
 
 use std::net::SocketAddr;
-use std::os::unix::fs::{MetadataExt, chown};
-use std::os::unix::process::CommandExt;
-use std::path::Path;
 use std::pin::pin;
-use std::process::{Command, Stdio};
 
 use bytes::Bytes;
 use futures::{SinkExt, TryStreamExt};
 use ringtoss::compat::PollIo;
-use ringtoss_ecosystem::{Server, connect, free_address, program, run};
-use tempfile::TempDir;
+use ringtoss_ecosystem::postgres::server;
+use ringtoss_ecosystem::{connect, run};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Config, NoTls};
-
-/// PostgreSQL does not run as root: as nobody, then.
-fn as_a_user(command: &mut Command, folder: &Path) {
-    const NOBODY: u32 = 65534;
-    if folder.metadata().unwrap().uid() == 0 {
-        chown(folder, Some(NOBODY), Some(NOBODY)).unwrap();
-    }
-    if Path::new("/proc/self").metadata().unwrap().uid() == 0 {
-        command.uid(NOBODY).gid(NOBODY);
-    }
-}
-
-struct Postgres {
-    address: SocketAddr,
-    // In this order: the server goes before its folder.
-    _server: Server,
-    _folder: TempDir,
-}
-
-fn server() -> Option<Postgres> {
-    let (initdb, postgres) = (program("initdb")?, program("postgres")?);
-    let folder = tempfile::tempdir().unwrap();
-    let data = folder.path().join("data");
-    let mut command = Command::new("timeout");
-    command.arg("50").arg(initdb).args([
-        "--no-sync",
-        "--auth=trust",
-        "--username=postgres",
-        "--encoding=UTF8",
-        "--pgdata",
-    ]);
-    command.arg(&data).current_dir("/");
-    as_a_user(&mut command, folder.path());
-    let made = command.output().unwrap();
-    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-    let address = free_address();
-    let mut command = Command::new(postgres);
-    command.arg("-D").arg(&data).arg("-k").arg(folder.path()).args([
-        "-h",
-        "127.0.0.1",
-        "-p",
-        &address.port().to_string(),
-    ]);
-    command.args(["-c", "fsync=off", "-c", "shared_buffers=16MB"]).current_dir("/");
-    as_a_user(&mut command, folder.path());
-    let server = Server::start(command.stdout(Stdio::null()).stderr(Stdio::null()));
-    Some(Postgres { address, _server: server, _folder: folder })
-}
 
 async fn client(address: SocketAddr) -> Client {
     let mut config = Config::new();

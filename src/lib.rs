@@ -112,4 +112,4 @@ pub use blocking::spawn_blocking;
 pub use driver::Metrics;
 pub use event_loop::{Builder, EventLoop, Handle, block_on, metrics, spawn};
 pub use task::{AbortHandle, JoinError, JoinHandle, yield_now};
-pub use token::{CancellationToken, DropGuard, WaitForCancellation, WaitForCancellationOwned};
+pub use token::{CancellationToken, DropGuard, DropGuardRef, WaitForCancellation, WaitForCancellationOwned};

@@ -213,6 +213,12 @@ impl CancellationToken {
         DropGuard { token: Some(self) }
     }
 
+    /// The same for a token that is kept.
+    #[must_use = "dropped at once, the guard cancels at once"]
+    pub fn drop_guard_ref(&self) -> DropGuardRef<'_> {
+        DropGuardRef { token: Some(self) }
+    }
+
     /// Runs `future` until the token is cancelled, and then drops it.
     ///
     /// `None` says that it was cut short. On a token that is cancelled already it is not polled at all; afterwards, a
@@ -241,6 +247,11 @@ impl CancellationToken {
             Poll::Pending => Pin::new(&mut cancelled).poll(cx).map(|()| None),
         })
         .await
+    }
+
+    /// The same in a future that owns its token.
+    pub async fn run_until_cancelled_owned<F: Future>(self, future: F) -> Option<F::Output> {
+        self.run_until_cancelled(future).await
     }
 
     /// Polls for the cancellation on behalf of the waiter that has the place `key`.
@@ -373,12 +384,36 @@ impl Drop for DropGuard {
     }
 }
 
+/// Cancels its token when it is dropped; see [`CancellationToken::drop_guard_ref`].
+#[derive(Debug)]
+pub struct DropGuardRef<'a> {
+    /// `None` only while it is dropped or disarmed.
+    token: Option<&'a CancellationToken>,
+}
+
+impl<'a> DropGuardRef<'a> {
+    /// Gives the token back without cancelling it.
+    #[must_use]
+    pub fn disarm(mut self) -> &'a CancellationToken {
+        self.token.take().expect("a guard is disarmed once")
+    }
+}
+
+impl Drop for DropGuardRef<'_> {
+    fn drop(&mut self) {
+        if let Some(token) = self.token {
+            token.cancel();
+        }
+    }
+}
+
 const _: () = {
     const fn sendable<T: Send + Sync + Unpin>() {}
     sendable::<CancellationToken>();
     sendable::<WaitForCancellation<'_>>();
     sendable::<WaitForCancellationOwned>();
     sendable::<DropGuard>();
+    sendable::<DropGuardRef<'_>>();
 };
 
 #[cfg(test)]

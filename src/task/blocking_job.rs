@@ -6,6 +6,7 @@ use std::mem::ManuallyDrop;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use super::id::Before;
 use super::join::JoinHandle;
 use super::task_ref::{Ran, TaskRef};
 
@@ -33,6 +34,7 @@ pub(crate) struct BlockingJob {
 impl BlockingJob {
     /// Makes the call, unless it was aborted. Panics are caught into the handle.
     pub(crate) fn run(self) {
+        let _before = Before::note();
         let mut job = ManuallyDrop::new(self);
         // SAFETY: `job` is not dropped, so the reference is taken once.
         let task = unsafe { ManuallyDrop::take(&mut job.task) };
@@ -48,6 +50,7 @@ impl BlockingJob {
 
 impl Drop for BlockingJob {
     fn drop(&mut self) {
+        let _before = Before::note();
         // SAFETY: we have the job, so we are the runner; it was not run, so it is not complete.
         let cancelled = unsafe { self.task.cancel() };
         debug_assert!(cancelled, "a job that was not run is not running");

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use super::error::{JoinError, drop_payload};
+use super::id::Id;
 use super::live::Links;
 use super::scheduler::Scheduler;
 use super::state::State;
@@ -92,8 +93,13 @@ impl<F: Future> Cell<F> {
     /// A task that was refused: the future is dropped here and now.
     pub(super) fn refused(future: F) -> NonNull<Header> {
         let dropped = catch_unwind(AssertUnwindSafe(move || drop(future)));
-        let stage = Stage::Output(Err(why_cancelled(dropped)));
-        Self::allocate(State::complete(), None, stage)
+        let header = Self::allocate(State::complete(), None, Stage::Empty);
+        let error = why_cancelled(dropped, Id::of(header));
+        // SAFETY: the cell was just made, and nobody else knows it.
+        let cell = unsafe { header.cast::<Cell<F>>().as_ref() };
+        // SAFETY: as above; the stage is `Empty`, which needs no drop.
+        cell.stage.with_mut(|stage| unsafe { stage.write(Stage::Output(Err(error))) });
+        header
     }
 }
 
@@ -158,10 +164,10 @@ impl Header {
 
 /// The error of a task whose future was dropped with this result. As in tokio, a panic in that drop
 /// is not hidden.
-fn why_cancelled(dropped: Result<(), Box<dyn Any + Send>>) -> JoinError {
+fn why_cancelled(dropped: Result<(), Box<dyn Any + Send>>, id: Id) -> JoinError {
     match dropped {
-        Ok(()) => JoinError::cancelled(),
-        Err(payload) => JoinError::panic(payload),
+        Ok(()) => JoinError::cancelled(id),
+        Err(payload) => JoinError::panic(payload, id),
     }
 }
 
@@ -199,7 +205,7 @@ unsafe fn poll<F: Future>(header: NonNull<Header>, cx: &mut Context<'_>) -> bool
         let output = match polled {
             Ok(Poll::Pending) => return false,
             Ok(Poll::Ready(output)) => Ok(output),
-            Err(payload) => Err(JoinError::panic(payload)),
+            Err(payload) => Err(JoinError::panic(payload, Id::of(header))),
         };
         // The output is there already; what the future's drop has to say comes too late.
         // SAFETY: the stage is ours, as above.
@@ -220,7 +226,7 @@ unsafe fn cancel<F: Future>(header: NonNull<Header>) {
     let cell = unsafe { header.cast::<Cell<F>>().as_ref() };
     cell.stage.with_mut(|stage| {
         // SAFETY: the caller has set RUNNING, so the stage is ours alone.
-        let error = why_cancelled(unsafe { empty(stage) });
+        let error = why_cancelled(unsafe { empty(stage) }, Id::of(header));
         // SAFETY: the stage is ours and `Empty`, which needs no drop.
         unsafe { stage.write(Stage::Output(Err(error))) };
     });

@@ -4,12 +4,15 @@ use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::{fmt, io};
 
+use super::id::Id;
+
 /// The error that a [`JoinHandle`](super::JoinHandle) gives when its task has no output: it was
 /// cancelled, or it panicked.
 ///
 /// The same as tokio's type of that name.
 pub struct JoinError {
     cause: Cause,
+    id: Id,
 }
 
 enum Cause {
@@ -27,12 +30,17 @@ impl std::panic::UnwindSafe for JoinError {}
 impl std::panic::RefUnwindSafe for JoinError {}
 
 impl JoinError {
-    pub(crate) fn cancelled() -> JoinError {
-        JoinError { cause: Cause::Cancelled }
+    pub(super) fn cancelled(id: Id) -> JoinError {
+        JoinError { cause: Cause::Cancelled, id }
     }
 
-    pub(crate) fn panic(payload: Box<dyn Any + Send + 'static>) -> JoinError {
-        JoinError { cause: Cause::Panic(payload) }
+    pub(super) fn panic(payload: Box<dyn Any + Send + 'static>, id: Id) -> JoinError {
+        JoinError { cause: Cause::Panic(payload), id }
+    }
+
+    /// The task's name.
+    pub fn id(&self) -> Id {
+        self.id
     }
 
     /// Whether the task was cancelled: aborted, dropped when its loop ended, or spawned on a loop
@@ -78,10 +86,10 @@ fn panic_message(payload: &(dyn Any + Send)) -> Option<&str> {
 impl fmt::Display for JoinError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.cause {
-            Cause::Cancelled => f.write_str("task was cancelled"),
+            Cause::Cancelled => write!(f, "task {} was cancelled", self.id),
             Cause::Panic(payload) => match panic_message(payload.as_ref()) {
-                Some(message) => write!(f, "task panicked with message {message:?}"),
-                None => f.write_str("task panicked"),
+                Some(message) => write!(f, "task {} panicked with message {message:?}", self.id),
+                None => write!(f, "task {} panicked", self.id),
             },
         }
     }
@@ -90,10 +98,10 @@ impl fmt::Display for JoinError {
 impl fmt::Debug for JoinError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.cause {
-            Cause::Cancelled => f.write_str("JoinError::Cancelled"),
+            Cause::Cancelled => write!(f, "JoinError::Cancelled({:?})", self.id),
             Cause::Panic(payload) => match panic_message(payload.as_ref()) {
-                Some(message) => write!(f, "JoinError::Panic({message:?}, ...)"),
-                None => f.write_str("JoinError::Panic(...)"),
+                Some(message) => write!(f, "JoinError::Panic({:?}, {message:?}, ...)", self.id),
+                None => write!(f, "JoinError::Panic({:?}, ...)", self.id),
             },
         }
     }

@@ -9,6 +9,7 @@ use std::task::{Context, Poll, Waker};
 
 use super::cell::Header;
 use super::error::{JoinError, quietly};
+use super::id::Id;
 use super::state::Detach;
 use super::task_ref::TaskRef;
 
@@ -82,6 +83,11 @@ impl<T> JoinHandle<T> {
     /// until the future has been dropped.
     pub fn is_finished(&self) -> bool {
         self.task.header().state.is_complete()
+    }
+
+    /// The task's name.
+    pub fn id(&self) -> Id {
+        Id::of(self.task.pointer())
     }
 
     /// The output of a task that is known to have ended.
@@ -214,6 +220,11 @@ impl AbortHandle {
     /// Whether the task has ended, in any way; see [`JoinHandle::is_finished`].
     pub fn is_finished(&self) -> bool {
         self.task.header().state.is_complete()
+    }
+
+    /// The task's name.
+    pub fn id(&self) -> Id {
+        Id::of(self.task.pointer())
     }
 }
 

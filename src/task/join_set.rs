@@ -1,16 +1,17 @@
 //! Many tasks with one owner, joined in the order in which they end. How tasks get in is in `event_loop`.
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::future::poll_fn;
 use std::panic::resume_unwind;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 
 use slab::Slab;
 
 use super::error::JoinError;
+use super::id::Id;
 use super::join::{AbortHandle, JoinHandle};
+use super::places::Places;
 
 /// Tasks that are awaited together, in the order in which they end: tokio's type of that name.
 ///
@@ -42,63 +43,14 @@ use super::join::{AbortHandle, JoinHandle};
 #[must_use = "dropping a set aborts its tasks"]
 pub struct JoinSet<T> {
     tasks: Slab<JoinHandle<T>>,
-    ended: Arc<Ended>,
-}
-
-/// Which tasks have ended and were not joined yet.
-#[derive(Default)]
-struct Ended {
-    inner: Mutex<Inner>,
-}
-
-#[derive(Default)]
-struct Inner {
-    /// Places of tasks, each once: a task's end wakes its join waker once, and a place is given away only when its
-    /// number was taken out of here.
-    places: VecDeque<usize>,
-    waker: Option<Waker>,
-}
-
-impl Ended {
-    fn lock(&self) -> MutexGuard<'_, Inner> {
-        // Nothing under the lock panics.
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn push(&self, place: usize) {
-        let mut inner = self.lock();
-        inner.places.push_back(place);
-        let waker = inner.waker.take();
-        drop(inner);
-        waker.into_iter().for_each(Waker::wake);
-    }
-
-    /// The next place, or the waker is left to be woken for it.
-    fn poll(&self, cx: &Context<'_>) -> Poll<usize> {
-        let mut inner = self.lock();
-        if let Some(place) = inner.places.pop_front() {
-            return Poll::Ready(place);
-        }
-        if inner.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
-            return Poll::Pending;
-        }
-        // Wakers are other people's code: none is cloned or dropped under the lock.
-        drop(inner);
-        let waker = cx.waker().clone();
-        let mut inner = self.lock();
-        if let Some(place) = inner.places.pop_front() {
-            return Poll::Ready(place);
-        }
-        let old = inner.waker.replace(waker);
-        drop(inner);
-        drop(old);
-        Poll::Pending
-    }
+    /// Which tasks have ended and were not joined yet. Each place is in there once: a task's end wakes its join waker once,
+    /// and a place is given away only when its number was taken out.
+    ended: Arc<Places>,
 }
 
 /// What a task's end wakes.
 struct Place {
-    ended: Arc<Ended>,
+    ended: Arc<Places>,
     place: usize,
 }
 
@@ -158,7 +110,25 @@ impl<T> JoinSet<T> {
     ///
     /// As [`join_next`](JoinSet::join_next).
     pub fn try_join_next(&mut self) -> Option<Result<T, JoinError>> {
-        let place = self.ended.lock().places.pop_front()?;
+        self.try_join_next_with_id().map(without_id)
+    }
+
+    /// [`join_next`](JoinSet::join_next), with the task's name, which the error has, too.
+    ///
+    /// # Errors
+    ///
+    /// As [`join_next`](JoinSet::join_next).
+    pub async fn join_next_with_id(&mut self) -> Option<Result<(Id, T), JoinError>> {
+        poll_fn(|cx| self.poll_join_next_with_id(cx)).await
+    }
+
+    /// [`try_join_next`](JoinSet::try_join_next), with the task's name.
+    ///
+    /// # Errors
+    ///
+    /// As [`join_next`](JoinSet::join_next).
+    pub fn try_join_next_with_id(&mut self) -> Option<Result<(Id, T), JoinError>> {
+        let place = self.ended.pop()?;
         Some(self.take(place))
     }
 
@@ -169,6 +139,15 @@ impl<T> JoinSet<T> {
     ///
     /// As [`join_next`](JoinSet::join_next).
     pub fn poll_join_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<T, JoinError>>> {
+        self.poll_join_next_with_id(cx).map(|joined| joined.map(without_id))
+    }
+
+    /// The same, with the task's name.
+    ///
+    /// # Errors
+    ///
+    /// As [`join_next`](JoinSet::join_next).
+    pub fn poll_join_next_with_id(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<(Id, T), JoinError>>> {
         if self.tasks.is_empty() {
             return Poll::Ready(None);
         }
@@ -176,8 +155,10 @@ impl<T> JoinSet<T> {
     }
 
     /// Takes the output of a task that has ended.
-    fn take(&mut self, place: usize) -> Result<T, JoinError> {
-        self.tasks.remove(place).take_output()
+    fn take(&mut self, place: usize) -> Result<(Id, T), JoinError> {
+        let mut task = self.tasks.remove(place);
+        let id = task.id();
+        task.take_output().map(|output| (id, output))
     }
 
     /// Asks for all tasks to be cancelled. They stay in the set and are joined as ever, with an error for which
@@ -220,6 +201,10 @@ impl<T> JoinSet<T> {
         self.ended = Arc::default();
         self.tasks.clear();
     }
+}
+
+fn without_id<T>(joined: Result<(Id, T), JoinError>) -> Result<T, JoinError> {
+    joined.map(|(_, output)| output)
 }
 
 impl<T> Default for JoinSet<T> {

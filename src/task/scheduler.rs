@@ -5,6 +5,7 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use std::task::Waker;
 
+use super::id::Before;
 use super::join::JoinHandle;
 use super::live::LiveTasks;
 use super::remote::RemoteStack;
@@ -283,6 +284,7 @@ fn push_growing(ready: &mut Vec<TaskRef>, task: TaskRef) {
 /// The caller is the task's runner; the references are those that the queue and the set of live
 /// tasks had or were to have.
 unsafe fn end_unseen(queue: TaskRef, live: TaskRef) {
+    let _before = Before::note();
     // SAFETY: passed on. A task that was never run is not complete.
     let ended = unsafe { queue.cancel() };
     debug_assert!(ended, "a task that was never run is not running");
@@ -398,6 +400,7 @@ impl Owner {
         };
         let total = batch.len();
         let count = total.min(budget);
+        let _before = Before::note();
         // Not `drain`, whose care for panics costs more than a short batch. Nothing here panics; if it did, references would
         // be leaked and none used twice, because the vector says from here on that it is empty.
         // SAFETY: zero is within the capacity, and nothing has to be initialized for it.
@@ -437,6 +440,7 @@ impl Owner {
     /// the poll returns.
     pub(crate) fn shutdown(&self) {
         self.local(|local| local.closed = true);
+        let _before = Before::note();
         for task in self.scheduler.remote.close() {
             if self.local(|local| local.live.is_new(&task)) {
                 // SAFETY: we are the owner; for the second reference see `take_remote`.

@@ -8,6 +8,7 @@ use std::task::{Context, RawWaker, RawWakerVTable, Waker};
 
 use super::cell::{Cell, Header};
 use super::error::quietly;
+use super::id;
 use super::join::JoinHandle;
 use super::scheduler::Scheduler;
 use super::state::{Finished, Idle, Start, Wake};
@@ -152,7 +153,7 @@ impl TaskRef {
             None => return Ran::Waiting,
             // SAFETY: we are the runner, `start` has set RUNNING, and a task that was not complete
             // has a future.
-            Some(Start::Aborted) => unsafe { Header::cancel(self.0) },
+            Some(Start::Aborted) => unsafe { self.drop_future() },
             Some(Start::Poll) => {
                 // The waker is a loan of our own reference: a future that does not keep it costs
                 // no counting.
@@ -160,7 +161,8 @@ impl TaskRef {
                 let waker = unsafe { Waker::new(self.0.as_ptr().cast(), &WAKER) };
                 let waker = ManuallyDrop::new(waker);
                 let mut cx = Context::from_waker(&waker);
-                // SAFETY: as for `cancel` above.
+                id::runs(self.0);
+                // SAFETY: as for `drop_future` above.
                 if !unsafe { Header::poll(self.0, &mut cx) } {
                     match self.header().state.idle() {
                         Idle::Waiting => {
@@ -170,7 +172,7 @@ impl TaskRef {
                         }
                         Idle::Queue => return Ran::Again(self),
                         // SAFETY: still RUNNING, and still pending.
-                        Idle::Aborted => unsafe { Header::cancel(self.0) },
+                        Idle::Aborted => unsafe { self.drop_future() },
                     }
                 }
             }
@@ -191,9 +193,18 @@ impl TaskRef {
         }
         // SAFETY: we are the runner, `start_cancel` has set RUNNING, and the future is there,
         // because the task is not complete.
-        unsafe { Header::cancel(self.0) };
+        unsafe { self.drop_future() };
         self.finish();
         true
+    }
+
+    /// # Safety
+    ///
+    /// See [`Header::cancel`].
+    unsafe fn drop_future(&self) {
+        id::runs(self.0);
+        // SAFETY: passed on.
+        unsafe { Header::cancel(self.0) };
     }
 
     /// Publishes the end, and does with the output what nobody else will. Runs user code, whose

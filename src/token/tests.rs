@@ -268,3 +268,13 @@ fn no_wake_is_lost_between_threads() {
         assert_eq!((waiters(&root), children(&root)), (0, 0));
     }
 }
+
+#[test]
+fn a_guard_of_a_kept_token_cancels_it_too() {
+    let token = CancellationToken::new();
+    assert!(!token.drop_guard_ref().disarm().is_cancelled());
+    assert_eq!(park_on(token.clone().run_until_cancelled_owned(async { 3 })), Some(3));
+    drop(token.drop_guard_ref());
+    assert!(token.is_cancelled());
+    assert_eq!(park_on(token.run_until_cancelled_owned(async { 3 })), None);
+}

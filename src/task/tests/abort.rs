@@ -11,7 +11,7 @@ use crate::task::{AbortHandle, blocking};
 fn assert_cancelled<T>(handle: crate::task::JoinHandle<T>) {
     let error = output(handle).err().expect("the task gave an output");
     assert!(error.is_cancelled() && !error.is_panic());
-    assert_eq!(error.to_string(), "task was cancelled");
+    assert_eq!(error.to_string(), format!("task {} was cancelled", error.id()));
     assert!(error.try_into_panic().is_err());
 }
 

@@ -3,7 +3,7 @@
 use std::future::pending;
 
 use super::*;
-use crate::task::{JoinError, JoinHandle, blocking};
+use crate::task::{Id, JoinError, JoinHandle, blocking};
 
 /// The panic's value, which must be a `&str`.
 fn message<T>(handle: JoinHandle<T>) -> &'static str {
@@ -175,25 +175,29 @@ fn in_a_blocking_job() {
     assert_eq!(message(handle), "unrun");
 }
 
+fn name() -> Id {
+    Id::of(std::ptr::NonNull::<u64>::dangling())
+}
+
 #[test]
 fn the_error_reads_like_tokios() {
-    let cancelled = JoinError::cancelled();
-    assert_eq!(cancelled.to_string(), "task was cancelled");
-    assert_eq!(format!("{cancelled:?}"), "JoinError::Cancelled");
-    let text = JoinError::panic(Box::new("why"));
-    assert_eq!(text.to_string(), "task panicked with message \"why\"");
-    let owned = JoinError::panic(Box::new(String::from("why")));
-    assert_eq!(format!("{owned:?}"), "JoinError::Panic(\"why\", ...)");
-    let other = JoinError::panic(Box::new(5));
-    assert_eq!(other.to_string(), "task panicked");
+    let cancelled = JoinError::cancelled(name());
+    assert_eq!(cancelled.to_string(), "task 8 was cancelled");
+    assert_eq!(format!("{cancelled:?}"), "JoinError::Cancelled(Id(8))");
+    let text = JoinError::panic(Box::new("why"), name());
+    assert_eq!(text.to_string(), "task 8 panicked with message \"why\"");
+    let owned = JoinError::panic(Box::new(String::from("why")), name());
+    assert_eq!(format!("{owned:?}"), "JoinError::Panic(Id(8), \"why\", ...)");
+    let other = JoinError::panic(Box::new(5), name());
+    assert_eq!(other.to_string(), "task 8 panicked");
     assert_eq!(*other.into_panic().downcast::<i32>().unwrap(), 5);
-    let io = std::io::Error::from(JoinError::cancelled());
+    let io = std::io::Error::from(JoinError::cancelled(name()));
     assert_eq!(io.kind(), std::io::ErrorKind::Other);
-    assert_eq!(io.to_string(), "task was cancelled");
+    assert_eq!(io.to_string(), "task 8 was cancelled");
 }
 
 #[test]
 #[should_panic = "`JoinError` reason is not a panic."]
 fn into_panic_of_a_cancelled_task_panics() {
-    JoinError::cancelled().into_panic();
+    JoinError::cancelled(name()).into_panic();
 }

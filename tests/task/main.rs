@@ -1,0 +1,6 @@
+//! Tasks and what belongs to them: sets, scopes, names, values of their own.
+
+mod ids;
+mod join_set;
+mod local;
+mod scope;

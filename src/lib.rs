@@ -58,7 +58,7 @@
 //! | L2 | `driver`, `context`, `fd` | the loop as operations see it |
 //! | L3 | [`op`], [`task`] | operations and tasks |
 //! | L4 | `executor`, `blocking` | who runs when, and where calls go that block |
-//! | L5 | `event_loop`, [`fs`], [`net`], [`pipe`], [`process`], [`signal`], [`time`] | what people use |
+//! | L5 | `event_loop`, [`fs`], [`futex`], [`net`], [`pipe`], [`process`], [`signal`], [`time`] | what people use |
 //! | L6 | [`io`] | readers and writers of every kind |
 //! | L6 | [`compat`] | the poll-based traits of futures, tokio and hyper; a loop inside the loop of another library |
 //!
@@ -88,6 +88,7 @@ mod executor;
 mod fault_tests;
 mod fd;
 pub mod fs;
+pub mod futex;
 mod guard;
 mod inbox;
 pub mod io;

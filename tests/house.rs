@@ -1,6 +1,9 @@
 //! The house is kept in order by these tests: arrows point down only, unsafe code stays where it may be, and files stay
 //! short. They read the sources.
 
+#[path = "house/cancellation.rs"]
+mod cancellation;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -37,6 +40,7 @@ const LAYERS: &[(&str, u32)] = &[
     ("convert", 11),
     ("event_loop", 11),
     ("fs", 12),
+    ("futex", 12),
     ("net", 12),
     ("signal", 12),
     // A pipe is a file.

@@ -1,7 +1,8 @@
-//! Other processes, as descriptors.
+//! Other processes, as descriptors, and the words of memory by which they meet.
 
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::sync::atomic::AtomicU32;
 
 use super::{check, own};
 
@@ -29,4 +30,12 @@ pub(crate) fn wait_readable<'a>(fds: impl Iterator<Item = &'a OwnedFd>, timeout_
         // Without memory for it, say. The caller looks again, but not at once.
         std::thread::sleep(std::time::Duration::from_millis(100));
     }
+}
+
+/// `futex(2)` with `FUTEX_WAKE`, which does not wait. How many were woken.
+pub(crate) fn futex_wake(word: &AtomicU32, private: bool, most: u32) -> io::Result<usize> {
+    let operation = if private { libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG } else { libc::FUTEX_WAKE };
+    // SAFETY: the word lives over the call, and is not written to.
+    let result = unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), operation, most) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result as usize) }
 }

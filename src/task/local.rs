@@ -28,11 +28,7 @@ use std::thread;
 #[macro_export]
 macro_rules! task_local {
     () => {};
-    ($(#[$attribute:meta])* $visibility:vis static $name:ident: $type:ty; $($rest:tt)*) => {
-        $crate::task_local!($(#[$attribute])* $visibility static $name: $type);
-        $crate::task_local!($($rest)*);
-    };
-    ($(#[$attribute:meta])* $visibility:vis static $name:ident: $type:ty) => {
+    ($($(#[$attribute:meta])* $visibility:vis static $name:ident: $type:ty);+ $(;)?) => {$(
         $(#[$attribute])*
         $visibility static $name: $crate::task::LocalKey<$type> = {
             ::std::thread_local! {
@@ -42,7 +38,7 @@ macro_rules! task_local {
             }
             $crate::task::LocalKey::__new(&KEY)
         };
-    };
+    )+};
 }
 
 /// A key, declared with [`task_local!`](crate::task_local), of a value that belongs to a future: it is set by

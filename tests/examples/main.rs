@@ -8,4 +8,5 @@ mod guest_epoll;
 mod juggle;
 mod tail;
 mod tcp_proxy;
+mod supervisor;
 mod util;

@@ -1,6 +1,7 @@
 //! Processes: real programs as children.
 
 mod drops;
+mod futex;
 mod start;
 mod stdio;
 mod waits;

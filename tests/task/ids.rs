@@ -61,9 +61,13 @@ fn a_name_is_there_while_the_future_is_dropped() {
 #[test]
 fn errors_carry_the_name() {
     ringtoss::block_on(async {
-        let panics = ringtoss::spawn(async { panic!("on purpose") });
+        let panics = ringtoss::spawn(async {
+            if true {
+                panic!("on purpose")
+            }
+        });
         let id = panics.id();
-        let error = panics.await.map(|()| ()).unwrap_err();
+        let error = panics.await.unwrap_err();
         assert!(error.is_panic() && error.id() == id);
         assert_eq!(error.to_string(), format!("task {id} panicked with message \"on purpose\""));
         // One that was refused.

@@ -104,7 +104,7 @@ fn it_is_there_while_the_future_is_dropped() {
             let _looks = looks;
             pending::<()>().await;
         }));
-        poll_fn(|cx| Poll::Ready(assert!(future.as_mut().poll(cx).is_pending()))).await;
+        assert!(poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx).is_pending())).await);
         drop(future);
         assert_eq!(SEEN.get(), 1);
         let looks = Looks;

@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::future::{Future, pending, poll_fn};
 use std::io;
 use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
@@ -29,7 +30,7 @@ impl Drop for Ends<'_> {
 #[test]
 fn children_borrow_and_give_values() {
     run(async {
-        let numbers = vec![1, 2, 3, 4];
+        let numbers = [1, 2, 3, 4];
         let sum = Cell::new(0);
         let mut own = String::new();
         let doubled = scope(async |s| {
@@ -171,7 +172,7 @@ fn dropped_in_the_middle_everything_has_ended() {
                 pending::<Result<(), ()>>().await
             }));
             for _ in 0..3 {
-                poll_fn(|cx| Poll::Ready(assert!(running.as_mut().poll(cx).is_pending()))).await;
+                assert!(poll_fn(|cx| Poll::Ready(running.as_mut().poll(cx).is_pending())).await);
                 ringtoss::yield_now().await;
             }
         }
@@ -214,7 +215,7 @@ fn leaked_in_the_middle_nothing_goes_on() {
         }));
         // The body, and then its child.
         for _ in 0..2 {
-            poll_fn(|cx| Poll::Ready(assert!(running.as_mut().poll(cx).is_pending()))).await;
+            assert!(poll_fn(|cx| Poll::Ready(running.as_mut().poll(cx).is_pending())).await);
         }
         let before = own.get();
         assert!(before > 0);
@@ -230,23 +231,16 @@ fn leaked_in_the_middle_nothing_goes_on() {
 fn children_spawn_children_and_scopes_are_nested() {
     run(async {
         let count = Cell::new(0);
-        fn tree<'env>(
-            s: Scope<'env, ()>,
-            count: &'env Cell<u32>,
-            depth: u32,
-        ) -> impl Future<Output = Result<(), ()>> + 'env {
-            async move {
-                count.set(count.get() + 1);
-                if depth > 0 {
-                    for _ in 0..2 {
-                        let child: std::pin::Pin<Box<dyn Future<Output = _> + 'env>> =
-                            Box::pin(tree(s.clone(), count, depth - 1));
-                        s.spawn(child);
-                    }
+        async fn tree<'env>(s: Scope<'env, ()>, count: &'env Cell<u32>, depth: u32) -> Result<(), ()> {
+            count.set(count.get() + 1);
+            if depth > 0 {
+                for _ in 0..2 {
+                    let child: Pin<Box<dyn Future<Output = _> + 'env>> = Box::pin(tree(s.clone(), count, depth - 1));
+                    s.spawn(child);
                 }
-                ringtoss::yield_now().await;
-                Ok(())
             }
+            ringtoss::yield_now().await;
+            Ok(())
         }
         scope(async |s| {
             s.spawn(tree(s.clone(), &count, 5));
@@ -327,7 +321,8 @@ fn a_shielded_child_sees_the_end_and_is_waited_for() {
                 inner.token().cancelled().await;
                 // Refused: the scope has failed.
                 let refused = inner.spawn(async { Ok(()) });
-                log.borrow_mut().push(if refused.await.is_err() { "refused" } else { "spawned" });
+                let refused = refused.await.is_err();
+                log.borrow_mut().push(if refused { "refused" } else { "spawned" });
                 Ok(())
             });
             s.spawn(async { Err::<(), _>("the first error") });
@@ -396,7 +391,7 @@ fn a_child_that_is_always_ready_lets_the_loop_go_on() {
 
 #[test]
 fn drops_that_panic_and_drops_that_spawn_stop_nothing() {
-    struct Panics<'a, 'env>(Scope<'env, &'static str>, Ends<'a>);
+    struct Panics<'a, 'env>(Scope<'env, &'static str>, #[allow(dead_code, reason = "it is dropped")] Ends<'a>);
     impl Drop for Panics<'_, '_> {
         fn drop(&mut self) {
             drop(self.0.spawn(pending::<Result<(), &str>>()));

@@ -19,8 +19,12 @@ const MADE_BY: &[(&str, &str)] = &[
 ];
 
 /// Files whose methods are written by a macro, and a type that has them.
-const BY_MACRO: &[(&str, &str)] =
-    &[("io/stdio.rs", "Stdout"), ("net/split.rs", "OwnedWriteHalf"), ("process/stdio.rs", "ChildStdin")];
+const BY_MACRO: &[(&str, &str)] = &[
+    ("io/stdio.rs", "Stdout"),
+    ("net/split.rs", "OwnedWriteHalf"),
+    ("net/zero_copy.rs", "TcpStream"),
+    ("process/stdio.rs", "ChildStdin"),
+];
 
 /// What is not a future that a user awaits: operations are named after what gives them, and the rest is the crate's own.
 const NOT_AWAITED: &[&str] = &["Operation"];
@@ -120,22 +124,23 @@ fn rows() -> Vec<String> {
     rows.map(|line| line.split('|').nth(1).unwrap().to_string()).collect()
 }
 
-/// Whether a row is for all that an object does: `Type`'s, or the halves'.
+/// Whether a row is for all that an object does: it begins with `Type`'s.
 fn is_for_all_of(row: &str, of: &str) -> bool {
-    let half = of.ends_with("Half") && row.contains("the halves'");
-    half || row.split("'s").any(|before| {
-        let named = before.trim_end_matches('`').trim_end_matches('}');
-        let list = named.rsplit_once('{').map_or_else(|| named.rsplit(['`', ' ']).next().unwrap(), |(_, list)| list);
-        before.ends_with('`') && words(list).any(|word| word == of)
-    })
+    let is_one_name = |text: &str| text.starts_with('`') && text.ends_with('`') && text.matches('`').count() == 2;
+    let begins = row.trim().split_once("'s").is_some_and(|(name, _)| is_one_name(name));
+    begins && words(row).any(|word| word == of)
 }
 
 fn has_row(rows: &[String], item: &Item) -> bool {
-    let plain = item.name.trim_end_matches("_mut");
+    // "and their `_mut`"
+    let suffix = ["_mut", "_nofollow"].into_iter().find(|suffix| item.name.ends_with(suffix));
+    let plain = suffix.map_or(&*item.name, |suffix| item.name.trim_end_matches(suffix));
     rows.iter().any(|row| {
-        let named = words(row).any(|word| word == item.name || word == plain && row.contains("`_mut`"));
+        let theirs = suffix.is_some_and(|suffix| row.contains(&format!("`{suffix}`")));
+        let named = words(row).any(|word| word == item.name || word == plain && theirs);
         let of_all = !row.contains(char::is_uppercase) || row.contains(&format!("`{}`", item.name));
-        let owned = words(row).any(|word| word == item.of) || item.of == "the type" || of_all;
+        let half = item.of.ends_with("Half") && row.contains("halves'");
+        let owned = half || words(row).any(|word| word == item.of) || item.of == "the type" || of_all;
         named && owned || is_for_all_of(row, &item.of)
     })
 }

@@ -2,7 +2,8 @@
 //! pause that doubles while it keeps ending soon. Ctrl-c, or SIGTERM, stops all: they are asked to end (SIGTERM), and killed
 //! (SIGKILL) when they have not after the grace period, 5 s unless told otherwise.
 
-use std::io;
+use std::fmt::Display;
+use std::io::{self, Write};
 use std::process::{ExitCode, ExitStatus};
 use std::time::Duration;
 
@@ -44,6 +45,11 @@ fn usage() -> ExitCode {
     ExitCode::from(2)
 }
 
+/// Whether anybody reads it or not: the programs are to go on.
+fn say(line: impl Display) {
+    let _ = writeln!(io::stdout(), "{line}");
+}
+
 async fn supervise(commands: Vec<String>, grace: Duration) -> io::Result<()> {
     // Before anything is started, so that no signal meets children that nobody stops.
     let (mut interrupts, mut terminations) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
@@ -56,10 +62,10 @@ async fn supervise(commands: Vec<String>, grace: Duration) -> io::Result<()> {
         _ = interrupts.recv() => {}
         _ = terminations.recv() => {}
     }
-    println!("stopping");
+    say("stopping");
     stop.cancel();
     keepers.join_all().await;
-    println!("stopped");
+    say("stopped");
     Ok(())
 }
 
@@ -69,8 +75,8 @@ async fn keep(command: String, stop: CancellationToken, grace: Duration) {
     while !stop.is_cancelled() {
         let started = Instant::now();
         match run(&command, &stop, grace).await {
-            Ok(status) => println!("{command}: {status}"),
-            Err(error) => eprintln!("{command}: {error}"),
+            Ok(status) => say(format_args!("{command}: {status}")),
+            Err(error) => say(format_args!("{command}: {error}")),
         }
         pause = if started.elapsed() >= SOON { PAUSES.0 } else { (pause * 2).min(PAUSES.1) };
         stop.run_until_cancelled(sleep(pause)).await;
@@ -81,7 +87,7 @@ async fn keep(command: String, stop: CancellationToken, grace: Duration) {
 async fn run(command: &str, stop: &CancellationToken, grace: Duration) -> io::Result<ExitStatus> {
     // A process group of its own: a ctrl-c at the terminal is for the supervisor, which then asks its children.
     let mut child = Command::new("sh").arg("-c").arg(command).process_group(0).kill_on_drop(true).spawn()?;
-    println!("{command}: started as {}", child.id().unwrap_or_default());
+    say(format_args!("{command}: started as {}", child.id().unwrap_or_default()));
     // A wait that is dropped takes nothing, so it can be asked again.
     match stop.run_until_cancelled(child.wait()).await {
         Some(status) => status,

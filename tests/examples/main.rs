@@ -6,7 +6,7 @@ mod echo;
 mod get;
 mod guest_epoll;
 mod juggle;
+mod supervisor;
 mod tail;
 mod tcp_proxy;
-mod supervisor;
 mod util;

@@ -91,7 +91,13 @@ fn items() -> BTreeSet<Item> {
                 }
                 let (trait_name, target) = match head.split_once(" for ") {
                     Some((trait_name, target)) if !trait_name.contains("for<") => (type_name(&trait_name[4..]), target),
-                    _ => (String::new(), head[4..].split_once("> ").map_or(&head[4..], |(_, target)| target)),
+                    _ => (
+                        String::new(),
+                        match head.strip_prefix("impl<").and_then(|generic| generic.split_once("> ")) {
+                            Some((_, target)) => target,
+                            None => &head[4..],
+                        },
+                    ),
                 };
                 of = type_name(target);
                 if trait_name == "Future" && text.contains(&format!("pub struct {of}")) {

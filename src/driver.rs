@@ -34,6 +34,12 @@ pub struct Metrics {
     pub turns: u64,
     /// Calls of `io_uring_enter(2)`.
     pub enters: u64,
+    /// Of these, how many were to wait: the loop had nothing to do.
+    pub sleeps: u64,
+    /// Sleeps that looking spared, because something came ([`Builder::spin`](crate::event_loop::Builder::spin)).
+    pub spins_rewarded: u64,
+    /// Times that nothing came until the loop slept after all.
+    pub spins_in_vain: u64,
     /// Entries submitted.
     pub submissions: u64,
     /// Completions harvested.
@@ -378,6 +384,10 @@ impl Driver {
         while self.ring.unsubmitted() > 0 {
             self.enter(Wait::No);
             self.reap();
+            if self.ring.unsubmitted() > 0 {
+                // The kernel's thread wants a CPU to take them, or the kernel wants memory.
+                std::thread::yield_now();
+            }
         }
     }
 
@@ -426,16 +436,31 @@ impl Driver {
         if let Some(leases) = &mut self.leases {
             leases.refill();
         }
-        self.metrics.enters += 1;
         self.metrics.submissions += self.ring.staged() as u64;
-        match self.ring.enter(wait) {
+        let entered = self.ring.enter(wait);
+        self.metrics.enters += u64::from(self.ring.has_called());
+        match entered {
             Ok(Entered::All) => {
                 self.refusals = 0;
                 self.arena.reset();
             }
+            Ok(Entered::Left) if self.arena.is_large() => self.wait_for_thread(),
+            Ok(Entered::Left) => {}
             Ok(Entered::Pressed) => self.pressed(),
             // EBADF, EFAULT, EINVAL and the like: the loop itself is broken, no operation is to blame.
             Err(error) => panic!("io_uring_enter failed in a way that it never should: {error}"),
+        }
+    }
+
+    /// Waits until the kernel's thread has taken everything, so that the memory of inputs can be used again.
+    #[cold]
+    fn wait_for_thread(&mut self) {
+        loop {
+            std::thread::yield_now();
+            match self.ring.enter(Wait::No) {
+                Ok(Entered::Left) => {}
+                _ => return self.arena.reset(),
+            }
         }
     }
 

@@ -67,7 +67,7 @@ unsafe impl IoBufMut for Counted {
 
 fn faulty_loop(seed: u64, faults: Faults) -> EventLoop {
     let inbox = Inbox::new(registry::new_id()).unwrap();
-    let config = Config { sq_entries: 8, cq_entries: 16 };
+    let config = Config::of(8, 16);
     let ring = Ring::Faulty(Box::new(Faulty::new(config, seed, faults).unwrap()));
     let mut driver = Driver::on(ring, inbox.eventfd());
     driver.start_generations_at(u32::MAX - (seed as u32 % 64));

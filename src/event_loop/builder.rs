@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::EventLoop;
 use crate::driver::LeaseConfig;
+use crate::ring::{BusyPoll, Polled};
 
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
@@ -16,6 +17,10 @@ pub(crate) struct Settings {
     pub max_blocking_threads: Option<usize>,
     pub blocking_keep_alive: Option<Duration>,
     pub leases: LeaseConfig,
+    pub spin: Duration,
+    pub gather: Duration,
+    pub busy_poll: Option<BusyPoll>,
+    pub kernel_thread: Option<Polled>,
 }
 
 impl Default for Settings {
@@ -29,6 +34,10 @@ impl Default for Settings {
             max_blocking_threads: None,
             blocking_keep_alive: None,
             leases: LeaseConfig::default(),
+            spin: Duration::ZERO,
+            gather: Duration::ZERO,
+            busy_poll: None,
+            kernel_thread: None,
         }
     }
 }
@@ -107,10 +116,64 @@ impl Builder {
         self
     }
 
+    /// How long a loop that has nothing to do looks for completions and for what other threads send it before it asks the
+    /// kernel to put it to sleep; default 0, it sleeps at once.
+    ///
+    /// What comes while it looks costs neither the kernel's wake-up (2 to 30 µs, by how deeply the CPU sleeps) nor, from
+    /// another thread, the system call that would wake it. In return the CPU is busy for so long before each sleep, which pays
+    /// where a loop has a CPU of its own and answers come within about that time; with fewer CPUs than busy threads it takes
+    /// time from those it waits for. 10 to 50 µs are usual. A timer that is due ends it. See
+    /// [`Metrics::spins_rewarded`](crate::Metrics::spins_rewarded) for whether it helps.
+    pub fn spin(mut self, at_most: Duration) -> Self {
+        self.settings.spin = at_most;
+        self
+    }
+
+    /// How long a sleep may last while there are completions already, if more are to be expected; default 0, the first
+    /// ends it. Whole microseconds.
+    ///
+    /// The loop learns from each sleep how many come at once, and has the kernel wait for about that many the next time: fewer
+    /// sleeps and entries for many connections that are not in step, at the price of so much latency at most. What comes
+    /// alone is not kept waiting. Wake-ups by other threads may be: they are completions to the kernel. Needs Linux 6.12
+    /// (`IORING_FEAT_MIN_TIMEOUT`); without it, it is as if it were 0.
+    pub fn gather(mut self, at_most: Duration) -> Self {
+        self.settings.gather = at_most;
+        self
+    }
+
+    /// Has the kernel poll the network devices of this loop's sockets for so long before a wait sleeps (NAPI busy polling,
+    /// `IORING_REGISTER_NAPI`); default 0, it does not. Whole microseconds.
+    ///
+    /// Where packets come in often it saves the interrupt and what the kernel does before it gets to a socket. It does nothing
+    /// for devices that have no NAPI, loopback among them. With `preferred`, interrupts stay deferred while the loop polls
+    /// (`SO_PREFER_BUSY_POLL`, see [socket(7)](https://man7.org/linux/man-pages/man7/socket.7.html)); that wants the
+    /// device's `napi_defer_hard_irqs` and `gro_flush_timeout` set. Linux 6.9; making the loop fails with `Unsupported` where
+    /// the kernel has none of it.
+    pub fn busy_poll(mut self, at_most: Duration, preferred: bool) -> Self {
+        let at_most_us = at_most.as_micros().try_into().unwrap_or(u32::MAX);
+        self.settings.busy_poll = (at_most_us > 0).then_some(BusyPoll { at_most_us, preferred });
+        self
+    }
+
+    /// Has a thread of the kernel's take submissions, so that the loop enters the kernel only to sleep
+    /// (`IORING_SETUP_SQPOLL`); default: none, the loop hands them over itself.
+    ///
+    /// The thread looks for submissions without a pause and sleeps when none came for `idle` (whole milliseconds, at least
+    /// one); with `cpu` it runs there. It is a second busy CPU for one loop, which pays where the loop's own CPU is the
+    /// bottleneck and another one has nothing else to do. Completions come by interrupts then, not when the loop asks for them
+    /// (`DEFER_TASKRUN` cannot be had together with it), which makes most network loads slower; measure. What runs in the
+    /// thread is not in this process's CPU time.
+    pub fn kernel_thread(mut self, idle: Duration, cpu: Option<u32>) -> Self {
+        let idle_ms = idle.as_millis().clamp(1, u32::MAX.into()) as u32;
+        self.settings.kernel_thread = Some(Polled { idle_ms, cpu });
+        self
+    }
+
     /// Makes the loop.
     ///
     /// # Errors
-    /// As [`EventLoop::new`].
+    /// As [`EventLoop::new`]; `Unsupported` where something was asked for that this kernel does not have; and `InvalidInput`
+    /// for a CPU that is not there.
     pub fn build(&self) -> io::Result<EventLoop> {
         let mut settings = self.settings.clone();
         let submission = settings.submission_entries.next_power_of_two();

@@ -4,6 +4,7 @@ mod builder;
 mod guest;
 mod handle;
 mod join_set;
+mod waiting;
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;
@@ -34,6 +35,7 @@ use crate::registry;
 use crate::ring::{Config, Wait, explain};
 use crate::task::{JoinHandle, MainWaker};
 use crate::timer::Timers;
+use waiting::Waiting;
 
 /// How many turns without a kernel entry may go by until the clock is read again.
 const TURNS_PER_CLOCK_READ: u32 = 16;
@@ -67,6 +69,7 @@ pub struct EventLoop {
     due: RefCell<Vec<Waker>>,
     turns_since_clock: Cell<u32>,
     budget: usize,
+    waiting: Waiting,
     shutdown_timeout: Duration,
     _not_send: PhantomData<*const ()>,
 }
@@ -105,7 +108,12 @@ impl EventLoop {
 
     pub(crate) fn with_settings(settings: &Settings) -> io::Result<EventLoop> {
         let inbox = Inbox::new(registry::new_id()).map_err(explain)?;
-        let config = Config { sq_entries: settings.submission_entries, cq_entries: settings.completion_entries };
+        let config = Config {
+            sq_entries: settings.submission_entries,
+            cq_entries: settings.completion_entries,
+            polled: settings.kernel_thread,
+            busy_poll: settings.busy_poll,
+        };
         let mut driver = Driver::new(config, inbox.eventfd())?;
         driver.lease_config = settings.leases;
         blocking::configure(settings.max_blocking_threads, settings.blocking_keep_alive);
@@ -133,6 +141,7 @@ impl EventLoop {
             due: RefCell::default(),
             turns_since_clock: Cell::new(0),
             budget: settings.poll_budget,
+            waiting: Waiting::new(settings),
             shutdown_timeout: settings.shutdown_timeout,
             _not_send: PhantomData,
         }
@@ -248,51 +257,6 @@ impl EventLoop {
     fn reap(&self, driver: &mut Driver) -> usize {
         let mut wake_task = self.executor.waking();
         driver.reap_waking(|waker| wake_task(waker).or_else(|waker| self.main.take(waker)))
-    }
-
-    /// Announces that the loop sleeps, looks once more for what others have left, and waits in the kernel.
-    #[inline(never)]
-    fn sleep(&self, driver: &mut Driver) {
-        let core = &*self.core;
-        driver.arm_wakeup();
-        core.inbox.announce_sleep();
-        // Arming may have found the queue full, flushed it and so brought completions up.
-        let called =
-            driver.has_harvest() || !core.inbox.is_empty() || !self.executor.remote_is_empty() || self.main.is_woken();
-        let wait = if called { Wait::No } else { self.how_long() };
-        if wait != Wait::No || driver.needs_enter() {
-            driver.enter(wait);
-        }
-        core.inbox.announce_awake();
-        self.turns_since_clock.set(TURNS_PER_CLOCK_READ);
-        let count = self.reap(driver);
-        if !called && count == 0 && core.clock.is_paused() {
-            self.jump();
-        }
-    }
-
-    fn how_long(&self) -> Wait {
-        let core = &*self.core;
-        let Some(deadline_ns) = core.timers.borrow_mut().next_deadline() else { return Wait::Completion };
-        if core.clock.is_paused() {
-            // Others may have work for this loop that does not depend on its clock.
-            return if blocking::outstanding() > 0 { Wait::AtMostNs(1_000_000) } else { Wait::No };
-        }
-        match deadline_ns.saturating_sub(core.clock.now_ns()) {
-            0 => Wait::No,
-            ns => Wait::AtMostNs(ns),
-        }
-    }
-
-    /// A paused clock goes on to the next deadline when nothing else is left to do.
-    fn jump(&self) {
-        let core = &*self.core;
-        let next = core.timers.borrow_mut().next_deadline();
-        if let Some(deadline_ns) = next
-            && blocking::outstanding() == 0
-        {
-            core.clock.jump_to_ns(deadline_ns);
-        }
     }
 
     fn take_in_mail(&self) {

@@ -59,6 +59,11 @@ impl Arena {
         &mut self.chunks[self.chunk][start..start + words]
     }
 
+    /// Whether so much is kept that it is time for a reset.
+    pub(crate) fn is_large(&self) -> bool {
+        self.chunk >= 16
+    }
+
     /// Everything that was kept may be overwritten: the kernel has taken it.
     #[inline]
     pub(crate) fn reset(&mut self) {

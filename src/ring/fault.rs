@@ -167,6 +167,10 @@ impl Faulty {
         self.inner.enter(wait)
     }
 
+    pub(crate) fn has_called(&self) -> bool {
+        self.inner.has_called()
+    }
+
     pub(crate) fn harvest(&mut self, mut each: impl FnMut(u64, Cqe)) -> usize {
         if self.left_alone < 8 && self.happens(self.faults.flooded) {
             self.left_alone += 1;

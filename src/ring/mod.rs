@@ -40,6 +40,31 @@ pub(crate) use uring::Uring;
 pub(crate) struct Config {
     pub sq_entries: u32,
     pub cq_entries: u32,
+    pub polled: Option<Polled>,
+    pub busy_poll: Option<BusyPoll>,
+}
+
+impl Config {
+    /// A ring of these sizes and nothing else.
+    #[cfg(test)]
+    pub(crate) const fn of(sq_entries: u32, cq_entries: u32) -> Config {
+        Config { sq_entries, cq_entries, polled: None, busy_poll: None }
+    }
+}
+
+/// A thread of the kernel's takes the submissions.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Polled {
+    /// It sleeps when none came for so long.
+    pub idle_ms: u32,
+    pub cpu: Option<u32>,
+}
+
+/// The kernel polls the devices of sockets before a wait sleeps.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct BusyPoll {
+    pub at_most_us: u32,
+    pub preferred: bool,
 }
 
 /// How long an enter may wait for a completion.
@@ -51,6 +76,9 @@ pub(crate) enum Wait {
     Completion,
     /// Until one completion is there, or this many nanoseconds have passed.
     AtMostNs(u64),
+    /// Until so many completions are there. When they have not come within the first time, one is enough; and after the
+    /// second, if there is one, none is needed.
+    Gather { several: u32, within_ns: u64, at_most_ns: Option<u64> },
 }
 
 /// What an enter did with the staged entries.
@@ -60,6 +88,8 @@ pub(crate) enum Entered {
     All,
     /// The kernel took some only, or none: harvest, then enter again.
     Pressed,
+    /// All has been handed over to the kernel's thread, which has not taken all of it yet.
+    Left,
 }
 
 /// The kernel's side of the loop.
@@ -143,6 +173,12 @@ impl Ring {
     #[inline]
     pub(crate) fn enter(&mut self, wait: Wait) -> io::Result<Entered> {
         either!(self, ring => ring.enter(wait))
+    }
+
+    /// Whether the last enter was one: where the kernel's thread takes what is staged, most of them need no system call.
+    #[inline]
+    pub(crate) fn has_called(&self) -> bool {
+        either!(self, ring => ring.has_called())
     }
 
     /// Hands each completion that is there, with its `user_data`, to `each`, and frees their places.

@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering, fence};
 
-use super::{BufferRing, Config, Cqe, Entered, Sqe, Wait, diagnose};
+use super::{BufferRing, BusyPoll, Config, Cqe, Entered, Sqe, Wait, diagnose};
 use crate::sys;
 use crate::sys::ring::{self as abi, Params, RawCqe, Shared};
 
@@ -36,12 +36,24 @@ pub(crate) struct Uring {
     registered: bool,
     wait_flags: u32,
     enter_flags: u32,
+    /// Whether a wait for several completions may end with one.
+    gathers: bool,
+    /// Whether a thread of the kernel's takes the entries.
+    polled: bool,
+    /// Whether the last enter was a system call.
+    called: bool,
     fd: OwnedFd,
 }
 
 impl Uring {
     pub(crate) fn new(config: Config) -> io::Result<Uring> {
-        let (fd, params) = build(config).map_err(diagnose::explain)?;
+        let (fd, params) = build(config).map_err(|error| match config.polled.and_then(|polled| polled.cpu) {
+            Some(cpu) if error.raw_os_error() == Some(libc::EINVAL) => io::Error::new(
+                io::ErrorKind::InvalidInput,
+                format!("no thread of the kernel's can take submissions on CPU {cpu}: it is not there, or not online"),
+            ),
+            _ => diagnose::explain(error),
+        })?;
         let needed = abi::FEAT_NODROP | abi::FEAT_EXT_ARG | abi::FEAT_SUBMIT_STABLE;
         if params.features & needed != needed {
             return Err(diagnose::explain(io::Error::from_raw_os_error(libc::EINVAL)));
@@ -53,6 +65,9 @@ impl Uring {
             Ok(index) => (index, true),
             Err(_) => (fd.as_raw_fd(), false),
         };
+        if let Some(busy_poll) = config.busy_poll {
+            register_busy_poll(fd.as_raw_fd(), busy_poll)?;
+        }
         let enter_flags = sys::ENTER_GETEVENTS | if registered { sys::ENTER_REGISTERED_RING } else { 0 };
         Ok(Uring {
             shared,
@@ -67,6 +82,9 @@ impl Uring {
             registered,
             wait_flags: enter_flags | no_iowait,
             enter_flags,
+            gathers: params.features & abi::FEAT_MIN_TIMEOUT != 0,
+            polled: config.polled.is_some(),
+            called: true,
             fd,
         })
     }
@@ -136,6 +154,9 @@ impl Uring {
     #[inline]
     pub(crate) fn needs_enter(&mut self) -> bool {
         let flags = Self::load(&self.shared.sq_flags, Ordering::Relaxed);
+        if self.polled {
+            return self.needs_enter_polled(flags);
+        }
         self.tail != self.head || !self.backlog.is_empty() || flags & (abi::SQ_TASKRUN | abi::SQ_CQ_OVERFLOW) != 0
     }
 
@@ -147,6 +168,9 @@ impl Uring {
     }
 
     pub(crate) fn unsubmitted(&mut self) -> usize {
+        if self.polled {
+            self.update_head();
+        }
         self.tail.wrapping_sub(self.head) as usize + self.backlog.len()
     }
 
@@ -186,28 +210,19 @@ impl Uring {
 
     #[inline]
     pub(crate) fn enter(&mut self, wait: Wait) -> io::Result<Entered> {
+        if self.polled {
+            return self.enter_polled(wait);
+        }
         let to_submit = self.publish();
         // With entries left behind there is more to submit: waiting now would hold them back.
         let wait = if self.backlog.is_empty() { wait } else { Wait::No };
-        let (min_complete, flags, timeout_ns) = match wait {
-            Wait::No => (0, self.enter_flags, None),
-            Wait::Completion => (1, self.wait_flags, None),
-            Wait::AtMostNs(ns) => (1, self.wait_flags, Some(ns)),
-        };
-        let result = sys::enter(self.enter_fd, to_submit, min_complete, flags, timeout_ns);
-        self.head = Self::load(&self.shared.sq_head, Ordering::Acquire);
-        self.full_at = self.head.wrapping_add(self.capacity);
-        debug_assert!(self.tail.wrapping_sub(self.head) <= self.capacity);
+        let result = self.call(to_submit, 0, wait);
+        self.update_head();
         if !self.backlog.is_empty() {
             // Now, so that there is a backlog only while the queue is full: what is staged next comes behind it.
             self.move_backlog();
         }
-        if let Err(error) = result {
-            match error.raw_os_error() {
-                Some(libc::EINTR | libc::ETIME | libc::EAGAIN | libc::EBUSY) => {}
-                _ => return Err(error),
-            }
-        }
+        result?;
         Ok(if self.tail == self.head && self.backlog.is_empty() { Entered::All } else { Entered::Pressed })
     }
 
@@ -225,6 +240,71 @@ impl Uring {
         if !quiet {
             fence(Ordering::SeqCst);
         }
+    }
+
+    /// The system call. Interruptions and time-outs are no errors.
+    #[inline]
+    fn call(&self, to_submit: u32, extra_flags: u32, wait: Wait) -> io::Result<()> {
+        let (min_complete, flags, timeout_ns, min_wait_us) = match wait {
+            Wait::No => (0, self.enter_flags, None, 0),
+            Wait::Completion => (1, self.wait_flags, None, 0),
+            Wait::AtMostNs(ns) => (1, self.wait_flags, Some(ns), 0),
+            Wait::Gather { several, within_ns, at_most_ns } if self.gathers && within_ns >= 1000 => {
+                (several, self.wait_flags, at_most_ns, (within_ns / 1000).try_into().unwrap_or(u32::MAX))
+            }
+            Wait::Gather { at_most_ns, .. } => (1, self.wait_flags, at_most_ns, 0),
+        };
+        let flags = flags | extra_flags;
+        match sys::enter(self.enter_fd, to_submit, min_complete, flags, timeout_ns, min_wait_us) {
+            Ok(_) => Ok(()),
+            Err(error) => match error.raw_os_error() {
+                Some(libc::EINTR | libc::ETIME | libc::EAGAIN | libc::EBUSY) => Ok(()),
+                _ => Err(error),
+            },
+        }
+    }
+
+    /// Looks how far the kernel has come.
+    #[inline]
+    fn update_head(&mut self) {
+        self.head = Self::load(&self.shared.sq_head, Ordering::Acquire);
+        self.full_at = self.head.wrapping_add(self.capacity);
+        debug_assert!(self.tail.wrapping_sub(self.head) <= self.capacity);
+    }
+
+    /// What the kernel's thread has not taken yet is no reason to enter, unless it sleeps.
+    #[cold]
+    fn needs_enter_polled(&mut self, flags: u32) -> bool {
+        self.update_head();
+        let asleep = self.tail != self.head && flags & abi::SQ_NEED_WAKEUP != 0;
+        self.tail != self.published || !self.backlog.is_empty() || asleep || flags & abi::SQ_CQ_OVERFLOW != 0
+    }
+
+    /// Enters where a thread of the kernel's takes the entries: with a system call only if that sleeps, if there is to be a
+    /// wait, for completions or for room, or if completions did not fit.
+    #[cold]
+    fn enter_polled(&mut self, wait: Wait) -> io::Result<Entered> {
+        let to_submit = self.publish();
+        // The thread announces that it sleeps and looks at the tail once more; we publish the tail and look at the
+        // announcement. With a fence between each of the two, one of us sees the other.
+        fence(Ordering::SeqCst);
+        let state = Self::load(&self.shared.sq_flags, Ordering::Relaxed);
+        let wake = if state & abi::SQ_NEED_WAKEUP != 0 { sys::ENTER_SQ_WAKEUP } else { 0 };
+        let (wait, room) = if self.backlog.is_empty() { (wait, 0) } else { (Wait::No, sys::ENTER_SQ_WAIT) };
+        self.called = wait != Wait::No || wake | room != 0 || state & abi::SQ_CQ_OVERFLOW != 0;
+        if self.called {
+            self.call(to_submit, wake | room, wait)?;
+        }
+        self.update_head();
+        if !self.backlog.is_empty() {
+            self.move_backlog();
+        }
+        Ok(if self.tail == self.head && self.backlog.is_empty() { Entered::All } else { Entered::Left })
+    }
+
+    #[inline]
+    pub(crate) fn has_called(&self) -> bool {
+        self.called
     }
 
     pub(crate) fn register_buffers(&self, group: u16, entries: usize) -> io::Result<BufferRing> {
@@ -267,18 +347,32 @@ impl Drop for Uring {
     }
 }
 
+fn register_busy_poll(ring: RawFd, busy_poll: BusyPoll) -> io::Result<()> {
+    sys::register_napi(ring, busy_poll.at_most_us, busy_poll.preferred).map_err(|error| match error.raw_os_error() {
+        Some(libc::EINVAL | libc::EOPNOTSUPP | libc::ENOSYS) => io::Error::new(
+            io::ErrorKind::Unsupported,
+            "busy polling of network devices needs Linux 6.9 or newer, built with CONFIG_NET_RX_BUSY_POLL",
+        ),
+        _ => error,
+    })
+}
+
 fn build(config: Config) -> io::Result<(OwnedFd, Params)> {
     let attempt = |extra: u32| {
         let mut params = Params::default();
         params.cq_entries = config.cq_entries;
-        params.flags = extra
-            | abi::SETUP_SINGLE_ISSUER
-            | abi::SETUP_DEFER_TASKRUN
-            | abi::SETUP_COOP_TASKRUN
-            | abi::SETUP_TASKRUN_FLAG
-            | abi::SETUP_SUBMIT_ALL
-            | abi::SETUP_CLAMP
-            | abi::SETUP_CQSIZE;
+        params.flags = extra | abi::SETUP_SINGLE_ISSUER | abi::SETUP_SUBMIT_ALL | abi::SETUP_CLAMP | abi::SETUP_CQSIZE;
+        if let Some(polled) = config.polled {
+            // The kernel does not take it together with the flags below.
+            params.flags |= abi::SETUP_SQPOLL;
+            params.sq_thread_idle = polled.idle_ms;
+            if let Some(cpu) = polled.cpu {
+                params.flags |= abi::SETUP_SQ_AFF;
+                params.sq_thread_cpu = cpu;
+            }
+        } else {
+            params.flags |= abi::SETUP_DEFER_TASKRUN | abi::SETUP_COOP_TASKRUN | abi::SETUP_TASKRUN_FLAG;
+        }
         abi::setup(config.sq_entries, &mut params).map(|fd| (fd, params))
     };
     if !NO_SQARRAY_REFUSED.load(Ordering::Relaxed) {
@@ -298,7 +392,7 @@ mod tests {
 
     #[test]
     fn every_ring_of_a_thread_gets_a_registered_index_because_the_ones_before_gave_theirs_back() {
-        let config = Config { sq_entries: 4, cq_entries: 8 };
+        let config = Config::of(4, 8);
         for life in 0..40 {
             let ring = Uring::new(config).unwrap();
             assert!(ring.registered, "life {life}: a thread has 16 indices");
@@ -316,7 +410,7 @@ mod tests {
 
     #[test]
     fn an_entry_can_be_made_void_until_the_tail_is_published() {
-        let mut ring = Uring::new(Config { sq_entries: 4, cq_entries: 8 }).unwrap();
+        let mut ring = Uring::new(Config::of(4, 8)).unwrap();
         for user_data in [1, 2, 3] {
             // A poll on nothing: an error, if it is ever submitted.
             *ring.stage() =

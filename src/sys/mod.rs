@@ -40,6 +40,8 @@ pub(crate) use socket::{is_shut_for_receiving, socket_pair, socket_pair_of};
 pub(crate) use xattr::{Bearer, get_xattr, list_xattrs, remove_xattr, set_xattr};
 
 pub(crate) const ENTER_GETEVENTS: u32 = 1 << 0;
+pub(crate) const ENTER_SQ_WAKEUP: u32 = 1 << 1;
+pub(crate) const ENTER_SQ_WAIT: u32 = 1 << 2;
 pub(crate) const ENTER_EXT_ARG: u32 = 1 << 3;
 pub(crate) const ENTER_REGISTERED_RING: u32 = 1 << 4;
 pub(crate) const ENTER_NO_IOWAIT: u32 = 1 << 7;
@@ -49,6 +51,7 @@ const REGISTER_RING_FDS: libc::c_uint = 20;
 const UNREGISTER_RING_FDS: libc::c_uint = 21;
 const REGISTER_PBUF_RING: libc::c_uint = 22;
 const UNREGISTER_PBUF_RING: libc::c_uint = 23;
+const REGISTER_NAPI: libc::c_uint = 27;
 
 /// `struct io_uring_getevents_arg` of `linux/io_uring.h`.
 #[repr(C)]
@@ -92,29 +95,44 @@ struct BufReg {
     resv: [u64; 3],
 }
 
+/// `struct io_uring_napi`.
+#[repr(C)]
+struct Napi {
+    busy_poll_us: u32,
+    prefer_busy_poll: u8,
+    resv: [u8; 11],
+}
+
+const _: () = assert!(mem::size_of::<Napi>() == 16);
+
 /// Turns the -1 of a system call into the thread's `errno`.
 pub(crate) fn check(result: libc::c_int) -> io::Result<libc::c_int> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }
 
 /// `io_uring_enter(2)`: submits `to_submit` entries, waits for `min_complete` completions, at most
-/// `timeout_ns` if given. `fd` is the registered index if `flags` says so.
+/// `timeout_ns` if given. With `min_wait_us`, which wants `IORING_FEAT_MIN_TIMEOUT`, one completion is enough when that has
+/// passed. `fd` is the registered index if `flags` says so.
 pub(crate) fn enter(
     fd: RawFd,
     to_submit: u32,
     min_complete: u32,
     flags: u32,
     timeout_ns: Option<u64>,
+    min_wait_us: u32,
 ) -> io::Result<u32> {
     let timespec;
     let argument;
-    let (pointer, size, flags) = match timeout_ns {
-        None => (std::ptr::null(), 0, flags),
-        Some(ns) => {
+    let (pointer, size, flags) = if timeout_ns.is_none() && min_wait_us == 0 {
+        (std::ptr::null(), 0, flags)
+    } else {
+        let mut address = 0;
+        if let Some(ns) = timeout_ns {
             timespec = KernelTimespec::of_ns(ns);
-            argument = GeteventsArg { timespec: &raw const timespec as u64, ..Default::default() };
-            (&raw const argument, mem::size_of::<GeteventsArg>(), flags | ENTER_EXT_ARG)
+            address = &raw const timespec as u64;
         }
+        argument = GeteventsArg { timespec: address, min_wait_usec: min_wait_us, ..Default::default() };
+        (&raw const argument, mem::size_of::<GeteventsArg>(), flags | ENTER_EXT_ARG)
     };
     // SAFETY: the argument and the timespec that it points to live on this stack frame until the call returns,
     // and the size passed is theirs. What the submitted entries point to is the ring's invariant (see `ring`).
@@ -175,6 +193,23 @@ pub(crate) fn register_eventfd(ring: RawFd, eventfd: RawFd) -> io::Result<()> {
             ring as libc::c_long,
             REGISTER_EVENTFD as libc::c_long,
             &raw const eventfd,
+            1,
+        )
+    };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Has the kernel poll the devices of a ring's sockets before a wait sleeps (`IORING_REGISTER_NAPI`).
+pub(crate) fn register_napi(ring: RawFd, busy_poll_us: u32, prefer: bool) -> io::Result<()> {
+    // The kernel writes the settings of before into it.
+    let mut napi = Napi { busy_poll_us, prefer_busy_poll: u8::from(prefer), resv: [0; 11] };
+    // SAFETY: one structure that lives over the call is passed, of the size that the kernel reads and writes.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_io_uring_register,
+            ring as libc::c_long,
+            REGISTER_NAPI as libc::c_long,
+            &raw mut napi,
             1,
         )
     };

@@ -10,6 +10,8 @@ use std::sync::atomic::AtomicU32;
 
 use super::own;
 
+pub(crate) const SETUP_SQPOLL: u32 = 1 << 1;
+pub(crate) const SETUP_SQ_AFF: u32 = 1 << 2;
 pub(crate) const SETUP_CQSIZE: u32 = 1 << 3;
 pub(crate) const SETUP_CLAMP: u32 = 1 << 4;
 pub(crate) const SETUP_SUBMIT_ALL: u32 = 1 << 7;
@@ -23,8 +25,10 @@ pub(crate) const FEAT_SINGLE_MMAP: u32 = 1 << 0;
 pub(crate) const FEAT_NODROP: u32 = 1 << 1;
 pub(crate) const FEAT_SUBMIT_STABLE: u32 = 1 << 2;
 pub(crate) const FEAT_EXT_ARG: u32 = 1 << 8;
+pub(crate) const FEAT_MIN_TIMEOUT: u32 = 1 << 15;
 pub(crate) const FEAT_NO_IOWAIT: u32 = 1 << 17;
 
+pub(crate) const SQ_NEED_WAKEUP: u32 = 1 << 0;
 pub(crate) const SQ_CQ_OVERFLOW: u32 = 1 << 1;
 pub(crate) const SQ_TASKRUN: u32 = 1 << 2;
 pub(crate) const CQ_EVENTFD_DISABLED: u32 = 1 << 0;
@@ -69,8 +73,8 @@ pub(crate) struct Params {
     pub sq_entries: u32,
     pub cq_entries: u32,
     pub flags: u32,
-    sq_thread_cpu: u32,
-    sq_thread_idle: u32,
+    pub sq_thread_cpu: u32,
+    pub sq_thread_idle: u32,
     pub features: u32,
     wq_fd: u32,
     resv: [u32; 3],

@@ -11,3 +11,4 @@ mod hostile;
 mod tasks;
 mod turns;
 mod util;
+mod waiting;

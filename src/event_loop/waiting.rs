@@ -1,0 +1,206 @@
+//! L5: how a loop waits when it has nothing to run: for how long it looks before it sleeps, and for how much it sleeps.
+
+use std::cell::Cell;
+use std::hint::spin_loop;
+use std::time::Duration;
+
+use super::{EventLoop, Settings, TURNS_PER_CLOCK_READ};
+use crate::blocking;
+use crate::driver::Driver;
+use crate::ring::Wait;
+
+/// How often a spinning loop looks between two looks at the clock, which cost more.
+const LOOKS_PER_CLOCK_READ: u32 = 32;
+
+/// A sleep waits for no more completions than that.
+const BATCH_AT_MOST: u32 = 256;
+
+/// The ways of waiting that were asked for. By default a loop that has nothing to do sleeps at once, until one completion is
+/// there.
+pub(super) struct Waiting {
+    /// How long it looks before it sleeps.
+    spin_ns: u64,
+    /// How long a sleep may wait for more than one completion; 0 if it may not.
+    gather_ns: u64,
+    /// For how many.
+    gather: Cell<u32>,
+}
+
+impl Waiting {
+    pub(super) fn new(settings: &Settings) -> Waiting {
+        let ns = |duration: Duration| duration.as_nanos().try_into().unwrap_or(u64::MAX);
+        Waiting { spin_ns: ns(settings.spin), gather_ns: ns(settings.gather), gather: Cell::new(1) }
+    }
+
+    /// Makes of a wait for one completion one for several, where that can be had without waiting for longer than was asked.
+    fn gathering(&self, wait: Wait) -> Wait {
+        let (several, within_ns) = (self.gather.get(), self.gather_ns);
+        match wait {
+            _ if several < 2 || within_ns == 0 => wait,
+            Wait::Completion => Wait::Gather { several, within_ns, at_most_ns: None },
+            Wait::AtMostNs(ns) if ns > within_ns => Wait::Gather { several, within_ns, at_most_ns: Some(ns) },
+            other => other,
+        }
+    }
+
+    /// Learns from a sleep how many completions it is worth to wait for: as many as come anyway. One that comes alone is not
+    /// kept waiting the next time.
+    fn learn(&self, came: u32) {
+        let several = self.gather.get();
+        self.gather.set(if came > several {
+            came.min(BATCH_AT_MOST)
+        } else if came == several && several > 1 {
+            // As many as were asked for is what the kernel stops at: there may have been more to come.
+            (several + 1).min(BATCH_AT_MOST)
+        } else {
+            (came - came / 4).max(1)
+        });
+    }
+}
+
+impl EventLoop {
+    /// Waits: looks for a while if that was asked for, then announces that the loop sleeps, looks once more for what others
+    /// have left, and waits in the kernel.
+    #[inline(never)]
+    pub(super) fn sleep(&self, driver: &mut Driver) {
+        let core = &*self.core;
+        if self.waiting.spin_ns > 0 && self.spin(driver) {
+            return;
+        }
+        driver.arm_wakeup();
+        core.inbox.announce_sleep();
+        // Arming may have found the queue full, flushed it and so brought completions up.
+        let called = driver.has_harvest() || self.is_called();
+        let wait = if called { Wait::No } else { self.how_long() };
+        if wait != Wait::No {
+            driver.metrics.sleeps += 1;
+            driver.enter(self.waiting.gathering(wait));
+        } else if driver.needs_enter() {
+            driver.enter(Wait::No);
+        }
+        core.inbox.announce_awake();
+        self.turns_since_clock.set(TURNS_PER_CLOCK_READ);
+        let count = self.reap(driver);
+        if self.waiting.gather_ns > 0 && wait != Wait::No {
+            self.waiting.learn(count as u32);
+        }
+        if !called && count == 0 && core.clock.is_paused() {
+            self.jump();
+        }
+    }
+
+    /// Whether others have left something.
+    fn is_called(&self) -> bool {
+        !self.core.inbox.is_empty() || !self.executor.remote_is_empty() || self.main.is_woken()
+    }
+
+    /// Looks for what may come, for a while. Whether something came.
+    ///
+    /// The loop has not announced sleep, so nobody kicks it: to others it is awake, and like every loop that is awake it looks
+    /// once more after it has announced. So spinning adds nothing to the protocol of the inbox.
+    #[inline(never)]
+    fn spin(&self, driver: &mut Driver) -> bool {
+        let core = &*self.core;
+        if core.clock.is_paused() {
+            return false;
+        }
+        if driver.needs_enter() {
+            driver.enter(Wait::No);
+        }
+        let mut until_ns = None;
+        loop {
+            for _ in 0..LOOKS_PER_CLOCK_READ {
+                if !driver.is_idle() || self.is_called() {
+                    if driver.needs_enter() {
+                        driver.enter(Wait::No);
+                    }
+                    driver.metrics.spins_rewarded += 1;
+                    self.turns_since_clock.set(TURNS_PER_CLOCK_READ);
+                    self.reap(driver);
+                    return true;
+                }
+                spin_loop();
+            }
+            let now_ns = core.clock.now_ns();
+            // The clock is read only when nothing has come at once.
+            let until_ns = *until_ns.get_or_insert_with(|| {
+                let deadline_ns = core.timers.borrow_mut().next_deadline().unwrap_or(u64::MAX);
+                now_ns.saturating_add(self.waiting.spin_ns).min(deadline_ns)
+            });
+            if now_ns >= until_ns {
+                driver.metrics.spins_in_vain += 1;
+                return false;
+            }
+        }
+    }
+
+    fn how_long(&self) -> Wait {
+        let core = &*self.core;
+        let Some(deadline_ns) = core.timers.borrow_mut().next_deadline() else { return Wait::Completion };
+        if core.clock.is_paused() {
+            // Others may have work for this loop that does not depend on its clock.
+            return if blocking::outstanding() > 0 { Wait::AtMostNs(1_000_000) } else { Wait::No };
+        }
+        match deadline_ns.saturating_sub(core.clock.now_ns()) {
+            0 => Wait::No,
+            ns => Wait::AtMostNs(ns),
+        }
+    }
+
+    /// A paused clock goes on to the next deadline when nothing else is left to do.
+    fn jump(&self) {
+        let core = &*self.core;
+        let next = core.timers.borrow_mut().next_deadline();
+        if let Some(deadline_ns) = next
+            && blocking::outstanding() == 0
+        {
+            core.clock.jump_to_ns(deadline_ns);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn waiting(gather_us: u64) -> Waiting {
+        Waiting::new(&Settings { gather: Duration::from_micros(gather_us), ..Settings::default() })
+    }
+
+    #[test]
+    fn what_comes_alone_is_not_kept_waiting() {
+        let waiting = waiting(50);
+        for _ in 0..10 {
+            assert_eq!(waiting.gathering(Wait::Completion), Wait::Completion);
+            waiting.learn(1);
+        }
+    }
+
+    #[test]
+    fn a_crowd_is_waited_for_until_it_goes() {
+        let waiting = waiting(50);
+        waiting.learn(40);
+        let within_ns = 50_000;
+        assert_eq!(waiting.gathering(Wait::Completion), Wait::Gather { several: 40, within_ns, at_most_ns: None });
+        waiting.learn(40);
+        assert_eq!(waiting.gather.get(), 41, "there may be more");
+        for came in [30, 10, 4, 1] {
+            waiting.learn(came);
+            assert!(waiting.gather.get() <= came.max(1));
+        }
+        waiting.learn(0);
+        assert_eq!(waiting.gathering(Wait::Completion), Wait::Completion);
+        waiting.learn(100_000);
+        assert_eq!(waiting.gather.get(), BATCH_AT_MOST);
+    }
+
+    #[test]
+    fn no_wait_gets_longer() {
+        let waiting = waiting(50);
+        waiting.learn(9);
+        assert_eq!(waiting.gathering(Wait::No), Wait::No);
+        assert_eq!(waiting.gathering(Wait::AtMostNs(50_000)), Wait::AtMostNs(50_000));
+        let long = Wait::Gather { several: 9, within_ns: 50_000, at_most_ns: Some(50_001) };
+        assert_eq!(waiting.gathering(Wait::AtMostNs(50_001)), long);
+    }
+}

@@ -19,6 +19,8 @@ use ringtoss::net::{TcpListener, TcpStream};
 use ringtoss::{EventLoop, spawn, time};
 
 const ROUNDS: usize = 7;
+/// Few enough that on a machine that has other things to do some slices are undisturbed.
+const WAKES_A_SLICE: u64 = 100;
 const CONNECTIONS: [usize; 3] = [1, 50, 500];
 const WINDOW: Duration = Duration::from_millis(400);
 
@@ -66,18 +68,22 @@ fn wake(event_loop: &EventLoop) -> f64 {
             pin(1);
             let start = Instant::now();
             let mut number = 0;
+            let mut best = f64::MAX;
             while start.elapsed() < WINDOW {
-                number += 1;
-                bell.asked.store(number, Ordering::Release);
-                bell.waker.wake();
-                while bell.answered.load(Ordering::Acquire) < number {
-                    std::hint::spin_loop();
+                let slice = Instant::now();
+                for _ in 0..WAKES_A_SLICE {
+                    number += 1;
+                    bell.asked.store(number, Ordering::Release);
+                    bell.waker.wake();
+                    while bell.answered.load(Ordering::Acquire) < number {
+                        std::hint::spin_loop();
+                    }
                 }
+                best = best.min(slice.elapsed().as_secs_f64() * 1e6 / WAKES_A_SLICE as f64);
             }
-            let each = start.elapsed().as_secs_f64() * 1e6 / number as f64;
             bell.asked.store(u64::MAX, Ordering::Release);
             bell.waker.wake();
-            each
+            best
         }
     });
     event_loop.block_on(async {
@@ -168,6 +174,9 @@ fn echo(event_loop: &EventLoop, count: usize) -> (f64, f64) {
 }
 
 fn main() {
+    if std::thread::available_parallelism().map_or(1, usize::from) < 2 {
+        return println!("this wants two CPUs");
+    }
     pin(0);
     let names: Vec<String> = CONNECTIONS.iter().map(|count| format!("echo, {count} conn.")).collect();
     println!("{:16} {:>10}  {}", "", "wake", names.iter().map(|name| format!("{name:>22}")).collect::<String>());

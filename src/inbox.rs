@@ -30,6 +30,9 @@
 //! that finds `false` after the loop's fence found what another sender's swap or the loop's own
 //! waking wrote: the kick is under way, or the loop is awake and looks before it sleeps again.
 //!
+//! A loop that looks for a while before it sleeps (`Builder::spin`) has not announced anything meanwhile, so nobody kicks it,
+//! and after its last look it announces and looks again like any other.
+//!
 //! The swap makes it one kick per sleep, however many senders there are. A sender that was delayed
 //! between its look and its swap may kick the *next* sleep, for nothing; that costs one idle turn.
 //! The models in `inbox/loom_tests.rs` check all of this.

@@ -68,6 +68,8 @@ pub struct EventLoop {
     spare: RefCell<Harvest>,
     due: RefCell<Vec<Waker>>,
     turns_since_clock: Cell<u32>,
+    /// What the clock said when this turn looked for timers that are due; 0 if it was not read, or if that is long ago.
+    just_read_ns: Cell<u64>,
     budget: usize,
     waiting: Waiting,
     shutdown_timeout: Duration,
@@ -140,6 +142,7 @@ impl EventLoop {
             spare: RefCell::default(),
             due: RefCell::default(),
             turns_since_clock: Cell::new(0),
+            just_read_ns: Cell::new(0),
             budget: settings.poll_budget,
             waiting: Waiting::new(settings),
             shutdown_timeout: settings.shutdown_timeout,
@@ -268,12 +271,15 @@ impl EventLoop {
         let core = &*self.core;
         if self.turns_since_clock.get() < TURNS_PER_CLOCK_READ {
             self.turns_since_clock.set(self.turns_since_clock.get() + 1);
+            self.just_read_ns.set(0);
             return;
         }
         self.turns_since_clock.set(0);
         let now_ns = core.clock.now_ns();
         let mut due = self.due.borrow_mut();
         core.timers.borrow_mut().expire(now_ns, &mut due);
+        // Wakers of others may take their time.
+        self.just_read_ns.set(if due.is_empty() { now_ns } else { 0 });
         wake_all(&mut due);
     }
 

@@ -107,6 +107,7 @@ impl EventLoop {
         if driver.needs_enter() {
             driver.enter(Wait::No);
         }
+        self.just_read_ns.set(0);
         let mut until_ns = None;
         loop {
             for _ in 0..LOOKS_PER_CLOCK_READ {
@@ -136,12 +137,22 @@ impl EventLoop {
 
     fn how_long(&self) -> Wait {
         let core = &*self.core;
-        let Some(deadline_ns) = core.timers.borrow_mut().next_deadline() else { return Wait::Completion };
+        let mut timers = core.timers.borrow_mut();
+        if timers.is_empty() {
+            return Wait::Completion;
+        }
+        let Some(deadline_ns) = timers.next_deadline() else { return Wait::Completion };
+        drop(timers);
         if core.clock.is_paused() {
             // Others may have work for this loop that does not depend on its clock.
             return if blocking::outstanding() > 0 { Wait::AtMostNs(1_000_000) } else { Wait::No };
         }
-        match deadline_ns.saturating_sub(core.clock.now_ns()) {
+        // Between the look for timers that are due and this there is next to nothing; a second read would cost more.
+        let now_ns = match self.just_read_ns.replace(0) {
+            0 => core.clock.now_ns(),
+            now_ns => now_ns,
+        };
+        match deadline_ns.saturating_sub(now_ns) {
             0 => Wait::No,
             ns => Wait::AtMostNs(ns),
         }

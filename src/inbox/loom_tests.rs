@@ -49,6 +49,44 @@ fn no_push_is_slept_through() {
     });
 }
 
+/// A loop that looks for a while before it announces that it sleeps (`Builder::spin`): nobody kicks it while it looks, and it
+/// sleeps through nothing that comes when it has just looked for the last time.
+#[test]
+fn a_spinning_loop_is_not_kicked_and_sleeps_through_nothing() {
+    model(3, || {
+        let inbox = Inbox::<()>::new(1).unwrap();
+        let queues: Arc<[AtomicUsize; 2]> = Arc::new([AtomicUsize::new(0), AtomicUsize::new(0)]);
+        let pushers = [0, 1].map(|index| {
+            let (inbox, queues) = (Arc::clone(&inbox), Arc::clone(&queues));
+            thread::spawn(move || {
+                queues[index].store(1, Ordering::Relaxed);
+                inbox.kick();
+            })
+        });
+        let pushed = || queues.iter().filter(|queue| queue.load(Ordering::Relaxed) == 1).count();
+        let (mut seen, mut announced) = (0, false);
+        while seen < 2 {
+            let looked = (0..2).map(|_| pushed()).find(|&now| now > seen);
+            if let Some(now) = looked {
+                seen = now;
+                continue;
+            }
+            announced = true;
+            inbox.announce_sleep();
+            let now = pushed();
+            if now == seen {
+                inbox.event.wait();
+            }
+            inbox.announce_awake();
+            seen = now;
+        }
+        for pusher in pushers {
+            pusher.join().unwrap();
+        }
+        assert!(announced || inbox.event.signals() == 0, "a loop that is awake was kicked");
+    });
+}
+
 #[test]
 fn mail_wakes_a_sleeping_loop() {
     model(3, || {

@@ -36,7 +36,7 @@ pub struct Metrics {
     pub enters: u64,
     /// Of these, how many were to wait: the loop had nothing to do.
     pub sleeps: u64,
-    /// Sleeps that looking spared, because something came ([`Builder::spin`](crate::event_loop::Builder::spin)).
+    /// Sleeps that looking spared, because something came ([`Builder::spin`](crate::Builder::spin)).
     pub spins_rewarded: u64,
     /// Times that nothing came until the loop slept after all.
     pub spins_in_vain: u64,
@@ -377,6 +377,26 @@ impl Driver {
 
     pub(crate) fn closes_pending(&self) -> bool {
         self.counted_closes > 0
+    }
+
+    /// Whether a thread of the kernel's makes what is submitted, while nobody has entered the kernel.
+    pub(crate) fn has_thread(&self) -> bool {
+        self.ring.is_polled()
+    }
+
+    /// Where the kernel's thread makes them, things have effects that come a little after their completions: a file that was
+    /// closed is let go of at the end of the thread's round. Waits until it has come to the next one, which it begins with
+    /// what was staged now.
+    pub(crate) fn let_thread_settle(&mut self) {
+        if !self.has_thread() {
+            return;
+        }
+        self.counted_closes += 1;
+        self.push_internal(Sqe::new(io_uring::opcode::Nop::CODE), Addressee::Counted);
+        while self.closes_pending() {
+            self.enter(Wait::Completion);
+            self.reap();
+        }
     }
 
     /// Enters until the kernel has taken every staged entry, so that no entry names a descriptor that is given away.

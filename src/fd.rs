@@ -248,6 +248,7 @@ impl Fd {
                     driver.enter(Wait::Completion);
                     driver.reap();
                 }
+                driver.let_thread_settle();
                 drop(driver);
                 core.settle_harvest();
             }

@@ -161,8 +161,8 @@ impl Builder {
     /// The thread looks for submissions without a pause and sleeps when none came for `idle` (whole milliseconds, at least
     /// one); with `cpu` it runs there. It is a second busy CPU for one loop, which pays where the loop's own CPU is the
     /// bottleneck and another one has nothing else to do. Completions come by interrupts then, not when the loop asks for them
-    /// (`DEFER_TASKRUN` cannot be had together with it), which makes most network loads slower; measure. What runs in the
-    /// thread is not in this process's CPU time.
+    /// (`DEFER_TASKRUN` cannot be had together with it), which makes most network loads slower; measure. Wake-ups by other
+    /// threads go by way of the kernel's thread, too.
     pub fn kernel_thread(mut self, idle: Duration, cpu: Option<u32>) -> Self {
         let idle_ms = idle.as_millis().clamp(1, u32::MAX.into()) as u32;
         self.settings.kernel_thread = Some(Polled { idle_ms, cpu });

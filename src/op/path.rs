@@ -286,5 +286,10 @@ pub(crate) async fn close(fd: Fd) -> io::Result<()> {
     }
     fd.cancel_orphans();
     fd.retire();
-    Operation::<Close>::new(Close::new(fd)).await
+    let closed = Operation::<Close>::new(Close::new(fd)).await;
+    if context::with(|core| core.driver.borrow().has_thread()) == Some(true) {
+        // That has let go of the file when it takes the next entry: see `Driver::let_thread_settle`.
+        let _ = crate::op::nop().await;
+    }
+    closed
 }

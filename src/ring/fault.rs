@@ -167,6 +167,10 @@ impl Faulty {
         self.inner.enter(wait)
     }
 
+    pub(crate) fn is_polled(&self) -> bool {
+        self.inner.is_polled()
+    }
+
     pub(crate) fn has_called(&self) -> bool {
         self.inner.has_called()
     }

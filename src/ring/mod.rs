@@ -175,6 +175,11 @@ impl Ring {
         either!(self, ring => ring.enter(wait))
     }
 
+    /// Whether a thread of the kernel's takes what is staged.
+    pub(crate) fn is_polled(&self) -> bool {
+        either!(self, ring => ring.is_polled())
+    }
+
     /// Whether the last enter was one: where the kernel's thread takes what is staged, most of them need no system call.
     #[inline]
     pub(crate) fn has_called(&self) -> bool {

@@ -302,6 +302,10 @@ impl Uring {
         Ok(if self.tail == self.head && self.backlog.is_empty() { Entered::All } else { Entered::Left })
     }
 
+    pub(crate) fn is_polled(&self) -> bool {
+        self.polled
+    }
+
     #[inline]
     pub(crate) fn has_called(&self) -> bool {
         self.called

@@ -304,3 +304,36 @@ fn such_loops_end() {
         assert_eq!(run(async { ringtoss::metrics().leaked }), before);
     }
 }
+
+/// The kernel's thread says that it has closed something before it has let go of it.
+#[test]
+fn what_the_kernels_thread_has_closed_is_gone() {
+    use std::os::unix::fs::PermissionsExt;
+    let event_loop = EventLoop::builder().kernel_thread(Duration::from_millis(20), None).build().unwrap();
+    event_loop.block_on(async {
+        let mut address = "127.0.0.1:0".parse::<std::net::SocketAddr>().unwrap();
+        for _ in 0..100 {
+            let listener = TcpListener::bind(address).await.unwrap();
+            address = listener.local_addr().unwrap();
+            let _ = poll_once(&mut pin!(listener.accept())).await;
+            ringtoss::yield_now().await;
+            drop(listener);
+            std::net::TcpListener::bind(address).expect("the port is free at once");
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("script");
+        std::fs::write(&path, "").unwrap();
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).unwrap();
+        for _ in 0..50 {
+            fs::write(&path, "#!/bin/sh\nexit 7\n").await.unwrap();
+            let status = std::process::Command::new(&path).status().expect("nobody has it open for writing");
+            assert_eq!(status.code(), Some(7));
+        }
+        // And a paused clock does not overtake what is under way.
+        time::pause();
+        for _ in 0..20 {
+            let read = time::timeout(Duration::from_secs(3600), fs::read(&path)).await;
+            assert!(read.expect("it takes no hour").is_ok());
+        }
+    });
+}

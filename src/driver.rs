@@ -7,6 +7,8 @@ mod guest;
 mod harvest;
 mod leases;
 mod memory;
+mod metrics;
+mod thread;
 
 use std::io;
 use std::os::fd::RawFd;
@@ -15,6 +17,7 @@ use std::task::Waker;
 pub(crate) use harvest::Harvest;
 use harvest::deliver;
 pub(crate) use leases::{GROUP, LeaseConfig};
+pub use metrics::Metrics;
 
 use crate::mail::Closing;
 use crate::registry::{self, Results};
@@ -25,34 +28,6 @@ use std::sync::Arc;
 
 /// How often the kernel may refuse entries in a row before the loop pauses for a millisecond: it is out of memory.
 const REFUSALS_BEFORE_PAUSE: u32 = 16;
-
-/// Counts of what a loop has done since it was made. See [`EventLoop::metrics`](crate::EventLoop::metrics).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Metrics {
-    /// Turns of the loop.
-    pub turns: u64,
-    /// Calls of `io_uring_enter(2)`.
-    pub enters: u64,
-    /// Of these, how many were to wait: the loop had nothing to do.
-    pub sleeps: u64,
-    /// Sleeps that looking spared, because something came ([`Builder::spin`](crate::Builder::spin)).
-    pub spins_rewarded: u64,
-    /// Times that nothing came until the loop slept after all.
-    pub spins_in_vain: u64,
-    /// Entries submitted.
-    pub submissions: u64,
-    /// Completions harvested.
-    pub completions: u64,
-    /// Polls of tasks.
-    pub polls: u64,
-    /// Completions of operations that no longer existed. Always 0 unless something is wrong.
-    pub stale_completions: u64,
-    /// Operations in flight now.
-    pub in_flight: u64,
-    /// Operations given up when loops of this process ended before the kernel had let go of them: their memory is leaked.
-    pub leaked: u64,
-}
 
 /// What a poll of an operation gives.
 pub(crate) enum Polled {
@@ -379,26 +354,6 @@ impl Driver {
         self.counted_closes > 0
     }
 
-    /// Whether a thread of the kernel's makes what is submitted, while nobody has entered the kernel.
-    pub(crate) fn has_thread(&self) -> bool {
-        self.ring.is_polled()
-    }
-
-    /// Where the kernel's thread makes them, things have effects that come a little after their completions: a file that was
-    /// closed is let go of at the end of the thread's round. Waits until it has come to the next one, which it begins with
-    /// what was staged now.
-    pub(crate) fn let_thread_settle(&mut self) {
-        if !self.has_thread() {
-            return;
-        }
-        self.counted_closes += 1;
-        self.push_internal(Sqe::new(io_uring::opcode::Nop::CODE), Addressee::Counted);
-        while self.closes_pending() {
-            self.enter(Wait::Completion);
-            self.reap();
-        }
-    }
-
     /// Enters until the kernel has taken every staged entry, so that no entry names a descriptor that is given away.
     pub(crate) fn submit_all(&mut self) {
         while self.ring.unsubmitted() > 0 {
@@ -469,18 +424,6 @@ impl Driver {
             Ok(Entered::Pressed) => self.pressed(),
             // EBADF, EFAULT, EINVAL and the like: the loop itself is broken, no operation is to blame.
             Err(error) => panic!("io_uring_enter failed in a way that it never should: {error}"),
-        }
-    }
-
-    /// Waits until the kernel's thread has taken everything, so that the memory of inputs can be used again.
-    #[cold]
-    fn wait_for_thread(&mut self) {
-        loop {
-            std::thread::yield_now();
-            match self.ring.enter(Wait::No) {
-                Ok(Entered::Left) => {}
-                _ => return self.arena.reset(),
-            }
         }
     }
 

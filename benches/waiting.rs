@@ -49,7 +49,7 @@ const WAYS: [Way; 6] = [
     ("gather 20 µs", || EventLoop::builder().gather(Duration::from_micros(20)).build()),
     ("gather 100 µs", || EventLoop::builder().gather(Duration::from_micros(100)).build()),
     ("busy_poll 50 µs", || EventLoop::builder().busy_poll(Duration::from_micros(50), false).build()),
-    ("kernel_thread", || EventLoop::builder().kernel_thread(Duration::from_millis(100), Some(1)).build()),
+    ("kernel_thread", || EventLoop::builder().kernel_thread(Duration::from_millis(100), None).build()),
 ];
 
 #[derive(Default)]

@@ -160,7 +160,9 @@ impl Index {
                 && let Some(made) = macros.get(name)
             {
                 let call = block(&lines[at..]);
-                let own = words(line).filter(|word| is_type(word)).map(str::to_string);
+                // On the line of the call, or one a line.
+                let first_words = call.iter().skip(1).map(|line| word(line.trim_start()));
+                let own = words(line).map(str::to_string).chain(first_words).filter(|word| is_type(word));
                 let types: Vec<String> = if made.types.is_empty() { own.collect() } else { made.types.clone() };
                 // It may hand what it is called with to another.
                 let names_by_call = std::iter::once(made)

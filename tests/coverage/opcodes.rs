@@ -81,7 +81,7 @@ pub const OPCODES: &[Opcode] = &[
     opcode("READ", "5.6", &["Read"], By("fs::File::read, fs::File::read_at")),
     opcode("WRITE", "5.6", &["Write"], By("fs::File::write, fs::File::write_at")),
     opcode("FADVISE", "5.6", &["Fadvise"], By("fs::File::advise")),
-    opcode("MADVISE", "5.6", &["Madvise"], Missing),
+    opcode("MADVISE", "5.6", &["Madvise"], Not("the crate maps no files; memory of the caller's goes by `op::submit`")),
     opcode("SEND", "5.6", &["Send"], By("net::TcpStream::write, net::UdpSocket::send")),
     opcode(
         "RECV",
@@ -108,13 +108,27 @@ pub const OPCODES: &[Opcode] = &[
     opcode("MKDIRAT", "5.15", &["MkDirAt"], By("fs::create_dir")),
     opcode("SYMLINKAT", "5.15", &["SymlinkAt"], By("fs::symlink")),
     opcode("LINKAT", "5.15", &["LinkAt"], By("fs::hard_link")),
-    opcode("MSG_RING", "5.18", &["MsgRingData", "MsgRingSendFd"], Missing),
+    opcode(
+        "MSG_RING",
+        "5.18",
+        &["MsgRingData", "MsgRingSendFd"],
+        Not(
+            "loops wake each other by their eventfds, which cost the same and post one completion for many wake-ups; what is handed over goes by their inboxes",
+        ),
+    ),
     opcode("FSETXATTR", "5.19", &["FSetXattr"], By("fs::File::set_xattr")),
     opcode("SETXATTR", "5.19", &["SetXattr"], By("fs::set_xattr")),
     opcode("FGETXATTR", "5.19", &["FGetXattr"], By("fs::File::get_xattr")),
     opcode("GETXATTR", "5.19", &["GetXattr"], By("fs::get_xattr")),
     opcode("SOCKET", "5.19", &["Socket"], By("net::TcpStream::connect")),
-    opcode("URING_CMD", "5.19", &["UringCmd16", "UringCmd80", "SetSockOpt"], Missing),
+    opcode(
+        "URING_CMD",
+        "5.19",
+        &["UringCmd16", "UringCmd80", "SetSockOpt"],
+        Not(
+            "options of sockets are set by `setsockopt(2)`, which waits for nothing; the commands of drivers are theirs to wrap",
+        ),
+    ),
     opcode("SEND_ZC", "6.0", &["SendZc"], By("net::TcpStream::send_zc, net::UdpSocket::send_zc")),
     opcode("SENDMSG_ZC", "6.1", &["SendMsgZc"], By("net::TcpStream::send_vectored_zc, net::UdpSocket::send_msg_zc")),
     opcode("READ_MULTISHOT", "6.7", &["ReadMulti"], By("pipe::Receiver::read_stream")),

@@ -251,3 +251,40 @@ fn listeners_go_to_std_and_back() {
         failure.into_inner().accept().await.unwrap();
     });
 }
+
+#[test]
+fn a_socket_is_bound_before_it_becomes_what_it_will_be() {
+    use ringtoss::net::unix::UnixSocket;
+    run(async {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        let server = UnixSocket::new_stream().unwrap();
+        server.bind(at("server")).await.unwrap();
+        assert_eq!(
+            UnixSocket::new_stream().unwrap().bind(at("server")).await.unwrap_err().kind(),
+            ErrorKind::AddrInUse
+        );
+        let listener = server.listen(4).unwrap();
+        let client = UnixSocket::new_stream().unwrap();
+        client.bind(at("client")).await.unwrap();
+        let mut stream = client.connect(at("server")).await.unwrap();
+        let (mut peer, address) = listener.accept().await.unwrap();
+        assert_eq!(address.as_pathname(), Some(&*at("client")));
+        stream.write_all("hi").await.0.unwrap();
+        assert_eq!(peer.read(Vec::with_capacity(8)).await.1, b"hi");
+        let datagram = UnixSocket::new_datagram().unwrap();
+        datagram.bind(at("datagram")).await.unwrap();
+        let datagram = datagram.datagram().unwrap();
+        let sender = UnixSocket::new_datagram().unwrap().datagram().unwrap();
+        sender.send_to("message", at("datagram")).await.0.unwrap();
+        assert_eq!(datagram.recv(Vec::with_capacity(16)).await.1, b"message");
+        // What it is not, it does not become.
+        let invalid = ErrorKind::InvalidInput;
+        assert_eq!(UnixSocket::new_datagram().unwrap().listen(1).unwrap_err().kind(), invalid);
+        assert_eq!(UnixSocket::new_datagram().unwrap().connect(at("server")).await.unwrap_err().kind(), invalid);
+        assert_eq!(UnixSocket::new_stream().unwrap().datagram().unwrap_err().kind(), invalid);
+        drop(listener);
+        let refused = UnixSocket::new_stream().unwrap().connect(at("server")).await.unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
+    });
+}

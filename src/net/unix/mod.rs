@@ -28,6 +28,7 @@ mod credentials;
 mod datagram;
 mod listener;
 mod seqpacket;
+mod socket;
 mod stream;
 
 use std::io;
@@ -38,6 +39,7 @@ pub use credentials::UCred;
 pub use datagram::{UnixDatagram, UnixMessage};
 pub use listener::UnixListener;
 pub use seqpacket::{Record, RecordWithRights, UnixSeqpacket, UnixSeqpacketListener};
+pub use socket::UnixSocket;
 pub use stream::UnixStream;
 
 use super::{OwnedReadHalf as ReadHalfOf, OwnedWriteHalf as WriteHalfOf, ReadHalf as Reads, WriteHalf as Writes};

@@ -33,6 +33,10 @@ pub struct UnixStream {
 }
 
 impl UnixStream {
+    pub(super) fn of(fd: Fd) -> UnixStream {
+        UnixStream { fd }
+    }
+
     /// Connects to the socket at a path: `IORING_OP_SOCKET`, `IORING_OP_CONNECT`, `connect(2)`. Waits while as many
     /// connections as the listener allows wait to be accepted. Dropped, it is cancelled and closed.
     ///

@@ -81,7 +81,7 @@ pub const OPCODES: &[Opcode] = &[
     opcode("READ", "5.6", &["Read"], By("fs::File::read, fs::File::read_at")),
     opcode("WRITE", "5.6", &["Write"], By("fs::File::write, fs::File::write_at")),
     opcode("FADVISE", "5.6", &["Fadvise"], By("fs::File::advise")),
-    opcode("MADVISE", "5.6", &["Madvise"], Not("the crate maps no files; memory of the caller's goes by `op::submit`")),
+    opcode("MADVISE", "5.6", &["Madvise"], By("op::madvise")),
     opcode("SEND", "5.6", &["Send"], By("net::TcpStream::write, net::UdpSocket::send")),
     opcode(
         "RECV",
@@ -133,9 +133,9 @@ pub const OPCODES: &[Opcode] = &[
     opcode("SENDMSG_ZC", "6.1", &["SendMsgZc"], By("net::TcpStream::send_vectored_zc, net::UdpSocket::send_msg_zc")),
     opcode("READ_MULTISHOT", "6.7", &["ReadMulti"], By("pipe::Receiver::read_stream")),
     opcode("WAITID", "6.7", &["WaitId"], By("process::Child::wait")),
-    opcode("FUTEX_WAIT", "6.7", &["FutexWait"], Missing),
-    opcode("FUTEX_WAKE", "6.7", &["FutexWake"], Missing),
-    opcode("FUTEX_WAITV", "6.7", &["FutexWaitV"], Missing),
+    opcode("FUTEX_WAIT", "6.7", &["FutexWait"], By("futex::wait")),
+    opcode("FUTEX_WAKE", "6.7", &["FutexWake"], By("futex::wake")),
+    opcode("FUTEX_WAITV", "6.7", &["FutexWaitV"], By("futex::wait_any")),
     opcode("FIXED_FD_INSTALL", "6.8", &["FixedFdInstall"], Missing),
     opcode("FTRUNCATE", "6.9", &["Ftruncate"], By("fs::File::set_len")),
     opcode(

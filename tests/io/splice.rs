@@ -288,6 +288,39 @@ fn one_that_is_leaked_keeps_nobody_waiting() {
 }
 
 #[test]
+fn those_that_wait_hold_no_thread_of_the_kernels() {
+    let thread = rustix::thread::gettid();
+    // They have the name of the thread whose ring they work for.
+    let name = format!("iou-wrk-{}", thread.as_raw_nonzero());
+    let workers = || {
+        let tasks = std::fs::read_dir("/proc/self/task").unwrap();
+        let names = tasks.filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("comm")).ok());
+        names.filter(|other| other.trim_end() == name).count()
+    };
+    run(async {
+        let mut idle = Vec::new();
+        for _ in 0..20 {
+            let ((feed, mut from), (mut to, sink)) = (pair().await, pair().await);
+            let splice = ringtoss::spawn(async move { io::splice(&mut from, &mut to, u64::MAX).await });
+            idle.push((feed, splice, sink));
+        }
+        for (feed, _, sink) in &mut idle {
+            // What has come is moved, by a thread; then it waits for more.
+            feed.write_all("x").await.0.unwrap();
+            sink.read_exact(Vec::with_capacity(1), 1).await.0.unwrap();
+        }
+        for _ in 0..100 {
+            turn().await;
+        }
+        assert!(workers() < 10, "{} threads", workers());
+        for (mut feed, splice, _sink) in idle {
+            feed.shutdown(Shutdown::Write).await.unwrap();
+            assert_eq!(splice.await.unwrap().unwrap(), 1);
+        }
+    });
+}
+
+#[test]
 fn both_directions_end_by_themselves() {
     run(async {
         let (mut client, mut a) = pair().await;

@@ -280,10 +280,15 @@ impl Stat {
         (known & attribute.bit() != 0).then_some(bits & attribute.bit() != 0)
     }
 
-    /// The mount that it is on, if [`StatFields::MOUNT_ID`] or [`StatFields::MOUNT_ID_UNIQUE`] was asked for; the first is
-    /// the number in `/proc/self/mountinfo`.
+    /// The mount that it is on, by its number in `/proc/self/mountinfo`: of [`StatFields::MOUNT_ID`].
     pub fn mount_id(&self) -> Option<u64> {
-        self.given(libc::STATX_MNT_ID | MNT_ID_UNIQUE, self.raw().stx_mnt_id)
+        self.given(libc::STATX_MNT_ID, self.raw().stx_mnt_id)
+    }
+
+    /// The mount that it is on, by a number that is never given twice: of [`StatFields::MOUNT_ID_UNIQUE`], which takes the
+    /// place of the other; `None` before Linux 6.8.
+    pub fn unique_mount_id(&self) -> Option<u64> {
+        self.given(MNT_ID_UNIQUE, self.raw().stx_mnt_id)
     }
 
     /// What `O_DIRECT` asks for, if [`StatFields::DIO_ALIGN`] was asked for and the file system tells; 0 if it has no

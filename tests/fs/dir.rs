@@ -168,7 +168,8 @@ fn paths_lead_no_further_than_they_may() {
         let mut options = OpenOptions::new();
         options.read(true).resolve(beneath);
         assert_eq!(options.open("/etc/passwd").await.unwrap_err().raw_os_error(), Some(libc::EXDEV));
-        options.open("Cargo.toml").await.unwrap();
+        // Not there on a machine that the test was carried to.
+        assert_eq!(options.open("Cargo.toml").await.is_ok(), Path::new("Cargo.toml").exists());
     });
 }
 

@@ -6,7 +6,7 @@ use std::os::unix::fs::{MetadataExt, symlink};
 use ringtoss::buf::AlignedBuf;
 use ringtoss::fs::{Attribute, Dir, File, OpenOptions, RwFlags, StatFields, StatOptions, StatSync};
 
-use crate::util::{holding, pattern, poll_once, run, turn};
+use crate::util::{disk_dir, holding, pattern, poll_once, run, turn};
 
 /// Whether the kernel and the file system know a flag; if not, the error says since when there is one.
 fn known(result: std::io::Result<usize>, release: &str) -> bool {
@@ -107,7 +107,7 @@ fn a_dropped_append_comes_before_what_follows() {
 
 #[test]
 fn atomic_writes_are_what_the_file_system_allows() {
-    let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let dir = disk_dir();
     run(async {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).custom_flags(libc::O_DIRECT);
@@ -130,7 +130,7 @@ fn atomic_writes_are_what_the_file_system_allows() {
 
 #[test]
 fn chosen_fields_are_given() {
-    let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let dir = disk_dir();
     let (path, link) = (dir.path().join("file"), dir.path().join("link"));
     std::fs::write(&path, pattern(100)).unwrap();
     symlink("file", &link).unwrap();
@@ -162,7 +162,8 @@ fn chosen_fields_are_given() {
         }
         let unique = StatOptions::new().fields(StatFields::MOUNT_ID_UNIQUE).of(&path).await.unwrap();
         // Beginning with 2^32 where the kernel has such.
-        assert!(unique.mount_id().is_none_or(|id| id >= 1 << 31), "{unique:?}");
+        assert!(unique.unique_mount_id().is_none_or(|id| id >= 1 << 31), "{unique:?}");
+        assert!(unique.unique_mount_id().is_none() || unique.mount_id().is_none(), "{unique:?}");
         let root = StatOptions::new().of("/proc").await.unwrap();
         assert_eq!(root.attribute(Attribute::MountRoot), Some(true));
         assert_eq!(StatOptions::new().of(&path).await.unwrap().attribute(Attribute::MountRoot), Some(false));

@@ -48,6 +48,11 @@ pub fn quick_dir() -> tempfile::TempDir {
     tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
 }
 
+/// A directory on a real disk, if the build has left one.
+pub fn disk_dir() -> tempfile::TempDir {
+    tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).or_else(|_| tempfile::tempdir()).unwrap()
+}
+
 /// An empty file without a name, on the disk that the temporary directory is on.
 pub fn unnamed() -> File {
     File::from_std(tempfile::tempfile().unwrap())

@@ -423,7 +423,10 @@ impl Salvage {
     /// Puts bytes back that were taken and not used, before everything else that is here.
     pub(crate) fn put_back(&self, bytes: Vec<u8>) {
         let mut inner = self.lock();
-        debug_assert_eq!(inner.taken, 0, "only what was taken whole is put back");
+        let taken = std::mem::take(&mut inner.taken);
+        if let Some(Item::Bytes(first)) = inner.items.front_mut() {
+            first.drain(..taken);
+        }
         inner.items.push_front(Item::Bytes(bytes));
         self.release_and_wake(inner);
     }

@@ -85,7 +85,7 @@ impl<S: HasFd, O: Op> Kept<S, Promised<S, O>> {
     /// Begins an operation that nobody waits for: whoever does polls.
     #[inline]
     pub(crate) fn promise(&mut self, cx: &mut Context<'_>, op: O) -> Promise<O::Output> {
-        self.start(Promised { inner: op, source: Some(self.source.clone()) });
+        self.start(Promised { inner: op, source: Some(self.source.clone()), kept: false });
         let mut polled = self.poll(&mut Context::from_waker(Waker::noop()));
         if polled.is_pending() && self.operation.as_ref().is_some_and(Operation::is_unasked) {
             polled = self.poll(cx);
@@ -94,6 +94,17 @@ impl<S: HasFd, O: Op> Kept<S, Promised<S, O>> {
             Poll::Ready(output) => Promise::Over(output),
             Poll::Pending if self.operation.as_ref().is_some_and(Operation::is_unasked) => Promise::NotYet,
             Poll::Pending => Promise::Made,
+        }
+    }
+
+    /// Lets a promise be kept by other means, as long as the kernel was not asked: `keep` does it, or leaves what is to be asked
+    /// for, and tells which.
+    pub(crate) fn keep_now(&mut self, keep: impl FnOnce(&mut O) -> bool) {
+        self.amend(|promised| promised.kept = keep(&mut promised.inner));
+        if let Some(operation) = &mut self.operation
+            && operation.op().kept
+        {
+            self.cancel();
         }
     }
 
@@ -119,6 +130,8 @@ impl<S: HasFd, O: Op> Kept<S, Promised<S, O>> {
 pub(crate) struct Promised<S, O> {
     inner: O,
     source: Option<Arc<S>>,
+    /// The promise was kept by other means.
+    kept: bool,
 }
 
 impl<S, O> Promised<S, O> {
@@ -173,6 +186,6 @@ unsafe impl<S: HasFd, O: Op> Op for Promised<S, O> {
     }
 
     fn is_promised(&self) -> bool {
-        true
+        !self.kept
     }
 }

@@ -83,3 +83,13 @@ fn a_lost_orphan_is_an_error_and_not_a_hang() {
     cell.lose();
     assert_eq!(ask(&cell, Lane::Receive), Gate::Lost);
 }
+
+#[test]
+fn what_is_put_back_comes_before_the_rest_of_what_it_was_part_of() {
+    let cell = Salvage::default();
+    cell.put_back(b"one two three".to_vec());
+    assert_eq!(take(&cell, 8), (Some(8), b"one two ".to_vec()));
+    cell.put_back(b"two ".to_vec());
+    assert_eq!(take(&cell, 2), (Some(2), b"tw".to_vec()));
+    assert_eq!(cell.take_all_bytes(), b"o three");
+}

@@ -293,6 +293,27 @@ fn what_was_taken_outlives_the_loop() {
     assert_eq!(all.len(), taken);
 }
 
+/// What arrives between the drop and the close would make a reset of the end.
+#[test]
+fn a_drop_sends_what_was_taken_at_once() {
+    run(async {
+        for gives_back in [false, true] {
+            let (stream, mut peer) = with_std_peer();
+            peer.set_nonblocking(true).unwrap();
+            let mut writer = PollIo::new(stream);
+            writer.write_all(b"last words").await.unwrap();
+            assert_eq!(peer.read(&mut [0; 16]).unwrap_err().kind(), ErrorKind::WouldBlock);
+            if gives_back {
+                drop(writer.into_inner())
+            } else {
+                drop(writer)
+            }
+            assert_eq!(peer.read(&mut [0; 16]).unwrap(), 10);
+            until(|| matches!(peer.read(&mut [0; 16]), Ok(0))).await;
+        }
+    });
+}
+
 /// A peer that takes nothing does not keep the socket for ever.
 #[test]
 fn last_words_are_bounded() {

@@ -51,6 +51,17 @@
 //! A buffer that is not `Send` (of reference-counted pages, say) goes to the methods of the types themselves, which
 //! take any.
 //!
+//! # What tokio has and this has not
+//!
+//! * `BufStream`: `BufReader::new(BufWriter::new(stream))` is one, because each passes on what is not its own.
+//! * `copy_buf`, `copy_bidirectional_with_sizes`: [`copy()`] lets its buffer grow to what the reads bring, and a large read of
+//!   a [`BufReader`] goes past its buffer.
+//! * `simplex`: one direction of a [`duplex()`], or a [`pipe`](crate::pipe::pipe()).
+//! * `split` of anything: [`Split`] of what has two directions, without a lock.
+//! * `write_buf`, `write_all_buf`, and the `poll_` methods: buffers go by value, see [`buf`](crate::buf); for borrowed ones there
+//!   is [`compat`](crate::compat).
+//! * `AsyncFd::try_new`, `try_with_interest`: making an [`AsyncFd`] cannot fail.
+//!
 //! # What happens when a future is dropped
 //!
 //! What files and streams do by themselves is safe at any moment: see [`op`](crate::op). What the traits add is told of

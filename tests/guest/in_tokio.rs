@@ -355,3 +355,31 @@ fn select_loses_nothing() {
         assert_eq!(all, expected);
     });
 }
+
+#[test]
+fn streams_of_the_guest_with_tokios_traits_in_tasks_of_tokios() {
+    use ringtoss::compat::PollIo;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    run(|_guest| async {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = tokio::spawn(async move {
+            let mut stream = PollIo::new(listener.accept().await.unwrap().0);
+            let mut bytes = [0; 32];
+            while stream.read_exact(&mut bytes).await.is_ok() {
+                stream.write_all(&bytes).await.unwrap();
+            }
+        });
+        let mut client = PollIo::new(TcpStream::connect(address).await.unwrap());
+        for step in 0..300u32 {
+            client.write_all(&[step as u8; 32]).await.unwrap();
+            let mut back = [0; 32];
+            client.read_exact(&mut back).await.unwrap();
+            assert_eq!(back, [step as u8; 32]);
+        }
+        // What was taken is sent, also if nobody flushes, and the stream is dropped between two turns.
+        client.write_all(&[7; 32]).await.unwrap();
+        drop(client);
+        server.await.unwrap();
+    });
+}

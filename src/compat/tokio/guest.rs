@@ -8,7 +8,7 @@ use std::fmt;
 use std::future::Future;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -202,7 +202,9 @@ impl Future for Turns {
             return Poll::Ready(());
         }
         if more {
-            cx.waker().wake_by_ref();
+            // Woken when tokio has looked after its sockets and timers, and its tasks: waking it here would keep it from them
+            // for dozens of turns.
+            let _ = pin!(tokio::task::yield_now()).poll(cx);
         }
         Poll::Pending
     }

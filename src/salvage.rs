@@ -305,6 +305,11 @@ impl Salvage {
         gate
     }
 
+    /// What [`Salvage::ask`] would say, without waiting.
+    pub(crate) fn look(&self, lane: Lane) -> Gate {
+        self.lock().gate(lane)
+    }
+
     /// Whether it has no position, but clones: reads of theirs may be with the kernel beside each other.
     pub(crate) fn is_shared_stream(&self) -> bool {
         let mut inner = self.lock();

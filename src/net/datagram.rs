@@ -37,6 +37,11 @@ impl DatagramSocket {
         DatagramSocket { socket, connected: AtomicBool::new(true) }
     }
 
+    pub(super) fn try_clone(&self) -> io::Result<DatagramSocket> {
+        let socket = self.socket.try_clone()?;
+        Ok(DatagramSocket { socket, connected: AtomicBool::new(self.is_connected()) })
+    }
+
     pub(super) fn bound(&self) -> &Bound {
         &self.socket
     }

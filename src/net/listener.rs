@@ -80,6 +80,15 @@ impl TcpListener {
         self.socket.incoming()
     }
 
+    /// Another descriptor of the same listener: `fcntl(2)` with `F_DUPFD_CLOEXEC`. Each connection goes to one of them; they
+    /// share what dropped accepts have left. The port is free when all of them are gone.
+    ///
+    /// # Errors
+    /// Those of the call: too many open files.
+    pub fn try_clone(&self) -> io::Result<TcpListener> {
+        self.socket.try_clone().map(|socket| TcpListener { socket })
+    }
+
     /// The address that it listens on: `getsockname(2)`.
     ///
     /// # Errors

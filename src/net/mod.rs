@@ -47,6 +47,7 @@ mod split;
 mod stream;
 mod tcp_info;
 mod tcp_socket;
+mod try_now;
 pub mod udp;
 pub mod unix;
 mod zero_copy;
@@ -63,7 +64,7 @@ pub use stream::TcpStream;
 pub use tcp_info::{TcpInfo, TcpState};
 pub use tcp_socket::TcpSocket;
 pub use udp::UdpSocket;
-pub use unix::{UnixDatagram, UnixListener, UnixSeqpacket, UnixSeqpacketListener, UnixStream};
+pub use unix::{UnixDatagram, UnixListener, UnixSeqpacket, UnixSeqpacketListener, UnixSocket, UnixStream};
 
 /// The domain of an address, for `socket(2)`.
 fn domain(address: &std::net::SocketAddr) -> i32 {

@@ -146,6 +146,10 @@ impl Bound {
         bound
     }
 
+    pub(super) fn try_clone(&self) -> io::Result<Bound> {
+        Ok(Bound { fd: Some(self.fd().try_clone()?), nameless: self.nameless })
+    }
+
     pub(super) fn fd(&self) -> &Fd {
         self.fd.as_ref().expect("taken at the end only")
     }

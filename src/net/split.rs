@@ -2,11 +2,11 @@
 
 use std::error::Error;
 use std::fmt;
-use std::io;
+use std::io::{self, IoSlice, IoSliceMut};
 use std::net::Shutdown;
 use std::sync::Arc;
 
-use super::{TcpStream, socket};
+use super::{TcpStream, socket, try_now};
 use crate::buf::{IoBuf, IoBufMut, IoVecBuf, IoVecBufMut};
 use crate::fd::{Fd, HasFd};
 use crate::op::{self, All, Operation, PollAdd, ReadToEnd, Readv, Receive, Receiving, Recv, Send, Writev};
@@ -112,6 +112,22 @@ macro_rules! read_half {
                 socket::peek(self.0.ring_fd(), buf)
             }
 
+            /// As [`TcpStream::try_read`].
+            ///
+            /// # Errors
+            /// As there.
+            pub fn try_read(&self, buf: &mut [u8]) -> io::Result<usize> {
+                self.try_read_vectored(&mut [IoSliceMut::new(buf)])
+            }
+
+            /// As [`TcpStream::try_read_vectored`].
+            ///
+            /// # Errors
+            /// As there.
+            pub fn try_read_vectored(&self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+                try_now::read(self.0.ring_fd(), bufs, false)
+            }
+
             /// As [`TcpStream::readable`].
             ///
             /// # Errors
@@ -164,6 +180,22 @@ macro_rules! write_half {
             /// As there.
             pub fn write_vectored<V: IoVecBuf>(&mut self, bufs: V) -> Operation<'_, Writev<V>> {
                 socket::send_vectored(self.$field.ring_fd(), bufs)
+            }
+
+            /// As [`TcpStream::try_write`].
+            ///
+            /// # Errors
+            /// As there.
+            pub fn try_write(&self, buf: &[u8]) -> io::Result<usize> {
+                self.try_write_vectored(&[IoSlice::new(buf)])
+            }
+
+            /// As [`TcpStream::try_write_vectored`].
+            ///
+            /// # Errors
+            /// As there.
+            pub fn try_write_vectored(&self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+                try_now::write(self.$field.ring_fd(), bufs, None)
             }
 
             /// As [`TcpStream::writable`].

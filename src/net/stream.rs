@@ -1,14 +1,14 @@
 //! `TcpStream`.
 
 use std::fmt;
-use std::io;
+use std::io::{self, IoSlice, IoSliceMut};
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::time::Duration;
 
 use super::address::{ToSocketAddrs, no_address, resolve};
 use super::split::{self, OwnedReadHalf, OwnedWriteHalf, ReadHalf, StreamSocket, WriteHalf};
-use super::{ConvertError, domain, socket};
+use super::{ConvertError, domain, socket, try_now};
 use crate::buf::{IoBuf, IoBufMut, IoVecBuf, IoVecBufMut};
 use crate::fd::{Fd, HasFd};
 use crate::op::{self, Accepted, All, Operation, PollAdd, ReadToEnd, Readv, Receive, Receiving, Recv, Send, Writev};
@@ -210,6 +210,40 @@ impl TcpStream {
     /// Those of `poll(2)`.
     pub fn writable(&self) -> Operation<'_, PollAdd> {
         socket::writable(&self.fd)
+    }
+
+    /// Reads what is there now, without waiting: a direct call, `recv(2)`. 0 is the end of the stream, or an empty buffer.
+    /// After [`readable`](Self::readable) there usually is something.
+    ///
+    /// # Errors
+    /// `WouldBlock` if there is nothing, or while a dropped read is in flight; those of the call.
+    pub fn try_read(&self, buf: &mut [u8]) -> io::Result<usize> {
+        self.try_read_vectored(&mut [IoSliceMut::new(buf)])
+    }
+
+    /// The same into several buffers, one after the other: `recvmsg(2)`. The first 1,024 are used.
+    ///
+    /// # Errors
+    /// As [`try_read`](Self::try_read).
+    pub fn try_read_vectored(&self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        try_now::read(&self.fd, bufs, false)
+    }
+
+    /// Writes what there is room for now, without waiting: a direct call, `send(2)`. After [`writable`](Self::writable) there
+    /// usually is room.
+    ///
+    /// # Errors
+    /// `WouldBlock` if there is no room, or while a dropped write is in flight; those of the call.
+    pub fn try_write(&self, buf: &[u8]) -> io::Result<usize> {
+        self.try_write_vectored(&[IoSlice::new(buf)])
+    }
+
+    /// The same from several buffers, one after the other: `sendmsg(2)`. The first 1,024 are used.
+    ///
+    /// # Errors
+    /// As [`try_write`](Self::try_write).
+    pub fn try_write_vectored(&self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+        try_now::write(&self.fd, bufs, None)
     }
 
     /// Ends one or both directions: `shutdown(2)`, a direct call. Waits for writes that were dropped.

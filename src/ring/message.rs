@@ -56,6 +56,14 @@ impl MessageCell {
         self.arm(address, len, control_bytes)
     }
 
+    /// The same into several parts, at most 1,024.
+    pub(crate) fn arm_receive_vectored(&mut self, parts: u64, count: usize, control_bytes: usize) -> u64 {
+        let header = self.arm_receive(0, 0, control_bytes);
+        self.header.msg_iov = parts as *mut libc::iovec;
+        self.header.msg_iovlen = count as _;
+        header
+    }
+
     /// For messages that are received one after the other, each into a buffer that the kernel picks: only the sizes count.
     pub(crate) fn arm_many(&mut self, name_bytes: usize, control_bytes: usize) -> u64 {
         let header = self.arm(0, 0, control_bytes);

@@ -36,7 +36,9 @@ pub(crate) use option::{
     Flag, MaybeMilliseconds, MaybeNumber, Microseconds, Number, Seconds, SocketOption, option_bytes, option_text,
     set_option_bytes,
 };
-pub(crate) use socket::{is_shut_for_receiving, socket_pair, socket_pair_of};
+pub(crate) use socket::{
+    is_shut_for_receiving, recv_vectored_now, send_vectored_now, send_vectored_to_now, socket_pair, socket_pair_of,
+};
 pub(crate) use xattr::{Bearer, get_xattr, list_xattrs, remove_xattr, set_xattr};
 
 pub(crate) const ENTER_GETEVENTS: u32 = 1 << 0;
@@ -483,18 +485,6 @@ pub(crate) fn send_now(fd: RawFd, bytes: &[u8]) -> io::Result<usize> {
     let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
     // SAFETY: the bytes live over the call and their length is passed.
     let sent = unsafe { libc::send(fd, bytes.as_ptr().cast(), bytes.len(), flags) };
-    if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(sent as usize) }
-}
-
-/// The same from several slices, of which the first 1,024 are used: `sendmsg(2)`.
-pub(crate) fn send_vectored_now(fd: RawFd, slices: &[io::IoSlice<'_>]) -> io::Result<usize> {
-    // SAFETY: a message header is plain numbers and pointers, for which zero is valid.
-    let mut message: libc::msghdr = unsafe { mem::zeroed() };
-    message.msg_iov = slices.as_ptr().cast_mut().cast();
-    message.msg_iovlen = slices.len().min(1024) as _;
-    // SAFETY: `IoSlice` has the layout of an iovec, by std's promise; slices and header live over the call, which only
-    // reads them.
-    let sent = unsafe { libc::sendmsg(fd, &raw const message, libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL) };
     if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(sent as usize) }
 }
 

@@ -1,9 +1,10 @@
 //! The calls around a socket that do not block.
 
-use std::io;
+use std::io::{self, IoSlice, IoSliceMut};
+use std::mem;
 use std::os::fd::{OwnedFd, RawFd};
 
-use super::{check, own};
+use super::{RawAddress, check, own};
 
 /// `socketpair(2)` of the Unix family, closed on exec.
 pub(crate) fn socket_pair(kind: libc::c_int) -> io::Result<(OwnedFd, OwnedFd)> {
@@ -28,4 +29,50 @@ pub(crate) fn is_shut_for_receiving(fd: RawFd) -> bool {
     // SAFETY: one structure that lives over the call is passed; with the timeout 0 it does not block.
     let ready = unsafe { libc::poll(&raw mut poll, 1, 0) };
     ready == 1 && poll.revents & libc::POLLRDHUP != 0
+}
+
+/// `sendmsg(2)` from several slices, of which the first 1,024 are used, that takes what there is room for now, or fails with
+/// `WouldBlock`.
+pub(crate) fn send_vectored_now(fd: RawFd, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+    send_vectored_to_now(fd, slices, None)
+}
+
+/// The same to an address.
+pub(crate) fn send_vectored_to_now(fd: RawFd, slices: &[IoSlice<'_>], to: Option<RawAddress>) -> io::Result<usize> {
+    // SAFETY: a message header is plain numbers and pointers, for which zero is valid.
+    let mut message: libc::msghdr = unsafe { mem::zeroed() };
+    message.msg_iov = slices.as_ptr().cast_mut().cast();
+    message.msg_iovlen = slices.len().min(1024) as _;
+    if let Some(to) = &to {
+        message.msg_name = (&raw const to.storage).cast_mut().cast();
+        message.msg_namelen = to.len;
+    }
+    // SAFETY: `IoSlice` has the layout of an iovec, by std's promise; slices, address and header live over the call, which
+    // only reads them.
+    let sent = unsafe { libc::sendmsg(fd, &raw const message, libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL) };
+    if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(sent as usize) }
+}
+
+/// `recvmsg(2)` into several slices, of which the first 1,024 are used, of what is there now, or fails with `WouldBlock`.
+/// Tells where it came from, where that is told.
+pub(crate) fn recv_vectored_now(
+    fd: RawFd,
+    slices: &mut [IoSliceMut<'_>],
+    flags: libc::c_int,
+) -> io::Result<(usize, RawAddress)> {
+    let mut from = RawAddress::room();
+    // SAFETY: as above.
+    let mut message: libc::msghdr = unsafe { mem::zeroed() };
+    message.msg_name = (&raw mut from.storage).cast();
+    message.msg_namelen = from.len;
+    message.msg_iov = slices.as_mut_ptr().cast();
+    message.msg_iovlen = slices.len().min(1024) as _;
+    // SAFETY: `IoSliceMut` has the layout of an iovec, by std's promise; slices, address and header live over the call, which
+    // writes no more than their lengths say.
+    let received = unsafe { libc::recvmsg(fd, &raw mut message, libc::MSG_DONTWAIT | flags) };
+    if received < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    from.len = message.msg_namelen;
+    Ok((received as usize, from))
 }

@@ -9,4 +9,5 @@ mod juggle;
 mod supervisor;
 mod tail;
 mod tcp_proxy;
+mod udp_echo;
 mod util;

@@ -19,5 +19,6 @@ mod send;
 mod stream;
 mod system;
 mod threads;
+mod try_now;
 mod util;
 mod zero_copy;

@@ -6,7 +6,9 @@ mod messages;
 mod options;
 mod select;
 mod system;
+mod try_now;
 #[path = "../tcp/util.rs"]
 #[allow(dead_code, reason = "shared with the tests of TCP")]
 mod util;
+mod vectored;
 mod zero_copy;

@@ -7,6 +7,7 @@ mod listeners;
 mod peers;
 mod select;
 mod seqpacket;
+mod sockets;
 mod streams;
 #[path = "../tcp/util.rs"]
 #[allow(dead_code, reason = "shared with the tests of TCP")]

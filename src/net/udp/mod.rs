@@ -5,7 +5,7 @@ mod options;
 mod zero_copy;
 
 use std::fmt;
-use std::io;
+use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
@@ -15,9 +15,12 @@ use super::address::{ToSocketAddrs, no_address, resolve};
 use super::builder::UdpBuilder;
 use super::datagram::DatagramSocket;
 use super::socket::Bound;
-use super::{ConvertError, domain};
-use crate::buf::{IoBuf, IoBufMut};
-use crate::op::{Datagrams, Operation, Plain, PollAdd, Receive, RecvMsg, RecvMsgLease, SendMsg, WithSource};
+use super::{ConvertError, domain, try_now};
+use crate::buf::{IoBuf, IoBufMut, IoVecBuf, IoVecBufMut};
+use crate::op::{
+    Datagrams, Operation, Plain, PollAdd, Receive, RecvMsg, RecvMsgLease, RecvMsgVectored, SendMsg, SendMsgVectored,
+    WithSource,
+};
 use crate::sys::{self, Address};
 
 /// A UDP socket.
@@ -115,6 +118,37 @@ impl UdpSocket {
     pub fn send_msg<B: IoBuf>(&self, buf: B, transmit: &Transmit) -> Operation<'_, SendMsg<B>> {
         let family = || self.peer_addr().map_or(libc::AF_INET, |peer| domain(&peer));
         self.socket.send(buf, |send| transmit.apply(send, family))
+    }
+
+    /// Sends one datagram that is made of several buffers to the peer: `IORING_OP_SENDMSG`, `sendmsg(2)`.
+    ///
+    /// # Errors
+    /// As [`send`](UdpSocket::send); `EMSGSIZE` for more than 1,024 buffers.
+    pub fn send_vectored<V: IoVecBuf>(&self, bufs: V) -> Operation<'_, SendMsgVectored<V>> {
+        let fd = self.socket.fd();
+        Operation::on(fd, SendMsgVectored::new(fd.raw(), bufs, None))
+    }
+
+    /// The same to an address.
+    ///
+    /// # Errors
+    /// As [`send_vectored`](UdpSocket::send_vectored).
+    pub fn send_vectored_to<V: IoVecBuf>(&self, bufs: V, target: SocketAddr) -> Operation<'_, SendMsgVectored<V>> {
+        let fd = self.socket.fd();
+        Operation::on(fd, SendMsgVectored::new(fd.raw(), bufs, Some(target.encode())))
+    }
+
+    /// Receives a datagram into several buffers, one after the other, and tells where it came from: `IORING_OP_RECVMSG`,
+    /// `recvmsg(2)`. What they have no room for is cut off. The first 1,024 are used.
+    ///
+    /// # Errors
+    /// As [`recv`](UdpSocket::recv).
+    pub fn recv_vectored_from<V: IoVecBufMut>(
+        &self,
+        bufs: V,
+    ) -> Operation<'_, RecvMsgVectored<V, WithSource<SocketAddr>>> {
+        let fd = self.socket.fd();
+        Operation::on(fd, RecvMsgVectored::new(fd.raw(), bufs))
     }
 
     /// Receives a datagram, from the buffer's start; what the buffer has no room for is cut off. `IORING_OP_RECV`, `recv(2)`
@@ -229,6 +263,80 @@ impl UdpSocket {
     /// Those of `poll(2)`.
     pub fn writable(&self) -> Operation<'_, PollAdd> {
         self.socket.writable()
+    }
+
+    /// Receives a datagram that is there now, without waiting: a direct call, `recv(2)`. What the buffer has no room for is cut
+    /// off.
+    ///
+    /// # Errors
+    /// `WouldBlock` if there is none, or while a dropped receive is in flight; those of the call.
+    pub fn try_recv(&self, buf: &mut [u8]) -> io::Result<usize> {
+        try_now::recv(self.socket.fd(), buf, false).map(|(count, _)| count)
+    }
+
+    /// The same, and tells where it came from: `recvmsg(2)`.
+    ///
+    /// # Errors
+    /// As [`try_recv`](Self::try_recv).
+    pub fn try_recv_from(&self, buf: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+        try_now::recv_from(self.socket.fd(), buf, false)
+    }
+
+    /// Sends a datagram to the peer, if there is room now, without waiting: a direct call, `send(2)`.
+    ///
+    /// # Errors
+    /// `WouldBlock` if there is none, or while a dropped send is in flight; those of the call.
+    pub fn try_send(&self, buf: &[u8]) -> io::Result<usize> {
+        try_now::write(self.socket.fd(), &[IoSlice::new(buf)], None)
+    }
+
+    /// The same to an address: `sendto(2)`.
+    ///
+    /// # Errors
+    /// As [`try_send`](Self::try_send).
+    pub fn try_send_to(&self, buf: &[u8], target: SocketAddr) -> io::Result<usize> {
+        try_now::write(self.socket.fd(), &[IoSlice::new(buf)], Some(target.encode()))
+    }
+
+    /// As [`try_recv`](Self::try_recv), and leaves the datagram there: `MSG_PEEK`.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn try_peek(&self, buf: &mut [u8]) -> io::Result<usize> {
+        try_now::recv(self.socket.fd(), buf, true).map(|(count, _)| count)
+    }
+
+    /// As [`try_recv_from`](Self::try_recv_from), and leaves the datagram there: `MSG_PEEK`.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn try_peek_from(&self, buf: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+        try_now::recv_from(self.socket.fd(), buf, true)
+    }
+
+    /// Tells where the next datagram comes from, if one is there now.
+    ///
+    /// # Errors
+    /// As [`try_recv`](Self::try_recv).
+    pub fn try_peek_sender(&self) -> io::Result<SocketAddr> {
+        self.try_peek_from(&mut [0]).map(|(_, from)| from)
+    }
+
+    /// Waits for a datagram and tells where it comes from; it stays there for the next receive. Dropped, nothing is consumed.
+    ///
+    /// # Errors
+    /// As [`recv`](UdpSocket::recv).
+    pub async fn peek_sender(&self) -> io::Result<SocketAddr> {
+        self.peek_from(Vec::with_capacity(1)).await.0.map(|(_, from)| from)
+    }
+
+    /// Another descriptor of the same socket: `fcntl(2)` with `F_DUPFD_CLOEXEC`. Each datagram goes to one of them; they share
+    /// what dropped receives have left. The port is free when all of them are gone.
+    ///
+    /// # Errors
+    /// Those of the call: too many open files.
+    pub fn try_clone(&self) -> io::Result<UdpSocket> {
+        self.socket.try_clone().map(|socket| UdpSocket { socket })
     }
 
     /// What became of the last send that was dropped in flight: its bytes, if it was sent, and otherwise the error, which is

@@ -1,7 +1,7 @@
 //! `UnixDatagram`.
 
 use std::fmt;
-use std::io;
+use std::io::{self, IoSlice};
 use std::net::Shutdown;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
@@ -13,6 +13,7 @@ use crate::buf::{IoBuf, IoBufMut};
 use crate::convert::ConvertError;
 use crate::net::datagram::DatagramSocket;
 use crate::net::socket::{self, Bound};
+use crate::net::try_now;
 use crate::op::{
     self, Datagrams, Details, Operation, Plain, PollAdd, Receive, Receives, RecvMsg, RecvMsgLease, SendMsg, WithRights,
     WithSource,
@@ -238,6 +239,47 @@ impl UnixDatagram {
     /// Those of the call.
     pub fn shutdown(&self, how: Shutdown) -> Operation<'_, op::Shutdown> {
         socket::shutdown(self.socket.fd(), how)
+    }
+
+    /// Receives a datagram that is there now, without waiting: a direct call, `recv(2)`. What the buffer has no room for is cut
+    /// off.
+    ///
+    /// # Errors
+    /// `WouldBlock` if there is none, or while a dropped receive is in flight; those of the call.
+    pub fn try_recv(&self, buf: &mut [u8]) -> io::Result<usize> {
+        try_now::recv(self.socket.fd(), buf, false).map(|(count, _)| count)
+    }
+
+    /// The same, and tells where it came from: `recvmsg(2)`.
+    ///
+    /// # Errors
+    /// As [`try_recv`](Self::try_recv).
+    pub fn try_recv_from(&self, buf: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+        try_now::recv_from(self.socket.fd(), buf, false)
+    }
+
+    /// Sends a datagram to the peer, if there is room now, without waiting: a direct call, `send(2)`.
+    ///
+    /// # Errors
+    /// `WouldBlock` if there is none, or while a dropped send is in flight; those of the call.
+    pub fn try_send(&self, buf: &[u8]) -> io::Result<usize> {
+        try_now::write(self.socket.fd(), &[IoSlice::new(buf)], None)
+    }
+
+    /// The same to the socket at a path: `sendto(2)`.
+    ///
+    /// # Errors
+    /// As [`try_send`](Self::try_send); `NotFound`; `InvalidInput` for a path that cannot be one.
+    pub fn try_send_to<P: AsRef<Path>>(&self, buf: &[u8], path: P) -> io::Result<usize> {
+        self.try_send_to_addr(buf, &SocketAddr::from_pathname(path)?)
+    }
+
+    /// The same to any address of the family.
+    ///
+    /// # Errors
+    /// As [`try_send_to`](Self::try_send_to).
+    pub fn try_send_to_addr(&self, buf: &[u8], address: &SocketAddr) -> io::Result<usize> {
+        try_now::write(self.socket.fd(), &[IoSlice::new(buf)], Some(address.encode()))
     }
 
     /// What became of the last send that was dropped in flight: its bytes, if it was sent, and otherwise the error, which is

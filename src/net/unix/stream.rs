@@ -1,7 +1,7 @@
 //! `UnixStream`.
 
 use std::fmt;
-use std::io;
+use std::io::{self, IoSlice, IoSliceMut};
 use std::net::Shutdown;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::net::SocketAddr;
@@ -12,8 +12,8 @@ use super::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf};
 use crate::buf::{IoBuf, IoBufMut, IoVecBuf, IoVecBufMut};
 use crate::convert::ConvertError;
 use crate::fd::{Fd, HasFd};
-use crate::net::socket;
 use crate::net::split::{self, StreamSocket};
+use crate::net::{socket, try_now};
 use crate::op::{
     self, Accepted, All, Operation, PollAdd, ReadToEnd, Readv, Receive, Receiving, Recv, RecvRights, Send, SendMsg,
     Writev,
@@ -33,10 +33,6 @@ pub struct UnixStream {
 }
 
 impl UnixStream {
-    pub(super) fn of(fd: Fd) -> UnixStream {
-        UnixStream { fd }
-    }
-
     /// Connects to the socket at a path: `IORING_OP_SOCKET`, `IORING_OP_CONNECT`, `connect(2)`. Waits while as many
     /// connections as the listener allows wait to be accepted. Dropped, it is cancelled and closed.
     ///
@@ -56,6 +52,10 @@ impl UnixStream {
         let fd = Fd::new(socket);
         Operation::on(&fd, op::Connect::new(fd.raw(), address)).await?;
         Ok(UnixStream { fd })
+    }
+
+    pub(super) fn of(fd: Fd) -> UnixStream {
+        UnixStream { fd }
     }
 
     /// Two streams that are connected to each other: `socketpair(2)`.
@@ -222,6 +222,40 @@ impl UnixStream {
     /// Those of `poll(2)`.
     pub fn writable(&self) -> Operation<'_, PollAdd> {
         socket::writable(&self.fd)
+    }
+
+    /// Reads what is there now, without waiting: a direct call, `recv(2)`. 0 is the end of the stream, or an empty buffer.
+    /// After [`readable`](Self::readable) there usually is something.
+    ///
+    /// # Errors
+    /// `WouldBlock` if there is nothing, or while a dropped read is in flight; those of the call.
+    pub fn try_read(&self, buf: &mut [u8]) -> io::Result<usize> {
+        self.try_read_vectored(&mut [IoSliceMut::new(buf)])
+    }
+
+    /// The same into several buffers, one after the other: `recvmsg(2)`. The first 1,024 are used.
+    ///
+    /// # Errors
+    /// As [`try_read`](Self::try_read).
+    pub fn try_read_vectored(&self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        try_now::read(&self.fd, bufs, false)
+    }
+
+    /// Writes what there is room for now, without waiting: a direct call, `send(2)`. After [`writable`](Self::writable) there
+    /// usually is room.
+    ///
+    /// # Errors
+    /// `WouldBlock` if there is no room, or while a dropped write is in flight; those of the call.
+    pub fn try_write(&self, buf: &[u8]) -> io::Result<usize> {
+        self.try_write_vectored(&[IoSlice::new(buf)])
+    }
+
+    /// The same from several buffers, one after the other: `sendmsg(2)`. The first 1,024 are used.
+    ///
+    /// # Errors
+    /// As [`try_write`](Self::try_write).
+    pub fn try_write_vectored(&self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+        try_now::write(&self.fd, bufs, None)
     }
 
     /// Ends one or both directions: `IORING_OP_SHUTDOWN`, `shutdown(2)`. Waits for writes that were dropped.

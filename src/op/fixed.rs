@@ -41,15 +41,37 @@ fn use_registered(sqe: &mut Sqe, region: &Region, arena: &Arena) -> bool {
     true
 }
 
-/// Whether a vectored operation failed because the kernel does not know it (before 6.15): then it goes the plain way, as all
-/// after it.
-#[cold]
-pub(super) fn refused(cqe: Cqe) -> bool {
-    let refused = cqe.result == -libc::EINVAL;
-    if refused {
-        VECTORED_REFUSED.store(true, Ordering::Relaxed);
+/// How a vectored operation goes. Kernels before 6.15 do not know the ones on registered buffers, which they say with the
+/// same error as for many other reasons.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Vectored {
+    #[default]
+    Plain,
+    Fixed,
+    /// Refused, and tried the plain way to see whether that was why.
+    Doubted,
+}
+
+impl Vectored {
+    pub(super) fn prefer(&mut self, sqe: &mut Sqe, region: Option<&Region>, arena: &Arena) {
+        if *self != Vectored::Doubted && prefer(sqe, region, arena) {
+            *self = Vectored::Fixed;
+        }
     }
-    refused
+
+    /// Whether it has to be tried again, the plain way.
+    pub(super) fn refused(&mut self, cqe: Cqe) -> bool {
+        let invalid = cqe.result == -libc::EINVAL;
+        match self {
+            Vectored::Fixed if invalid => {
+                *self = Vectored::Doubted;
+                return true;
+            }
+            Vectored::Doubted if !invalid => VECTORED_REFUSED.store(true, Ordering::Relaxed),
+            _ => {}
+        }
+        false
+    }
 }
 
 #[cfg(test)]

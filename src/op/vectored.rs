@@ -36,18 +36,26 @@ pub struct Readv<V> {
     bufs: V,
     done: usize,
     position: Position,
-    /// By the pages that the kernel knows; some kernels refuse that.
-    fixed: bool,
+    /// By the pages that the kernel knows, or not.
+    fixed: fixed::Vectored,
 }
 
 impl<V: IoVecBufMut> Readv<V> {
     pub(crate) fn new(fd: RawFd, bufs: V, place: Place) -> Readv<V> {
-        Readv { fd, flags: 0, place, bufs, done: 0, position: Position::new(), fixed: false }
+        Readv { fd, flags: 0, place, bufs, done: 0, position: Position::new(), fixed: fixed::Vectored::Plain }
     }
 
     pub(crate) fn at_position(fd: &Fd, bufs: V) -> Readv<V> {
         let place = Place::File(AT_POSITION);
-        Readv { fd: fd.raw(), flags: 0, place, bufs, done: 0, position: Position::of(fd), fixed: false }
+        Readv {
+            fd: fd.raw(),
+            flags: 0,
+            place,
+            bufs,
+            done: 0,
+            position: Position::of(fd),
+            fixed: fixed::Vectored::Plain,
+        }
     }
 
     /// With flags of `preadv2(2)`.
@@ -93,13 +101,13 @@ unsafe impl<V: IoVecBufMut> Op for Readv<V> {
             .offset(offset)
             .op_flags(self.flags);
         if self.place != Place::File(AT_POSITION) {
-            self.fixed = fixed::prefer(sqe, self.bufs.registered(), arena);
+            self.fixed.prefer(sqe, self.bufs.registered(), arena);
         }
         Ok(())
     }
 
     fn step(&mut self, cqe: Cqe) -> Next {
-        if std::mem::take(&mut self.fixed) && fixed::refused(cqe) {
+        if self.fixed.refused(cqe) {
             return Next::Again;
         }
         if self.place == Place::File(AT_POSITION)
@@ -201,18 +209,26 @@ pub struct Writev<V> {
     bufs: V,
     done: usize,
     position: Position,
-    /// By the pages that the kernel knows; some kernels refuse that.
-    fixed: bool,
+    /// By the pages that the kernel knows, or not.
+    fixed: fixed::Vectored,
 }
 
 impl<V: IoVecBuf> Writev<V> {
     pub(crate) fn new(fd: RawFd, bufs: V, place: Place) -> Writev<V> {
-        Writev { fd, flags: 0, place, bufs, done: 0, position: Position::new(), fixed: false }
+        Writev { fd, flags: 0, place, bufs, done: 0, position: Position::new(), fixed: fixed::Vectored::Plain }
     }
 
     pub(crate) fn at_position(fd: &Fd, bufs: V) -> Writev<V> {
         let place = Place::File(AT_POSITION);
-        Writev { fd: fd.raw(), flags: 0, place, bufs, done: 0, position: Position::of(fd), fixed: false }
+        Writev {
+            fd: fd.raw(),
+            flags: 0,
+            place,
+            bufs,
+            done: 0,
+            position: Position::of(fd),
+            fixed: fixed::Vectored::Plain,
+        }
     }
 
     /// With flags of `pwritev2(2)`.
@@ -255,7 +271,7 @@ unsafe impl<V: IoVecBuf> Op for Writev<V> {
                     .offset(offset)
                     .op_flags(self.flags);
                 if offset != AT_POSITION {
-                    self.fixed = fixed::prefer(sqe, self.bufs.registered(), arena);
+                    self.fixed.prefer(sqe, self.bufs.registered(), arena);
                 }
                 Ok(())
             }
@@ -276,7 +292,7 @@ unsafe impl<V: IoVecBuf> Op for Writev<V> {
     }
 
     fn step(&mut self, cqe: Cqe) -> Next {
-        if std::mem::take(&mut self.fixed) && fixed::refused(cqe) {
+        if self.fixed.refused(cqe) {
             return Next::Again;
         }
         if self.place == Place::File(AT_POSITION) {

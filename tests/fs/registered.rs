@@ -138,3 +138,26 @@ fn dropped_at_any_moment_a_buffer_goes_back_when_the_kernel_has_let_go() {
         }
     });
 }
+
+/// What is refused for another reason is refused as ever, and registered memory is used again the next time.
+#[test]
+fn an_error_of_a_vectored_transfer_is_the_plain_ones() {
+    let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    run(async {
+        let pool = RegisteredPool::new(8192, 2).unwrap();
+        let mut options = ringtoss::fs::OpenOptions::new();
+        options.read(true).write(true).create(true).custom_flags(libc::O_DIRECT);
+        let Ok(file) = options.open(dir.path().join("direct")).await else {
+            return eprintln!("skipped: this file system has no O_DIRECT");
+        };
+        file.write_all_at(filled(&pool, &pattern(8192)), 0).await.0.unwrap();
+        // An address that is not a multiple of a block.
+        let slices = [filled(&pool, b"a").slice(1..4097), filled(&pool, b"").slice(..4096)];
+        let (result, bufs) = file.read_vectored_at(slices, 0).await;
+        let refused = result.map_err(|error| error.raw_os_error());
+        assert!(matches!(refused, Err(Some(libc::EINVAL)) | Ok(8192)), "{refused:?}");
+        let bufs = bufs.map(|slice| slice.into_inner());
+        let (result, bufs) = file.read_vectored_at(bufs, 0).await;
+        assert!(result.unwrap() == 8192 && bufs[0][..] == pattern(8192));
+    });
+}

@@ -75,7 +75,7 @@ pub const OPCODES: &[Opcode] = &[
         "FILES_UPDATE",
         "5.6",
         &["FilesUpdate"],
-        Not("a registered table is filled by the operations that open (`io_uring_register(2)` otherwise)"),
+        Not("objects own ordinary descriptors: there is no table of direct ones to fill"),
     ),
     opcode("STATX", "5.6", &["Statx"], By("fs::metadata, fs::File::metadata")),
     opcode("READ", "5.6", &["Read"], By("fs::File::read, fs::File::read_at")),
@@ -136,7 +136,12 @@ pub const OPCODES: &[Opcode] = &[
     opcode("FUTEX_WAIT", "6.7", &["FutexWait"], By("futex::wait")),
     opcode("FUTEX_WAKE", "6.7", &["FutexWake"], By("futex::wake")),
     opcode("FUTEX_WAITV", "6.7", &["FutexWaitV"], By("futex::wait_any")),
-    opcode("FIXED_FD_INSTALL", "6.8", &["FixedFdInstall"], Missing),
+    opcode(
+        "FIXED_FD_INSTALL",
+        "6.8",
+        &["FixedFdInstall"],
+        Not("objects own ordinary descriptors: there is no direct one to make ordinary"),
+    ),
     opcode("FTRUNCATE", "6.9", &["Ftruncate"], By("fs::File::set_len")),
     opcode(
         "BIND",
@@ -150,7 +155,14 @@ pub const OPCODES: &[Opcode] = &[
         &["Listen"],
         Not("the direct calls take less time than a submission each, and do not wait: see `net`"),
     ),
-    opcode("RECV_ZC", "6.15", &["RecvZc"], Missing),
+    opcode(
+        "RECV_ZC",
+        "6.15",
+        &["RecvZc"],
+        Not(
+            "it takes a network card that splits headers from data, and a queue of it set up for this ring alone; through `op::submit` by whoever has one",
+        ),
+    ),
     opcode(
         "EPOLL_WAIT",
         "6.15",

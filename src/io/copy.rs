@@ -121,7 +121,8 @@ impl Copy<'_> {
 /// # ringtoss::block_on(async {
 /// use ringtoss::io::{self, Write};
 /// use ringtoss::op::CutShort;
-/// ///
+/// use std::time::Duration;
+///
 /// let (mut reader, mut client) = io::duplex(64);
 /// let (mut writer, _server) = io::duplex(4);
 /// client.write_all("abcdefgh").await.0?;

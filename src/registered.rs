@@ -40,8 +40,8 @@ impl RegisteredPool {
     /// A pool of up to `most` buffers of `buffer_bytes` each (rounded up to a multiple of 4,096), whose pages the kernel
     /// looks up and pins once, when they are registered, instead of with each transfer. Reads and writes of files with
     /// them go by `IORING_OP_READ_FIXED` and `IORING_OP_WRITE_FIXED`, vectored ones of buffers that lie in one piece of
-    /// memory by `READV_FIXED` and `WRITEV_FIXED` (Linux 6.15), and sends without copying spare the pinning. All other
-    /// operations take them, too, as plain buffers.
+    /// memory by `READV_FIXED` and `WRITEV_FIXED` if the file was opened with `O_DIRECT` (Linux 6.15), and sends without
+    /// copying spare the pinning. All other operations take them, too, as plain buffers.
     ///
     /// The first megabyte is made and registered here, more when it is asked for. What is registered counts against
     /// `RLIMIT_MEMLOCK` of users without `CAP_IPC_LOCK`. It is given back when the pool and all of its buffers are gone.
@@ -90,11 +90,11 @@ impl RegisteredPool {
     }
 
     /// An empty buffer, for which it waits if all of them are in use: who has waited longest is served first. Dropped, it has
-    /// taken nothing. Makes more of them if there may be more, on the loop that runs here, which takes the time to pin
-    /// them.
+    /// taken nothing. Makes more of them if there may be more and a loop runs here, which takes the time to pin them; if
+    /// they cannot be made, it waits for those that there are.
     ///
     /// # Errors
-    /// As [`new`](RegisteredPool::new).
+    /// As [`new`](RegisteredPool::new), if there are none at all.
     pub fn take(&self) -> TakeRegistered<'_> {
         TakeRegistered { pool: self, ticket: None }
     }
@@ -102,7 +102,7 @@ impl RegisteredPool {
     /// The same without waiting.
     ///
     /// # Errors
-    /// `WouldBlock` if all of them are in use, or promised to those who wait; and as [`new`](RegisteredPool::new).
+    /// `WouldBlock` if all of them are in use, or promised to those who wait.
     pub fn try_take(&self) -> io::Result<RegisteredBuf> {
         self.attempt(None).unwrap_or_else(|| Err(io::ErrorKind::WouldBlock.into()))
     }
@@ -123,12 +123,14 @@ impl RegisteredPool {
             if let Some(buf) = self.inner.take(&mut state, ticket) {
                 return Some(Ok(buf));
             }
-            if !self.inner.can_grow(&state) {
+            // Only a loop can make more.
+            if !self.inner.can_grow(&state) || context::current_id() == 0 {
                 return None;
             }
             drop(state);
             if let Err(error) = grow(&self.inner) {
-                return Some(Err(error));
+                // Those that there are come back.
+                return if self.inner.lock().has_any() { None } else { Some(Err(error)) };
             }
         }
     }
@@ -139,6 +141,7 @@ impl Future for TakeRegistered<'_> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<RegisteredBuf>> {
         if let Some(outcome) = self.pool.attempt(self.ticket) {
+            self.leave();
             return Poll::Ready(outcome);
         }
         let waker = cx.waker().clone();
@@ -154,13 +157,23 @@ impl Future for TakeRegistered<'_> {
         drop(state);
         drop(old);
         self.ticket = ticket;
+        if taken.is_some() {
+            self.leave();
+        }
         taken.map_or(Poll::Pending, |buf| Poll::Ready(Ok(buf)))
     }
 }
 
 impl Drop for TakeRegistered<'_> {
     fn drop(&mut self) {
-        if let Some(ticket) = self.ticket {
+        self.leave();
+    }
+}
+
+impl TakeRegistered<'_> {
+    /// Gives up its place in the queue.
+    fn leave(&mut self) {
+        if let Some(ticket) = self.ticket.take() {
             let [own, next] = self.pool.inner.leave(ticket);
             drop(own);
             if let Some(waker) = next {

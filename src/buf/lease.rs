@@ -205,7 +205,7 @@ mod tests {
 
     #[test]
     fn parts_share_the_buffer_and_the_last_gives_it_back() {
-        let pool = Arc::new(Pool::new(512, 64));
+        let pool = Arc::new(Pool::new(1, 512, 64));
         pool.grow();
         let mut first = lease(&pool, 3, b"one two three");
         let mut second = first.split_off(4);
@@ -220,7 +220,7 @@ mod tests {
 
     #[test]
     fn the_memory_outlives_the_pools_owner() {
-        let pool = Arc::new(Pool::new(512, 64));
+        let pool = Arc::new(Pool::new(1, 512, 64));
         pool.grow();
         let mut lease = lease(&pool, 0, b"still here");
         drop(pool);
@@ -235,7 +235,7 @@ mod tests {
     #[cfg(feature = "bytes")]
     #[test]
     fn frozen_it_is_the_same_memory() {
-        let pool = Arc::new(Pool::new(512, 64));
+        let pool = Arc::new(Pool::new(1, 512, 64));
         pool.grow();
         let frozen = bytes::Bytes::from(lease(&pool, 9, b"frozen"));
         assert_eq!(frozen.as_ptr(), pool.address(9).as_ptr());

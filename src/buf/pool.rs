@@ -83,6 +83,8 @@ pub(crate) type Place = u64;
 #[derive(Debug)]
 pub struct Pool {
     home: u64,
+    /// The loop whose kernel ring knows the buffers.
+    loop_id: u64,
     buffer_bytes: usize,
     /// Touched on the home thread only.
     local: UnsafeCell<Vec<u16>>,
@@ -100,9 +102,10 @@ unsafe impl Sync for Pool {}
 
 impl Pool {
     /// Without buffers yet. At most `most` will be made, of so many bytes each. The home is this thread.
-    pub(crate) fn new(buffer_bytes: usize, most: usize) -> Pool {
+    pub(crate) fn new(loop_id: u64, buffer_bytes: usize, most: usize) -> Pool {
         Pool {
             home: thread_number(),
+            loop_id,
             buffer_bytes,
             local: UnsafeCell::new(Vec::new()),
             returned: ArrayQueue::new(Pool::entries(most)),
@@ -116,6 +119,11 @@ impl Pool {
     /// How many buffers there can be: `most`, rounded up to whole chunks. A power of two.
     pub(crate) fn entries(most: usize) -> usize {
         most.next_power_of_two().clamp(FIRST_CHUNK, FIRST_CHUNK << (MOST_CHUNKS - 1))
+    }
+
+    /// Whether an entry for this loop may pick from it: `ENOBUFS` otherwise, as the kernel would say without any.
+    pub(crate) fn check(&self, loop_id: u64) -> Result<(), i32> {
+        if self.loop_id == loop_id { Ok(()) } else { Err(libc::ENOBUFS) }
     }
 
     pub(crate) fn buffer_bytes(&self) -> usize {
@@ -270,7 +278,7 @@ mod tests {
 
     #[test]
     fn chunks_double_and_addresses_do_not_overlap() {
-        let pool = Pool::new(512, 1000);
+        let pool = Pool::new(1, 512, 1000);
         assert_eq!(Pool::entries(1000), 1024);
         let mut addresses = Vec::new();
         let mut ranges = Vec::new();
@@ -291,7 +299,7 @@ mod tests {
 
     #[test]
     fn buffers_come_back_from_every_thread_and_call_who_waits_in_order() {
-        let pool = Arc::new(Pool::new(512, 64));
+        let pool = Arc::new(Pool::new(1, 512, 64));
         pool.grow();
         let counts: [Arc<Count>; 3] = Default::default();
         let mut places = [None; 3];
@@ -316,7 +324,7 @@ mod tests {
 
     #[test]
     fn who_begins_to_wait_when_one_is_back_already_is_called() {
-        let pool = Pool::new(512, 64);
+        let pool = Pool::new(1, 512, 64);
         pool.grow();
         pool.give_back(1);
         let count = Arc::new(Count::default());

@@ -99,6 +99,11 @@ pub(crate) struct State {
 }
 
 impl State {
+    /// Whether any buffers have been made.
+    pub(crate) fn has_any(&self) -> bool {
+        self.made > 0
+    }
+
     /// Who is to be called now that so many buffers are free. Its waker is taken; whoever is called leaves a new one.
     fn last_served(&mut self) -> Option<Waker> {
         let place = self.free.len().checked_sub(1)?;

@@ -294,6 +294,7 @@ impl<S: HasFd, D: Outgoing> PollWrite for Positioned<S, D> {
         }
         if self.writes_now && self.is_alone() {
             let first;
+            let slices = &slices[slices.iter().take_while(|slice| slice.is_empty()).count()..];
             let slices = match slices {
                 [slice, ..] if slice.len() > CALL_BYTES => {
                     first = [IoSlice::new(&slice[..CALL_BYTES])];

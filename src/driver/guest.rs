@@ -30,6 +30,13 @@ impl Driver {
         !self.cancels.is_empty() || !self.is_idle()
     }
 
+    /// The clock does not agree with the timeout that was made.
+    pub(crate) fn doubt_deadline(&mut self) {
+        if self.deadline_ns != u64::MAX {
+            self.deadline_ns = u64::MAX - 1;
+        }
+    }
+
     /// Sees to it that a completion comes when this deadline has, which is in so many nanoseconds. One timeout is enough: if
     /// it comes too early, the next one is made then.
     pub(crate) fn arm_deadline(&mut self, deadline_ns: u64, in_ns: u64) {

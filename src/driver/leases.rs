@@ -65,7 +65,7 @@ impl Driver {
         }
         let LeaseConfig { buffer_bytes, most } = self.lease_config;
         let ring = self.ring.register_buffers(GROUP, Pool::entries(most))?;
-        let pool = Arc::new(Pool::new(buffer_bytes, most));
+        let pool = Arc::new(Pool::new(self.arena.loop_id, buffer_bytes, most));
         let mut leases = Leases { ring, pool: pool.clone() };
         leases.grow();
         self.leases = Some(leases);

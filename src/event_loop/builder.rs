@@ -135,7 +135,8 @@ impl Builder {
     /// The loop learns from each sleep how many come at once, and has the kernel wait for about that many the next time: fewer
     /// sleeps and entries for many connections that are not in step, at the price of so much latency at most. What comes
     /// alone is not kept waiting. Wake-ups by other threads may be: they are completions to the kernel. Needs Linux 6.12
-    /// (`IORING_FEAT_MIN_TIMEOUT`); without it, it is as if it were 0.
+    /// (`IORING_FEAT_MIN_TIMEOUT`); without it, and beside [`kernel_thread`](Builder::kernel_thread), where kernels before 6.18
+    /// forget to wake up, it is as if it were 0.
     pub fn gather(mut self, at_most: Duration) -> Self {
         self.settings.gather = at_most;
         self

@@ -300,7 +300,7 @@ impl EventLoop {
         self.executor.shutdown();
         let mut timers = Vec::new();
         core.timers.borrow_mut().expire(u64::MAX, &mut timers);
-        timers.into_iter().for_each(|waker| guard(|| drop(waker)));
+        wake_all(&mut timers);
         core.driver.borrow_mut().cancel_all();
         if self.reap_all() { self.end_clean() } else { self.end_dirty() }
     }

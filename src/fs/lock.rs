@@ -77,14 +77,16 @@ pub struct RangeLock {
 ///
 /// A lock keeps out others that ask for one, in this process and in others; nothing keeps anybody from reading and writing
 /// without. It belongs to the open file: clones share it, and it is released when the last of them is closed. Locks on the
-/// whole file (`flock(2)`, std's) and on ranges (`fcntl(2)`, open file description locks) do not see each other.
+/// whole file (`flock(2)`, std's) and on ranges (`fcntl(2)`, open file description locks) do not see each other. Do not mix either
+/// with the process's own locks (`fcntl(2)` with `F_SETLK`): those go whenever any descriptor of the file is closed, and some
+/// operations close a duplicate.
 ///
 /// To wait for one blocks no loop and no thread: it is tried again when one is released through this crate in this process,
 /// and every 50 ms at most otherwise. Whoever comes first gets it; there is no queue.
 ///
-/// Dropped early, these leave the file as if they had not been called, with one exception: a lock that the file held already
-/// and that was to be changed (a shared one to an exclusive one) may be lost, as `flock(2)` may lose it. What changes the file
-/// next waits until that is decided. [`unlock`](File::unlock) waits for writes that were dropped, so that none lands
+/// Dropped early, these leave the file as if they had not been called, with one exception: a lock that the file, or a clone,
+/// held already (of whatever kind, and on whatever part of the range) may be lost, as `flock(2)` may lose one that it
+/// changes. What changes the file next waits until that is decided. [`unlock`](File::unlock) waits for writes that were dropped, so that none lands
 /// when others may rely on the lock.
 impl File {
     /// Locks the whole file, against everybody else: `flock(2)` with `LOCK_EX`.

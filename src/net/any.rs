@@ -296,7 +296,7 @@ pub struct Inbound {
     pub flags: i32,
     /// The control messages, but for descriptors.
     pub control: Vec<ControlMessage>,
-    /// Descriptors that came with it (`SCM_RIGHTS`). They are closed on exec.
+    /// Descriptors that came with it (`SCM_RIGHTS`, and `SCM_PIDFD` for who has set `SO_PASSPIDFD`). They are closed on exec.
     pub fds: Vec<OwnedFd>,
 }
 

@@ -81,6 +81,7 @@ unsafe impl<R: Receives> Op for RecvMsgLease<R> {
     type Output = io::Result<(Lease, R::Output)>;
 
     fn prepare(&mut self, sqe: &mut Sqe, arena: &mut Arena) -> Result<(), i32> {
+        self.pool.check(arena.loop_id)?;
         let header = self.cell.get(arena).arm_receive(0, self.pool.buffer_bytes() as u32, R::CONTROL_BYTES);
         *sqe = Sqe::new(io_uring::opcode::RecvMsg::CODE)
             .fd(self.fd)
@@ -249,6 +250,7 @@ unsafe impl<R: Receives> Op for RecvMsgMulti<R> {
     type Output = ();
 
     fn prepare(&mut self, sqe: &mut Sqe, arena: &mut Arena) -> Result<(), i32> {
+        self.pool.check(arena.loop_id)?;
         let header = self.cell.get(arena).arm_many(R::NAME_BYTES, R::CONTROL_BYTES);
         *sqe = Sqe::new(io_uring::opcode::RecvMsg::CODE)
             .fd(self.fd)

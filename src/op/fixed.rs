@@ -32,13 +32,24 @@ fn use_registered(sqe: &mut Sqe, region: &Region, arena: &Arena) -> bool {
     match sqe.opcode {
         opcode::Read::CODE if sqe.len > 0 => sqe.opcode = opcode::ReadFixed::CODE,
         opcode::Write::CODE if sqe.len > 0 => sqe.opcode = opcode::WriteFixed::CODE,
-        opcode::Readv::CODE if !VECTORED_REFUSED.load(Ordering::Relaxed) => sqe.opcode = opcode::ReadvFixed::CODE,
-        opcode::Writev::CODE if !VECTORED_REFUSED.load(Ordering::Relaxed) => sqe.opcode = opcode::WritevFixed::CODE,
+        opcode::Readv::CODE if !VECTORED_REFUSED.load(Ordering::Relaxed) && has_iterators(sqe.fd) => {
+            sqe.opcode = opcode::ReadvFixed::CODE
+        }
+        opcode::Writev::CODE if !VECTORED_REFUSED.load(Ordering::Relaxed) && has_iterators(sqe.fd) => {
+            sqe.opcode = opcode::WritevFixed::CODE
+        }
         opcode::SendZc::CODE => sqe.ioprio |= FIXED_BUF,
         _ => return false,
     }
     sqe.buf_index = index;
     true
+}
+
+/// Whether the kernel goes by its own description of the buffers. Of files that know only plain reads and writes (most of
+/// `/proc`, many devices) it takes the iovecs' own memory for the buffer (6.18), late and in a worker thread. Such cannot be
+/// opened with `O_DIRECT`.
+fn has_iterators(fd: i32) -> bool {
+    crate::sys::status_flags(fd).is_ok_and(|flags| flags & libc::O_DIRECT != 0)
 }
 
 /// How a vectored operation goes. Kernels before 6.15 do not know the ones on registered buffers, which they say with the
@@ -110,11 +121,15 @@ mod tests {
             assert_eq!(entry(Read::at(0, vec![0; 8], 0), here), (opcode::Read::CODE, 0));
             if !VECTORED_REFUSED.load(Ordering::Relaxed) {
                 let place = Place::File(0);
-                let two = [full(&pool), full(&pool)];
-                assert_eq!(entry(Readv::new(0, two, place), here), (opcode::ReadvFixed::CODE, 0));
+                let two = || [full(&pool), full(&pool)];
+                // The flag is what it goes by.
+                let direct = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::DIRECT).unwrap().1;
+                let (direct, plain) = (std::os::fd::AsRawFd::as_raw_fd(&direct), 0);
+                assert_eq!(entry(Readv::new(direct, two(), place), here), (opcode::ReadvFixed::CODE, 0));
+                assert_eq!(entry(Readv::new(plain, two(), place), here), (opcode::Readv::CODE, 0));
                 let mixed = vec![full(&pool), full(&other)];
-                assert_eq!(entry(Writev::new(0, mixed, place), here).0, opcode::Writev::CODE);
-                assert_eq!(entry(Writev::new(0, (full(&other), vec![1]), place), here).0, opcode::Writev::CODE);
+                assert_eq!(entry(Writev::new(direct, mixed, place), here).0, opcode::Writev::CODE);
+                assert_eq!(entry(Writev::new(direct, (full(&other), vec![1]), place), here).0, opcode::Writev::CODE);
             }
         });
     }

@@ -66,7 +66,8 @@ unsafe impl Op for RecvLease {
     type Output = io::Result<Option<Lease>>;
 
     #[inline]
-    fn prepare(&mut self, sqe: &mut Sqe, _arena: &mut Arena) -> Result<(), i32> {
+    fn prepare(&mut self, sqe: &mut Sqe, arena: &mut Arena) -> Result<(), i32> {
+        self.pool.check(arena.loop_id)?;
         *sqe = Sqe::new(io_uring::opcode::Recv::CODE)
             .fd(self.fd)
             .len(self.pool.buffer_bytes() as u32)
@@ -190,7 +191,8 @@ unsafe impl Op for RecvMulti {
     type Output = ();
 
     #[inline]
-    fn prepare(&mut self, sqe: &mut Sqe, _arena: &mut Arena) -> Result<(), i32> {
+    fn prepare(&mut self, sqe: &mut Sqe, arena: &mut Arena) -> Result<(), i32> {
+        self.pool.check(arena.loop_id)?;
         let entry = if self.pipe {
             Sqe::new(io_uring::opcode::ReadMulti::CODE).offset(AT_POSITION)
         } else {

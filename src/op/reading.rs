@@ -48,7 +48,8 @@ impl Picks for ReadLease {
 unsafe impl Op for ReadLease {
     type Output = io::Result<Option<Lease>>;
 
-    fn prepare(&mut self, sqe: &mut Sqe, _arena: &mut Arena) -> Result<(), i32> {
+    fn prepare(&mut self, sqe: &mut Sqe, arena: &mut Arena) -> Result<(), i32> {
+        self.pool.check(arena.loop_id)?;
         match self.offset {
             NO_OFFSET => return Err(libc::ESPIPE),
             AT_POSITION => {

@@ -30,10 +30,10 @@ const AT_POSITION: u64 = u64::MAX;
 #[derive(Debug)]
 struct Owed {
     source: Arc<Salvage>,
+    /// The position of the source, where clones share it. Goes before the stake, whose end frees the position for others.
+    _hold: Option<PositionHold>,
     /// Made when an operation that may still change things is dropped: from then on readers of the source wait.
     stake: Mutex<Option<Stake>>,
-    /// The position of the source, where clones share it.
-    _hold: Option<PositionHold>,
 }
 
 impl Owed {

@@ -81,6 +81,8 @@ pub struct Receive<'a, O: Picks = RecvLease> {
     fd: &'a Fd,
     place: O::Place,
     operation: Option<Operation<'a, O>>,
+    /// Whose buffers it picks from.
+    picks_from: Option<Arc<Pool>>,
     turn: Turn,
 }
 
@@ -92,7 +94,7 @@ impl<'a, O: Picks<Place = ()>> Receive<'a, O> {
 
 impl<'a, O: Picks> Receive<'a, O> {
     pub(crate) fn at(fd: &'a Fd, place: O::Place) -> Receive<'a, O> {
-        Receive { fd, place, operation: None, turn: Turn::default() }
+        Receive { fd, place, operation: None, picks_from: None, turn: Turn::default() }
     }
 }
 
@@ -107,7 +109,11 @@ impl<O: Picks> Future for Receive<'_, O> {
                 this.operation = None;
                 match result {
                     Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {
-                        ready!(this.turn.starved(&pool()?, cx));
+                        let pool = pool()?;
+                        // It went on on another loop, whose buffers these are not: it begins again.
+                        if this.picks_from.as_ref().is_some_and(|before| Arc::ptr_eq(before, &pool)) {
+                            ready!(this.turn.starved(&pool, cx));
+                        }
                     }
                     result => {
                         this.turn.leave(true);
@@ -117,6 +123,7 @@ impl<O: Picks> Future for Receive<'_, O> {
             }
             let pool = pool()?;
             ready!(this.turn.come(&pool, cx));
+            this.picks_from = Some(pool.clone());
             this.operation = Some(Operation::on(this.fd, O::picking(this.fd, pool, this.place)));
         }
     }
@@ -183,10 +190,15 @@ impl<'a, O: Shoots> Shooting<'a, O> {
             let operation = self.operation.as_mut().expect("made above");
             match ready!(operation.poll_shots(cx)) {
                 Shots::Some => {}
+                // It went on on another loop: its buffers are set when it begins again.
+                Shots::Refused(libc::ENOBUFS) => {}
                 Shots::Refused(errno) => return Poll::Ready(Err(io::Error::from_raw_os_error(errno))),
                 Shots::Last(cqe) if cqe.result == -libc::ENOBUFS && operation.op().has_none() => {
-                    let pool = operation.op().pool().clone();
-                    ready!(self.turn.starved(&pool, cx));
+                    // That of another loop says nothing about this one's.
+                    let here = pool()?;
+                    if Arc::ptr_eq(operation.op().pool(), &here) {
+                        ready!(self.turn.starved(&here, cx));
+                    }
                 }
                 // Cancelled because nobody asked for long, or ended for a reason of the kernel's: it begins again.
                 Shots::Last(_) => {}

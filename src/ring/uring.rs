@@ -60,14 +60,14 @@ impl Uring {
         }
         let shared = Shared::map(&fd, &params).map_err(diagnose::explain)?;
         let no_iowait = if params.features & abi::FEAT_NO_IOWAIT != 0 { sys::ENTER_NO_IOWAIT } else { 0 };
+        if let Some(busy_poll) = config.busy_poll {
+            register_busy_poll(fd.as_raw_fd(), busy_poll)?;
+        }
         // Sixteen rings a thread can be registered; one more works without.
         let (enter_fd, registered) = match sys::register_ring_fd(fd.as_raw_fd()) {
             Ok(index) => (index, true),
             Err(_) => (fd.as_raw_fd(), false),
         };
-        if let Some(busy_poll) = config.busy_poll {
-            register_busy_poll(fd.as_raw_fd(), busy_poll)?;
-        }
         let enter_flags = sys::ENTER_GETEVENTS | if registered { sys::ENTER_REGISTERED_RING } else { 0 };
         Ok(Uring {
             shared,
@@ -82,7 +82,7 @@ impl Uring {
             registered,
             wait_flags: enter_flags | no_iowait,
             enter_flags,
-            gathers: params.features & abi::FEAT_MIN_TIMEOUT != 0,
+            gathers: params.features & abi::FEAT_MIN_TIMEOUT != 0 && config.polled.is_none(),
             polled: config.polled.is_some(),
             called: true,
             fd,

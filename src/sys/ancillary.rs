@@ -47,8 +47,12 @@ pub(crate) fn number(data: &[u8]) -> Option<i32> {
     }
 }
 
+/// The sender's process, for who has set `SO_PASSPIDFD` (6.5).
+const SCM_PIDFD: libc::c_int = 4;
+
+/// Whether the data are descriptors of ours.
 pub(crate) fn is_rights((level, kind, _): (i32, i32, &[u8])) -> bool {
-    (level, kind) == (libc::SOL_SOCKET, libc::SCM_RIGHTS)
+    level == libc::SOL_SOCKET && (kind == libc::SCM_RIGHTS || kind == SCM_PIDFD)
 }
 
 /// Takes the descriptors that came with a message (`SCM_RIGHTS`) into ownership: to be called once for it.

@@ -101,7 +101,8 @@ where
             if place != BODY {
                 shared.poll_child(place);
             } else if let Some(future) = body.as_mut().as_pin_mut() {
-                body_wake.queued.store(false, Ordering::Release);
+                // A read-modify-write: a store could pass the loads of the poll, and a wake between the two would be lost.
+                body_wake.queued.swap(false, Ordering::AcqRel);
                 let polled = catch_unwind(AssertUnwindSafe(|| future.poll(&mut Context::from_waker(&body_waker))));
                 match polled {
                     Ok(Poll::Pending) => {}
@@ -208,7 +209,7 @@ impl<'env, E> Shared<'env, E> {
     fn poll_child(&self, place: usize) {
         let taken = self.children.borrow_mut().get_mut(place).and_then(|child| {
             // Before the poll: a wake from here on queues it again.
-            child.wake.queued.store(false, Ordering::Release);
+            child.wake.queued.swap(false, Ordering::AcqRel);
             let future = child.future.take()?;
             Some((future, child.waker.clone(), child.aborted.get()))
         });
@@ -265,7 +266,7 @@ impl<'env, E> Shared<'env, E> {
 
     /// Drops the children that this holds for. The one that is polled now is noted, and dropped after.
     fn drop_children(&self, which: impl Fn(&Child<'env, E>) -> bool) {
-        let mut gone = Vec::new();
+        let (mut gone, mut woken) = (Vec::new(), Vec::new());
         let mut children = self.children.borrow_mut();
         let places: Vec<usize> = children.iter().filter(|(_, child)| which(child)).map(|(place, _)| place).collect();
         for place in places {
@@ -273,10 +274,11 @@ impl<'env, E> Shared<'env, E> {
                 gone.push(children.remove(place));
             } else {
                 children[place].aborted.set(true);
-                children[place].wake.wake_by_ref();
+                woken.push(children[place].wake.clone());
             }
         }
         drop(children);
+        woken.into_iter().for_each(|wake| wake.wake());
         // User code: it may spawn and panic.
         gone.into_iter().for_each(|child| self.guarded(|| drop(child)));
     }

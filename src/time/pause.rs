@@ -67,6 +67,7 @@ pub fn resume() {
         was_paused
     });
     assert!(was_paused, "time is not frozen");
+    context::with(|core| core.driver.borrow_mut().doubt_deadline());
 }
 
 /// Moves the [paused](pause()) clock of this thread's loop forward by `duration`, and lets what is due run.

@@ -269,3 +269,21 @@ const _: () = {
     const fn all_of_it<T: AsyncRead + AsyncBufRead + AsyncWrite + AsyncSeek>() {}
     all_of_it::<PollIo<File>>();
 };
+
+/// Empty buffers in front do not make a write one of nothing.
+#[test]
+fn empty_buffers_come_before_a_large_one() {
+    run(async {
+        let (file, other) = file();
+        let mut adapter = PollIo::new(file);
+        let large = vec![7; 600 * 1024];
+        let slices = [IoSlice::new(b""), IoSlice::new(b""), IoSlice::new(&large)];
+        let mut taken = poll_fn(|cx| Pin::new(&mut adapter).poll_write_vectored(cx, &slices)).await.unwrap();
+        assert!(taken > 0);
+        while taken < large.len() {
+            taken += adapter.write(&large[taken..]).await.unwrap();
+        }
+        adapter.flush().await.unwrap();
+        assert!(all_of(&other) == large);
+    });
+}

@@ -6,7 +6,8 @@ pub enum Reached {
     By(&'static str),
     /// By nothing, and why.
     Not(&'static str),
-    /// By nothing yet.
+    /// By nothing yet. The kernel gets new ones.
+    #[allow(dead_code, reason = "none is missing now")]
     Missing,
 }
 
@@ -23,7 +24,7 @@ const fn opcode(name: &'static str, since: &'static str, names: &'static [&'stat
     Opcode { name, since, names, reached }
 }
 
-use Reached::{By, Missing, Not};
+use Reached::{By, Not};
 
 pub const OPCODES: &[Opcode] = &[
     opcode("NOP", "5.1", &["Nop"], By("op::nop")),

@@ -3,6 +3,7 @@
 use std::io::ErrorKind;
 
 use ringtoss::buf::{IoBufExt, RegisteredBuf, RegisteredPool};
+use ringtoss::fs::File;
 
 use crate::util::*;
 
@@ -159,5 +160,35 @@ fn an_error_of_a_vectored_transfer_is_the_plain_ones() {
         let bufs = bufs.map(|slice| slice.into_inner());
         let (result, bufs) = file.read_vectored_at(bufs, 0).await;
         assert!(result.unwrap() == 8192 && bufs[0][..] == pattern(8192));
+    });
+}
+
+/// A buffer that was given out is nobody's turn any more, even while the future that gave it is there.
+#[test]
+fn a_turn_ends_with_its_buffer() {
+    run(async {
+        let pool = RegisteredPool::new(4096, 1).unwrap();
+        let first = pool.try_take().unwrap();
+        let mut take = pool.take();
+        assert!(poll_once(&mut take).await.is_pending());
+        drop(first);
+        drop((&mut take).await.unwrap());
+        assert!(pool.try_take().is_ok(), "it is free, and nobody waits");
+    });
+}
+
+/// Files that know only plain reads: of those the kernel would take the list of buffers for the buffer.
+#[test]
+fn vectored_reads_of_odd_files_are_the_plain_ones() {
+    run(async {
+        let pool = RegisteredPool::new(4096, 2).unwrap();
+        for path in ["/proc/self/environ", "/proc/self/cmdline", "/proc/self/auxv", "/proc/self/status"] {
+            let Ok(file) = File::open(path).await else { continue };
+            let (result, bufs) = file.read_vectored_at(vec![filled(&pool, b""), filled(&pool, b"")], 0).await;
+            let (plain, expected) =
+                file.read_vectored_at(vec![Vec::with_capacity(4096), Vec::with_capacity(4096)], 0).await;
+            assert_eq!(result.unwrap(), plain.unwrap(), "{path}");
+            assert!(bufs[0][..16] == expected[0][..16], "{path}");
+        }
     });
 }

@@ -291,3 +291,18 @@ fn a_paused_clock_moves_by_hand() {
     host_block_on(&guest, advance);
     turn_until(&guest, || task.is_finished());
 }
+
+/// The kernel's timeout goes by the system's time; the loop's clock may have been moved since it was made.
+#[test]
+fn a_clock_that_goes_on_after_it_was_moved_calls_in_time() {
+    let guest = Guest::new().unwrap();
+    let mut sleep = Box::pin(time::sleep(Duration::from_secs(3600)));
+    assert!(poll_once(&mut sleep).is_pending());
+    while guest.turn(128) {}
+    host_block_on(&guest, async {
+        time::pause();
+        time::advance(Duration::from_secs(3600) - Duration::from_millis(20)).await;
+        time::resume();
+    });
+    host_block_on(&guest, sleep);
+}

@@ -42,6 +42,19 @@ fn the_guest_goes_first() {
     });
 }
 
+/// A timer that never comes is not waited for: the task is told as with everything else that finds no loop.
+#[test]
+fn who_sleeps_is_told_that_the_guest_is_gone() {
+    runtime().block_on(async {
+        let guest = start();
+        let sleeper = tokio::spawn(time::sleep(std::time::Duration::from_secs(3600)));
+        rounds(5).await;
+        assert!(!sleeper.is_finished());
+        drop(guest);
+        assert!(sleeper.await.unwrap_err().is_panic());
+    });
+}
+
 #[test]
 fn the_runtime_goes_first() {
     let runtime = runtime();

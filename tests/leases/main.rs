@@ -4,6 +4,7 @@ mod backpressure;
 mod datagrams;
 mod drops;
 mod incoming;
+mod loops;
 mod pipes;
 mod receive;
 #[allow(dead_code, reason = "shared with the tests of TCP")]

@@ -36,8 +36,8 @@ fn run<F: Future>(test: F) -> F::Output {
 /// Waits until there are as many as before.
 async fn back_to(before: usize, what: &str) {
     for _ in 0..20_000 {
-        if descriptors() <= before {
-            break;
+        if descriptors() == before {
+            return;
         }
         ringtoss::time::sleep(Duration::from_millis(1)).await;
     }

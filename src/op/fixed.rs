@@ -123,13 +123,16 @@ mod tests {
                 let place = Place::File(0);
                 let two = || [full(&pool), full(&pool)];
                 // The flag is what it goes by.
-                let direct = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::DIRECT).unwrap().1;
-                let (direct, plain) = (std::os::fd::AsRawFd::as_raw_fd(&direct), 0);
+                let mut ends = [0; 2];
+                // SAFETY: room for two numbers is passed, which are ours then.
+                assert_eq!(unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_DIRECT) }, 0);
+                let [plain, direct] = ends;
                 assert_eq!(entry(Readv::new(direct, two(), place), here), (opcode::ReadvFixed::CODE, 0));
                 assert_eq!(entry(Readv::new(plain, two(), place), here), (opcode::Readv::CODE, 0));
                 let mixed = vec![full(&pool), full(&other)];
                 assert_eq!(entry(Writev::new(direct, mixed, place), here).0, opcode::Writev::CODE);
                 assert_eq!(entry(Writev::new(direct, (full(&other), vec![1]), place), here).0, opcode::Writev::CODE);
+                ends.into_iter().for_each(|end| crate::sys::close(end).unwrap());
             }
         });
     }

@@ -3,7 +3,7 @@
 use std::io::{self, IoSlice, IoSliceMut};
 
 use crate::fd::Fd;
-use crate::ring::Cqe;
+use crate::op;
 use crate::salvage::{Gate, Lane};
 use crate::sys::{self, Address, RawAddress};
 
@@ -53,11 +53,7 @@ pub(super) fn read(fd: &Fd, bufs: &mut [IoSliceMut<'_>], peek: bool) -> io::Resu
 /// A datagram, and where it came from.
 pub(super) fn recv_from<A: Address>(fd: &Fd, buf: &mut [u8], peek: bool) -> io::Result<(usize, A)> {
     let (count, from) = recv(fd, buf, peek)?;
-    let from = match from {
-        Some(from) => A::decode(&from)?,
-        None => sys::peer_address(fd.raw()).or_else(|_| A::decode(&RawAddress::none()))?,
-    };
-    Ok((count, from))
+    Ok((count, op::source(fd.raw(), from)?))
 }
 
 /// The same without decoding the source.
@@ -73,7 +69,7 @@ pub(super) fn recv(fd: &Fd, buf: &mut [u8], peek: bool) -> io::Result<(usize, Op
             buf[..count].copy_from_slice(&datagram.bytes[..count]);
             Ok((count, datagram.from))
         }
-        Some(Err(errno)) => Cqe::of(-errno).ok().map(|_| unreachable!("it is an error")),
+        Some(Err(errno)) => Err(io::Error::from_raw_os_error(errno)),
         // Another was faster.
         None => Err(would_block()),
     }

@@ -45,7 +45,7 @@ unsafe impl Op for Fsync {
     }
 
     fn step(&mut self, cqe: Cqe) -> Next {
-        if cqe.interrupted() { Next::Again } else { Next::Done(cqe) }
+        Next::unless_interrupted(cqe)
     }
 
     fn complete(self, cqe: Cqe) -> io::Result<()> {
@@ -84,7 +84,7 @@ unsafe impl Op for Ftruncate {
     }
 
     fn step(&mut self, cqe: Cqe) -> Next {
-        if cqe.interrupted() { Next::Again } else { Next::Done(cqe) }
+        Next::unless_interrupted(cqe)
     }
 
     fn complete(self, cqe: Cqe) -> io::Result<()> {

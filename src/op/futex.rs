@@ -135,7 +135,7 @@ unsafe impl Op for FutexWait {
     }
 
     fn step(&mut self, cqe: Cqe) -> Next {
-        if cqe.interrupted() { Next::Again } else { Next::Done(cqe) }
+        Next::unless_interrupted(cqe)
     }
 
     fn complete(self, cqe: Cqe) -> io::Result<()> {

@@ -83,7 +83,7 @@ unsafe impl Op for RecvLease {
         if let Some(lease) = unsafe { lease_of(&self.pool, cqe) } {
             self.got = Some(lease);
         }
-        if cqe.interrupted() { Next::Again } else { Next::Done(cqe) }
+        Next::unless_interrupted(cqe)
     }
 
     #[inline]

@@ -11,11 +11,14 @@ use std::os::fd::{OwnedFd, RawFd};
 use super::read::Fill;
 use super::write::Drain;
 use super::{Arena, Cqe, Left, Next, Op, Sealed, Sqe};
-use crate::buf::{BufResult, IoBuf, IoBufMut, Region};
+use crate::buf::{BufResult, IoBuf, IoBufMut, IoVecBuf, Region};
 use crate::context;
 use crate::ring::MessageCell;
 use crate::salvage::{Datagram, Item, Lane, Salvage};
 use crate::sys::{self, Address, Control, RawAddress, ancillary};
+
+/// `UIO_MAXIOV`: what one call takes; further buffers are for the next call.
+pub(super) const MAX_IOVECS: usize = 1024;
 
 /// A cell of the loop's; goes back to the loop that it is dropped on.
 #[derive(Debug, Default)]
@@ -303,6 +306,28 @@ unsafe impl<B: IoBufMut, R: Receives> Op for RecvMsg<B, R> {
         self.salvaged = Some(Box::new(datagram));
         Some(Cqe::of(count as i32))
     }
+}
+
+/// The iovecs of the first buffers, to be written from.
+pub(super) fn outgoing<V: IoVecBuf>(bufs: &V, count: usize, arena: &mut Arena) -> u64 {
+    arena.array(count, |index| {
+        let (base, len) = bufs.window(index);
+        libc::iovec { iov_base: base.cast_mut().cast(), iov_len: len }
+    })
+}
+
+/// `IORING_OP_SENDMSG` of so many iovecs, to an address or to the peer, without `SIGPIPE`.
+pub(super) fn send_message(fd: RawFd, iovecs: u64, count: usize, to: Option<RawAddress>, arena: &mut Arena) -> Sqe {
+    // SAFETY: a message header is plain numbers and pointers, for which zero is valid.
+    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+    message.msg_iov = iovecs as *mut libc::iovec;
+    message.msg_iovlen = count as _;
+    if let Some(RawAddress { storage, len }) = to {
+        message.msg_name = arena.store(storage) as *mut libc::c_void;
+        message.msg_namelen = len;
+    }
+    let address = arena.store(message);
+    Sqe::new(io_uring::opcode::SendMsg::CODE).fd(fd).addr(address).len(1).op_flags(libc::MSG_NOSIGNAL as u32)
 }
 
 /// `IORING_OP_SENDMSG`, or `IORING_OP_SEND` where there are no control messages: `sendmsg(2)`, without `SIGPIPE`.

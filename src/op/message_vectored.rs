@@ -4,14 +4,11 @@ use std::io;
 use std::marker::PhantomData;
 use std::os::fd::RawFd;
 
-use super::message::{Details, Lent, Receives};
+use super::message::{Details, Lent, MAX_IOVECS, Receives, outgoing, send_message};
 use super::{Arena, Cqe, Left, Next, Op, Sealed, Sqe};
 use crate::buf::{BufResult, IoVecBuf, IoVecBufMut};
 use crate::salvage::{Datagram, Item, Lane, Salvage};
 use crate::sys::{Control, RawAddress};
-
-/// `UIO_MAXIOV`: the kernel takes no more in one message.
-const MAX_IOVECS: usize = 1024;
 
 /// `IORING_OP_SENDMSG`: `sendmsg(2)` of one datagram that is made of several buffers.
 #[doc(alias = "IORING_OP_SENDMSG")]
@@ -41,28 +38,13 @@ unsafe impl<V: IoVecBuf> Op for SendMsgVectored<V> {
             // A part of it would be another datagram.
             return Err(libc::EMSGSIZE);
         }
-        // SAFETY: a message header is plain numbers and pointers, for which zero is valid.
-        let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
-        message.msg_iov = arena.array(count, |index| {
-            let (base, len) = self.bufs.window(index);
-            libc::iovec { iov_base: base.cast_mut().cast(), iov_len: len }
-        }) as *mut libc::iovec;
-        message.msg_iovlen = count as _;
-        if let Some(RawAddress { storage, len }) = self.to {
-            message.msg_name = arena.store(storage) as *mut libc::c_void;
-            message.msg_namelen = len;
-        }
-        let address = arena.store(message);
-        *sqe = Sqe::new(io_uring::opcode::SendMsg::CODE)
-            .fd(self.fd)
-            .addr(address)
-            .len(1)
-            .op_flags(libc::MSG_NOSIGNAL as u32);
+        let iovecs = outgoing(&self.bufs, count, arena);
+        *sqe = send_message(self.fd, iovecs, count, self.to, arena);
         Ok(())
     }
 
     fn step(&mut self, cqe: Cqe) -> Next {
-        if cqe.interrupted() { Next::Again } else { Next::Done(cqe) }
+        Next::unless_interrupted(cqe)
     }
 
     fn complete(self, cqe: Cqe) -> Self::Output {

@@ -7,10 +7,6 @@ use std::io;
 
 use super::{Arena, Cqe, Name, Next, Op, Sealed, Sqe, invalid};
 
-fn step(cqe: Cqe) -> Next {
-    if cqe.interrupted() { Next::Again } else { Next::Done(cqe) }
-}
-
 fn outcome<const N: usize>(paths: [&Name; N], cqe: Cqe) -> io::Result<()> {
     match paths.into_iter().find_map(Name::reason) {
         Some(reason) if cqe.result == -libc::EINVAL => Err(invalid(reason)),
@@ -45,7 +41,7 @@ unsafe impl Op for MkdirAt {
     }
 
     fn step(&mut self, cqe: Cqe) -> Next {
-        step(cqe)
+        Next::unless_interrupted(cqe)
     }
 
     fn complete(self, cqe: Cqe) -> io::Result<()> {
@@ -86,7 +82,7 @@ unsafe impl Op for UnlinkAt {
     }
 
     fn step(&mut self, cqe: Cqe) -> Next {
-        step(cqe)
+        Next::unless_interrupted(cqe)
     }
 
     fn complete(self, cqe: Cqe) -> io::Result<()> {
@@ -128,7 +124,7 @@ unsafe impl Op for RenameAt {
     }
 
     fn step(&mut self, cqe: Cqe) -> Next {
-        step(cqe)
+        Next::unless_interrupted(cqe)
     }
 
     fn complete(self, cqe: Cqe) -> io::Result<()> {
@@ -170,7 +166,7 @@ unsafe impl Op for LinkAt {
     }
 
     fn step(&mut self, cqe: Cqe) -> Next {
-        step(cqe)
+        Next::unless_interrupted(cqe)
     }
 
     fn complete(self, cqe: Cqe) -> io::Result<()> {
@@ -205,7 +201,7 @@ unsafe impl Op for SymlinkAt {
     }
 
     fn step(&mut self, cqe: Cqe) -> Next {
-        step(cqe)
+        Next::unless_interrupted(cqe)
     }
 
     fn complete(self, cqe: Cqe) -> io::Result<()> {

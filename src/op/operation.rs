@@ -29,6 +29,14 @@ pub enum Next {
     Again,
 }
 
+impl Next {
+    /// What almost every operation makes of its only completion: one that a signal interrupted is made again.
+    #[inline]
+    pub(super) fn unless_interrupted(cqe: Cqe) -> Next {
+        if cqe.interrupted() { Next::Again } else { Next::Done(cqe) }
+    }
+}
+
 /// Where an operation is. `key` and `loop_id` mean something in the two phases in the middle.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Phase {

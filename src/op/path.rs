@@ -226,7 +226,7 @@ unsafe impl<M: FromStatx> Op for Statx<M> {
     }
 
     fn step(&mut self, cqe: Cqe) -> Next {
-        if cqe.interrupted() { Next::Again } else { Next::Done(cqe) }
+        Next::unless_interrupted(cqe)
     }
 
     fn complete(self, cqe: Cqe) -> io::Result<M> {

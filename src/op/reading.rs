@@ -82,7 +82,7 @@ unsafe impl Op for ReadLease {
         {
             return next;
         }
-        if cqe.interrupted() { Next::Again } else { Next::Done(cqe) }
+        Next::unless_interrupted(cqe)
     }
 
     fn complete(self, cqe: Cqe) -> Self::Output {

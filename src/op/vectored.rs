@@ -6,15 +6,13 @@ use std::io;
 use std::os::fd::RawFd;
 
 use super::flags::{appends, unknown_flags};
+use super::message::{MAX_IOVECS, outgoing, send_message};
 use super::position::{AT_POSITION, NO_OFFSET, Position};
 use super::read::MAX_TRANSFER;
 use super::{Arena, Cqe, Left, Next, Op, Sealed, Sqe, fixed};
 use crate::buf::{BufResult, IoVecBuf, IoVecBufMut};
 use crate::fd::Fd;
 use crate::salvage::{Item, Lane, Salvage};
-
-/// `UIO_MAXIOV`: what one call takes; further buffers are for the next call.
-const MAX_IOVECS: usize = 1024;
 
 /// What kind of object the buffers go to or come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -256,10 +254,7 @@ unsafe impl<V: IoVecBuf> Op for Writev<V> {
             return Ok(());
         }
         let count = self.bufs.buf_count().min(MAX_IOVECS);
-        let address = arena.array(count, |index| {
-            let (base, len) = self.bufs.window(index);
-            libc::iovec { iov_base: base.cast_mut().cast(), iov_len: len }
-        });
+        let address = outgoing(&self.bufs, count, arena);
         match self.place {
             Place::File(NO_OFFSET) => Err(libc::ESPIPE),
             Place::File(offset) if offset != AT_POSITION && offset > i64::MAX as u64 => Err(libc::EINVAL),
@@ -276,16 +271,7 @@ unsafe impl<V: IoVecBuf> Op for Writev<V> {
                 Ok(())
             }
             Place::Stream => {
-                // SAFETY: a message header is plain numbers and pointers, for which zero is valid.
-                let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
-                message.msg_iov = address as *mut libc::iovec;
-                message.msg_iovlen = count as _;
-                let address = arena.store(message);
-                *sqe = Sqe::new(io_uring::opcode::SendMsg::CODE)
-                    .fd(self.fd)
-                    .addr(address)
-                    .len(1)
-                    .op_flags(libc::MSG_NOSIGNAL as u32);
+                *sqe = send_message(self.fd, address, count, None, arena);
                 Ok(())
             }
         }

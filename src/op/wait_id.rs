@@ -31,7 +31,7 @@ unsafe impl Op for WaitId {
     }
 
     fn step(&mut self, cqe: Cqe) -> Next {
-        if cqe.interrupted() { Next::Again } else { Next::Done(cqe) }
+        Next::unless_interrupted(cqe)
     }
 
     fn complete(self, cqe: Cqe) -> io::Result<()> {

@@ -258,7 +258,7 @@ impl UnixStream {
         try_now::write(&self.fd, bufs, None)
     }
 
-    /// Ends one or both directions: `IORING_OP_SHUTDOWN`, `shutdown(2)`. Waits for writes that were dropped.
+    /// Ends one or both directions: `shutdown(2)`, a direct call. Waits for writes that were dropped.
     ///
     /// # Errors
     /// Those of the call.

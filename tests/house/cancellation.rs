@@ -178,3 +178,13 @@ fn every_public_future_has_a_row() {
     }
     assert!(missing.is_empty(), "docs/cancellation.md has no row for\n{}", missing.join("\n"));
 }
+
+#[test]
+fn no_future_has_two_rows() {
+    let rows = rows();
+    let mut first = BTreeSet::new();
+    for row in rows.iter().filter(|row| !row.contains(" itself") && row.contains("::")) {
+        let name = row.split(',').next().unwrap().trim();
+        assert!(first.insert(name), "docs/cancellation.md has a second row for {name}");
+    }
+}

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::runtime::Runtime;
+use crate::runtime::{Files, Net};
 use crate::work::{self, Window, Work};
 use crate::{limits, peers};
 
@@ -34,7 +34,7 @@ pub struct Candidate {
 }
 
 impl Candidate {
-    pub fn runtime<R: Runtime>(
+    pub fn runtime<R: Net + Files>(
         name: &'static str,
         package: &'static str,
         kind: Kind,

@@ -1,6 +1,6 @@
 //! What a runtime has to offer to be measured. The work itself, in `work`, is the same code for all.
 //!
-//! Adding a runtime is one file in `peers`: this trait, and a line in the list there.
+//! Adding a runtime is one file in `peers`: [`Runtime`], [`Net`] and [`Files`], and a line in the list there.
 
 use std::future::Future;
 use std::io;
@@ -12,16 +12,10 @@ pub type BufResult<T> = (io::Result<T>, Vec<u8>);
 
 /// A runtime, or one way to set it up.
 ///
-/// Buffers are made by [`buffer`], so all of their capacity has been initialised; a read may use the whole capacity, from
-/// the start, and leaves in `len()` how much it read. Runtimes that take slices lend them, others pass the vector on.
+/// Buffers of its operations are made by [`buffer`], so all of their capacity has been initialised; a read may use the whole
+/// capacity, from the start, and leaves in `len()` how much it read. Runtimes that take slices lend them, others pass the
+/// vector on.
 pub trait Runtime: Sized + 'static {
-    /// Something that accepts connections.
-    type Listener: 'static;
-    /// A connection.
-    type Stream: 'static;
-    /// A file.
-    type File: 'static;
-
     /// Runs the future to its end on a new loop on this thread. `timers` says whether the work sleeps, for runtimes that
     /// are cheaper without.
     fn block_on<T: 'static>(timers: bool, future: impl Future<Output = T> + 'static) -> T;
@@ -34,6 +28,21 @@ pub trait Runtime: Sized + 'static {
     /// Sleeps.
     fn sleep(duration: Duration) -> impl Future<Output = ()>;
 
+    /// Whether it can submit a NOP.
+    const NOP: bool = false;
+    /// Submits a NOP and waits for it.
+    fn nop() -> impl Future<Output = ()> {
+        async { unreachable!("said to have none") }
+    }
+}
+
+/// What servers need.
+pub trait Net: Runtime {
+    /// Something that accepts connections.
+    type Listener: 'static;
+    /// A connection.
+    type Stream: 'static;
+
     /// Listens on a free port of 127.0.0.1, with a backlog for as many connections as the work makes at once.
     fn listen() -> impl Future<Output = io::Result<(Self::Listener, u16)>>;
     /// Takes the next connection and sets `TCP_NODELAY`.
@@ -42,18 +51,17 @@ pub trait Runtime: Sized + 'static {
     fn read(stream: &mut Self::Stream, buf: Vec<u8>) -> impl Future<Output = BufResult<usize>>;
     /// Writes `buf.len()` bytes.
     fn write_all(stream: &mut Self::Stream, buf: Vec<u8>) -> impl Future<Output = BufResult<()>>;
+}
+
+/// What work on files needs.
+pub trait Files: Runtime {
+    /// A file.
+    type File: 'static;
 
     /// Opens a file to read.
     fn open(path: &Path) -> impl Future<Output = io::Result<Self::File>>;
     /// Reads at an offset, as the runtime's documentation advises; several at a time on one file.
     fn read_at(file: &Self::File, buf: Vec<u8>, offset: u64) -> impl Future<Output = BufResult<usize>>;
-
-    /// Whether it can submit a NOP.
-    const NOP: bool = false;
-    /// Submits a NOP and waits for it.
-    fn nop() -> impl Future<Output = ()> {
-        async { unreachable!("said to have none") }
-    }
 }
 
 /// A buffer of which every byte has been initialised.

@@ -11,16 +11,12 @@ use compio::io::{AsyncRead, AsyncReadAt, AsyncWriteExt};
 use compio::net::{TcpListener, TcpStream};
 use compio::runtime::RuntimeBuilder;
 
-use crate::runtime::{BufResult, Runtime};
+use crate::runtime::{BufResult, Files, Net, Runtime};
 
 /// With `TUNED`: single issuer, cooperative and deferred task work.
 pub struct Compio<const TUNED: bool>;
 
 impl<const TUNED: bool> Runtime for Compio<TUNED> {
-    type Listener = TcpListener;
-    type Stream = TcpStream;
-    type File = compio::fs::File;
-
     fn block_on<T: 'static>(_timers: bool, future: impl Future<Output = T> + 'static) -> T {
         let mut builder = RuntimeBuilder::new();
         if TUNED {
@@ -47,6 +43,11 @@ impl<const TUNED: bool> Runtime for Compio<TUNED> {
     async fn sleep(duration: Duration) {
         compio::time::sleep(duration).await;
     }
+}
+
+impl<const TUNED: bool> Net for Compio<TUNED> {
+    type Listener = TcpListener;
+    type Stream = TcpStream;
 
     async fn listen() -> io::Result<(Self::Listener, u16)> {
         let listener = TcpListener::from_std(super::listener()?)?;
@@ -70,6 +71,10 @@ impl<const TUNED: bool> Runtime for Compio<TUNED> {
         let CompioResult(result, buf) = stream.write_all(buf).await;
         (result, buf)
     }
+}
+
+impl<const TUNED: bool> Files for Compio<TUNED> {
+    type File = compio::fs::File;
 
     async fn open(path: &Path) -> io::Result<Self::File> {
         compio::fs::File::open(path).await

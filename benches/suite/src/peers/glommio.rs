@@ -10,7 +10,7 @@ use glommio::io::BufferedFile;
 use glommio::net::{TcpListener, TcpStream};
 use glommio::{LocalExecutorBuilder, Placement};
 
-use crate::runtime::{BufResult, Runtime, whole};
+use crate::runtime::{BufResult, Files, Net, Runtime, whole};
 
 pub struct Glommio;
 
@@ -19,10 +19,6 @@ fn plain<T>(result: Result<T, glommio::GlommioError<()>>) -> io::Result<T> {
 }
 
 impl Runtime for Glommio {
-    type Listener = TcpListener;
-    type Stream = TcpStream;
-    type File = BufferedFile;
-
     fn block_on<T: 'static>(_timers: bool, future: impl Future<Output = T> + 'static) -> T {
         LocalExecutorBuilder::new(Placement::Unbound).make().expect("a glommio executor").run(future)
     }
@@ -42,6 +38,11 @@ impl Runtime for Glommio {
     async fn sleep(duration: Duration) {
         glommio::timer::sleep(duration).await;
     }
+}
+
+impl Net for Glommio {
+    type Listener = TcpListener;
+    type Stream = TcpStream;
 
     async fn listen() -> io::Result<(Self::Listener, u16)> {
         let listener = plain(TcpListener::bind("127.0.0.1:0"))?;
@@ -64,6 +65,10 @@ impl Runtime for Glommio {
     async fn write_all(stream: &mut Self::Stream, buf: Vec<u8>) -> BufResult<()> {
         (stream.write_all(&buf).await, buf)
     }
+}
+
+impl Files for Glommio {
+    type File = BufferedFile;
 
     async fn open(path: &Path) -> io::Result<Self::File> {
         plain(BufferedFile::open(path).await)

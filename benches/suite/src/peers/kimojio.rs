@@ -12,7 +12,7 @@ use kimojio::configuration::{Configuration, ExitBehavior};
 use kimojio::operations;
 use rustix::fs::{Mode, OFlags};
 
-use crate::runtime::{BufResult, Runtime, whole};
+use crate::runtime::{BufResult, Files, Net, Runtime, whole};
 
 pub struct Kimojio;
 
@@ -21,10 +21,6 @@ fn plain<T>(result: Result<T, kimojio::Errno>) -> io::Result<T> {
 }
 
 impl Runtime for Kimojio {
-    type Listener = OwnedFd;
-    type Stream = OwnedFd;
-    type File = OwnedFd;
-
     fn block_on<T: 'static>(_timers: bool, future: impl Future<Output = T> + 'static) -> T {
         let configuration = Configuration::new().set_exit_behavior(ExitBehavior::WhenMainTaskCompletes);
         match kimojio::Runtime::new(0, configuration).block_on(future) {
@@ -49,6 +45,17 @@ impl Runtime for Kimojio {
     async fn sleep(duration: Duration) {
         let _ = operations::sleep(duration).await;
     }
+
+    const NOP: bool = true;
+
+    async fn nop() {
+        operations::nop().await.expect("a NOP");
+    }
+}
+
+impl Net for Kimojio {
+    type Listener = OwnedFd;
+    type Stream = OwnedFd;
 
     async fn listen() -> io::Result<(Self::Listener, u16)> {
         let listener = super::listener()?;
@@ -79,6 +86,10 @@ impl Runtime for Kimojio {
         }
         (Ok(()), buf)
     }
+}
+
+impl Files for Kimojio {
+    type File = OwnedFd;
 
     async fn open(path: &Path) -> io::Result<Self::File> {
         let path = CString::new(path.as_os_str().as_bytes())?;
@@ -89,11 +100,5 @@ impl Runtime for Kimojio {
         let result = plain(operations::pread(file, whole(&mut buf), offset).await);
         buf.truncate(*result.as_ref().unwrap_or(&0));
         (result, buf)
-    }
-
-    const NOP: bool = true;
-
-    async fn nop() {
-        operations::nop().await.expect("a NOP");
     }
 }

@@ -9,16 +9,12 @@ use monoio::io::{AsyncReadRent, AsyncWriteRentExt};
 use monoio::net::{ListenerOpts, TcpListener, TcpStream};
 use monoio::{FusionDriver, IoUringDriver, RuntimeBuilder};
 
-use crate::runtime::{BufResult, Runtime};
+use crate::runtime::{BufResult, Files, Net, Runtime};
 
 /// With `TUNED`: io_uring only, the flags that its builder can be given, timers only where the work sleeps.
 pub struct Monoio<const TUNED: bool>;
 
 impl<const TUNED: bool> Runtime for Monoio<TUNED> {
-    type Listener = TcpListener;
-    type Stream = TcpStream;
-    type File = monoio::fs::File;
-
     fn block_on<T: 'static>(timers: bool, future: impl Future<Output = T> + 'static) -> T {
         let failed = "a monoio runtime";
         if !TUNED {
@@ -49,6 +45,11 @@ impl<const TUNED: bool> Runtime for Monoio<TUNED> {
     async fn sleep(duration: Duration) {
         monoio::time::sleep(duration).await;
     }
+}
+
+impl<const TUNED: bool> Net for Monoio<TUNED> {
+    type Listener = TcpListener;
+    type Stream = TcpStream;
 
     async fn listen() -> io::Result<(Self::Listener, u16)> {
         let listener = TcpListener::bind_with_config("127.0.0.1:0", &ListenerOpts::new().backlog(4096))?;
@@ -70,6 +71,10 @@ impl<const TUNED: bool> Runtime for Monoio<TUNED> {
         let (result, buf) = stream.write_all(buf).await;
         (result.map(drop), buf)
     }
+}
+
+impl<const TUNED: bool> Files for Monoio<TUNED> {
+    type File = monoio::fs::File;
 
     async fn open(path: &Path) -> io::Result<Self::File> {
         monoio::fs::File::open(path).await

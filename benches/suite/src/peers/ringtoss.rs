@@ -6,16 +6,12 @@ use std::os::fd::AsRawFd;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::runtime::{BufResult, Runtime};
+use crate::runtime::{BufResult, Files, Net, Runtime};
 
 /// As it comes.
 pub struct Ringtoss;
 
 impl Runtime for Ringtoss {
-    type Listener = ringtoss::net::TcpListener;
-    type Stream = ringtoss::net::TcpStream;
-    type File = ringtoss::fs::File;
-
     fn block_on<T: 'static>(_timers: bool, future: impl Future<Output = T> + 'static) -> T {
         ringtoss::block_on(future)
     }
@@ -37,6 +33,17 @@ impl Runtime for Ringtoss {
         ringtoss::time::sleep(duration).await;
     }
 
+    const NOP: bool = true;
+
+    async fn nop() {
+        ringtoss::op::nop().await.expect("a NOP");
+    }
+}
+
+impl Net for Ringtoss {
+    type Listener = ringtoss::net::TcpListener;
+    type Stream = ringtoss::net::TcpStream;
+
     async fn listen() -> io::Result<(Self::Listener, u16)> {
         let listener = ringtoss::net::TcpListener::bind("127.0.0.1:0").await?;
         let port = listener.local_addr()?.port();
@@ -56,6 +63,10 @@ impl Runtime for Ringtoss {
     async fn write_all(stream: &mut Self::Stream, buf: Vec<u8>) -> BufResult<()> {
         stream.write_all(buf).await
     }
+}
+
+impl Files for Ringtoss {
+    type File = ringtoss::fs::File;
 
     async fn open(path: &Path) -> io::Result<Self::File> {
         ringtoss::fs::File::open(path).await
@@ -63,11 +74,5 @@ impl Runtime for Ringtoss {
 
     async fn read_at(file: &Self::File, buf: Vec<u8>, offset: u64) -> BufResult<usize> {
         file.read_at(buf, offset).await
-    }
-
-    const NOP: bool = true;
-
-    async fn nop() {
-        ringtoss::op::nop().await.expect("a NOP");
     }
 }

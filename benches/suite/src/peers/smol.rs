@@ -10,7 +10,7 @@ use smol::LocalExecutor;
 use smol::io::{AsyncReadExt, AsyncWriteExt};
 use smol::net::{TcpListener, TcpStream};
 
-use crate::runtime::{BufResult, Runtime, whole};
+use crate::runtime::{BufResult, Files, Net, Runtime, whole};
 
 pub struct Smol;
 
@@ -19,10 +19,6 @@ thread_local! {
 }
 
 impl Runtime for Smol {
-    type Listener = TcpListener;
-    type Stream = TcpStream;
-    type File = Arc<std::fs::File>;
-
     fn block_on<T: 'static>(_timers: bool, future: impl Future<Output = T> + 'static) -> T {
         smol::block_on(EXECUTOR.with(|executor| executor.run(future)))
     }
@@ -42,6 +38,11 @@ impl Runtime for Smol {
     async fn sleep(duration: Duration) {
         smol::Timer::after(duration).await;
     }
+}
+
+impl Net for Smol {
+    type Listener = TcpListener;
+    type Stream = TcpStream;
 
     async fn listen() -> io::Result<(Self::Listener, u16)> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
@@ -64,6 +65,10 @@ impl Runtime for Smol {
     async fn write_all(stream: &mut Self::Stream, buf: Vec<u8>) -> BufResult<()> {
         (stream.write_all(&buf).await, buf)
     }
+}
+
+impl Files for Smol {
+    type File = Arc<std::fs::File>;
 
     async fn open(path: &Path) -> io::Result<Self::File> {
         let path = path.to_owned();

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
-use crate::runtime::{AssertSend, BufResult, Runtime};
+use crate::runtime::{AssertSend, BufResult, Files, Net, Runtime};
 
 /// With `MULTI`, as many workers as the process has CPUs, which is what `#[tokio::main]` gives.
 pub struct Tokio<const MULTI: bool>;
@@ -22,10 +22,6 @@ fn send<F: Future>(future: F) -> AssertSend<F> {
 }
 
 impl<const MULTI: bool> Runtime for Tokio<MULTI> {
-    type Listener = TcpListener;
-    type Stream = TcpStream;
-    type File = Arc<std::fs::File>;
-
     fn block_on<T: 'static>(_timers: bool, future: impl Future<Output = T> + 'static) -> T {
         if MULTI {
             let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a tokio runtime");
@@ -53,6 +49,11 @@ impl<const MULTI: bool> Runtime for Tokio<MULTI> {
     async fn sleep(duration: Duration) {
         tokio::time::sleep(duration).await;
     }
+}
+
+impl<const MULTI: bool> Net for Tokio<MULTI> {
+    type Listener = TcpListener;
+    type Stream = TcpStream;
 
     async fn listen() -> io::Result<(Self::Listener, u16)> {
         let socket = TcpSocket::new_v4()?;
@@ -76,6 +77,10 @@ impl<const MULTI: bool> Runtime for Tokio<MULTI> {
     async fn write_all(stream: &mut Self::Stream, buf: Vec<u8>) -> BufResult<()> {
         (stream.write_all(&buf).await, buf)
     }
+}
+
+impl<const MULTI: bool> Files for Tokio<MULTI> {
+    type File = Arc<std::fs::File>;
 
     async fn open(path: &Path) -> io::Result<Self::File> {
         Ok(Arc::new(tokio::fs::File::open(path).await?.into_std().await))

@@ -9,16 +9,12 @@ use std::time::Duration;
 
 use tokio_uring::net::{TcpListener, TcpStream};
 
-use crate::runtime::{BufResult, Runtime};
+use crate::runtime::{BufResult, Files, Net, Runtime};
 
 /// With `TUNED`: single issuer, cooperative task work.
 pub struct TokioUring<const TUNED: bool>;
 
 impl<const TUNED: bool> Runtime for TokioUring<TUNED> {
-    type Listener = TcpListener;
-    type Stream = TcpStream;
-    type File = tokio_uring::fs::File;
-
     fn block_on<T: 'static>(_timers: bool, future: impl Future<Output = T> + 'static) -> T {
         let mut builder = tokio_uring::builder();
         if TUNED {
@@ -46,6 +42,17 @@ impl<const TUNED: bool> Runtime for TokioUring<TUNED> {
         tokio::time::sleep(duration).await;
     }
 
+    const NOP: bool = true;
+
+    async fn nop() {
+        tokio_uring::no_op().await.expect("a NOP");
+    }
+}
+
+impl<const TUNED: bool> Net for TokioUring<TUNED> {
+    type Listener = TcpListener;
+    type Stream = TcpStream;
+
     async fn listen() -> io::Result<(Self::Listener, u16)> {
         let listener = TcpListener::from_std(super::listener()?);
         let port = listener.local_addr()?.port();
@@ -65,6 +72,10 @@ impl<const TUNED: bool> Runtime for TokioUring<TUNED> {
     async fn write_all(stream: &mut Self::Stream, buf: Vec<u8>) -> BufResult<()> {
         stream.write_all(buf).await
     }
+}
+
+impl<const TUNED: bool> Files for TokioUring<TUNED> {
+    type File = tokio_uring::fs::File;
 
     async fn open(path: &Path) -> io::Result<Self::File> {
         tokio_uring::fs::File::open(path).await
@@ -72,11 +83,5 @@ impl<const TUNED: bool> Runtime for TokioUring<TUNED> {
 
     async fn read_at(file: &Self::File, buf: Vec<u8>, offset: u64) -> BufResult<usize> {
         file.read_at(buf, offset).await
-    }
-
-    const NOP: bool = true;
-
-    async fn nop() {
-        tokio_uring::no_op().await.expect("a NOP");
     }
 }

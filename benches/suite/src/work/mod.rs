@@ -1,0 +1,134 @@
+//! The work: the same code for every runtime. `net` has servers, `files` what is done with files, `tasks` the rest.
+
+mod files;
+mod net;
+mod tasks;
+
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+
+use crate::http;
+use crate::runtime::{Files, Net, Runtime};
+use crate::sys;
+
+pub use files::READ_BYTES;
+
+/// What a child process is to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Work {
+    /// A TCP server that sends back what it receives, with buffers of so many bytes.
+    Echo { bytes: usize },
+    /// An HTTP/1.1 server with a fixed answer.
+    Http,
+    /// Random reads of 4 KiB from a file in the page cache.
+    Read { in_flight: usize },
+    /// NOPs through the ring.
+    Nop { in_flight: usize },
+    /// So many tasks are spawned, then all are waited for.
+    Spawn { tasks: usize },
+    /// So many tasks that yield all the time.
+    Yield { tasks: usize },
+    /// One task sends to another over a channel of 64 places (async-channel).
+    Channel,
+    /// Another thread wakes a task of a loop that sleeps, and waits for its answer.
+    Wake,
+    /// So many tasks that sleep for a millisecond, again and again.
+    SleepFire { tasks: usize },
+    /// A sleep of a minute is begun and dropped.
+    SleepDrop,
+    /// A loop is made, runs a future that is ready, and is dropped.
+    Start,
+}
+
+impl Work {
+    /// Whether it is a server, which somebody else drives.
+    pub fn is_server(&self) -> bool {
+        matches!(self, Work::Echo { .. } | Work::Http)
+    }
+
+    /// How much a server reads at once.
+    pub fn buffer_bytes(&self) -> usize {
+        if let Work::Echo { bytes } = self { *bytes } else { http::BUFFER_BYTES }
+    }
+}
+
+/// What was done in a window.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub struct Window {
+    pub ops: u64,
+    /// Time that they took, in nanoseconds.
+    pub wall_ns: u64,
+    /// CPU time that the process took, in nanoseconds.
+    pub cpu_ns: u64,
+    /// What was done before, to warm up.
+    #[serde(default)]
+    pub before: u64,
+}
+
+/// Serves until the process is killed. `ready` is told the port.
+pub fn serve<R: Net>(work: Work, ready: impl FnOnce(u16) + 'static) {
+    R::block_on(false, net::serve::<R>(work, ready))
+}
+
+/// Works for a while, in a new loop, and says how much was done. A tenth of the time goes before, unmeasured.
+pub fn window<R: Files>(work: Work, duration: Duration, file: &Path) -> Window {
+    if work == Work::Start {
+        return tasks::starts::<R>(duration);
+    }
+    let file = file.to_owned();
+    let timers = matches!(work, Work::SleepFire { .. } | Work::SleepDrop);
+    R::block_on(timers, async move {
+        let before = once::<R>(work, duration / 10, file.clone()).await.ops;
+        Window { before, ..once::<R>(work, duration, file).await }
+    })
+}
+
+async fn once<R: Files>(work: Work, duration: Duration, file: PathBuf) -> Window {
+    match work {
+        Work::Read { in_flight } => files::random_reads::<R>(in_flight, duration, &file).await,
+        Work::Nop { in_flight } => timed::<R, _>(in_flight, duration, |_, until| tasks::nops::<R>(until)).await,
+        Work::Spawn { tasks } => timed::<R, _>(1, duration, move |_, until| tasks::spawns::<R>(tasks, until)).await,
+        Work::Yield { tasks } => timed::<R, _>(tasks, duration, |_, until| tasks::yields::<R>(until)).await,
+        Work::Channel => timed::<R, _>(1, duration, |_, until| tasks::channel::<R>(until)).await,
+        Work::SleepFire { tasks } => timed::<R, _>(tasks, duration, |_, until| tasks::sleeps::<R>(until)).await,
+        Work::SleepDrop => timed::<R, _>(1, duration, |_, until| tasks::dropped_sleeps::<R>(until)).await,
+        Work::Wake => tasks::wakes::<R>(duration).await,
+        Work::Echo { .. } | Work::Http | Work::Start => unreachable!("not done in a loop"),
+    }
+}
+
+/// Runs so many tasks at once until the time is over, and adds up what they did.
+async fn timed<R, F>(tasks: usize, duration: Duration, task: impl Fn(usize, Instant) -> F) -> Window
+where
+    R: Runtime,
+    F: Future<Output = u64> + 'static,
+{
+    let (start, cpu_ns) = (Instant::now(), sys::own_cpu_ns());
+    let until = start + duration;
+    let handles: Vec<_> = (0..tasks).map(|number| R::spawn(task(number, until))).collect();
+    let mut ops = 0;
+    for handle in handles {
+        ops += handle.await;
+    }
+    Window { ops, wall_ns: start.elapsed().as_nanos() as u64, cpu_ns: sys::own_cpu_ns() - cpu_ns, before: 0 }
+}
+
+/// Numbers that look random, cheap, the same for every candidate: xorshift.
+pub struct Random(u64);
+
+impl Random {
+    pub fn new(seed: u64) -> Random {
+        Random((seed + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15))
+    }
+
+    pub fn below(&mut self, end: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % end
+    }
+}

@@ -1,72 +1,192 @@
-//! For `.ci/measure`: so many operations of one kind and nothing else, to be run under `valgrind --tool=callgrind` with
-//! two counts, whose difference is the cost of one without start-up and end.
+//! For `.ci/measure`: so many operations of one kind and nothing else, to be run under `valgrind --tool=callgrind` or
+//! `strace -c` with two counts, whose difference is the cost of one without start-up and end. With `--counts` it does that
+//! itself, for what it can count: enters, ring entries and allocations of one operation, as numbers on a line.
 //!
-//!     instructions nop|spawn|burst|yield|sleep|timeout COUNT [IN_FLIGHT]
+//!     instructions KIND COUNT IN_FLIGHT [--counts]
 
 use std::future::Future;
+use std::path::PathBuf;
 use std::pin::pin;
+use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
-use ringtoss::{op, spawn, time, yield_now};
+use counting::allocations;
+use ringtoss::fs::{self, File};
+use ringtoss::net::{TcpListener, TcpStream};
+use ringtoss::{JoinHandle, metrics, op, spawn, time, yield_now};
+
+#[path = "../tests/counting/mod.rs"]
+mod counting;
 
 /// Longer than anything here takes.
 const NEVER: Duration = Duration::from_secs(600);
+const ECHO_BYTES: usize = 64;
+const BLOCK_BYTES: usize = 4096;
 
 fn main() {
-    let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).collect();
-    let [kind, count, rest @ ..] = arguments.as_slice() else {
+    let mut arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
+    let counts = arguments.iter().position(|argument| argument == "--counts").map(|place| arguments.remove(place));
+    let [kind, count, in_flight] = arguments.as_slice() else {
         // `cargo bench` runs this without arguments.
-        return println!("usage: instructions nop|spawn|burst|yield|sleep|timeout COUNT [IN_FLIGHT]");
+        return println!("usage: instructions KIND COUNT IN_FLIGHT [--counts]; see .ci/bounds for the kinds");
     };
-    let count: usize = count.parse().expect("a count");
-    let in_flight: usize = rest.first().map_or(128, |text| text.parse().expect("a count"));
+    let number = |text: &str| -> usize { text.parse().expect("a number") };
+    let (kind, count, in_flight) = (kind.clone(), number(count), number(in_flight));
     ringtoss::block_on(async move {
-        match kind.as_str() {
-            "nop" => nops(count, in_flight).await,
-            "spawn" => spawns(count).await,
-            "burst" => bursts(count, in_flight).await,
-            "yield" => yields(count, in_flight).await,
-            "sleep" => sleeps(count).await,
-            "timeout" => timeouts(count, in_flight).await,
-            other => panic!("no such kind: {other}"),
+        let bench = Bench::new(&kind).await;
+        if counts.is_none() {
+            return bench.run(count, in_flight).await;
         }
+        // What grows by use has grown.
+        bench.run(2 * count, in_flight).await;
+        let once = bench.counted(count, in_flight).await;
+        let twice = bench.counted(2 * count, in_flight).await;
+        let each = |one: u64, two: u64| two.saturating_sub(one) as f64 / count as f64;
+        println!("{:.3} {:.3} {:.3}", each(once.0, twice.0), each(once.1, twice.1), each(once.2, twice.2));
     });
 }
 
-async fn nops(count: usize, in_flight: usize) {
-    let tasks: Vec<_> = (0..in_flight)
-        .map(|_| {
-            spawn(async move {
-                for _ in 0..count / in_flight {
-                    op::nop().await.unwrap();
-                }
-            })
-        })
-        .collect();
+/// What is to be done, and what it needs.
+struct Bench {
+    kind: String,
+    folder: tempfile::TempDir,
+    file: Rc<File>,
+}
+
+impl Bench {
+    async fn new(kind: &str) -> Bench {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("block");
+        std::fs::write(&path, [7; BLOCK_BYTES]).expect("a file");
+        let file = Rc::new(File::open(&path).await.expect("the file"));
+        if kind == "fire" {
+            // The loop moves the clock when nothing else is left to do, so how long that takes changes nothing.
+            time::pause();
+        }
+        Bench { kind: kind.to_owned(), folder, file }
+    }
+
+    async fn run(&self, count: usize, in_flight: usize) {
+        let (file, path) = (self.file.clone(), self.folder.path().join("block"));
+        match self.kind.as_str() {
+            "nop" => spread(count, in_flight, nops).await,
+            "yield" => spread(count, in_flight, yields).await,
+            "timeout" => spread(count, in_flight, timeouts).await,
+            "fire" => spread(count, in_flight, fires).await,
+            "read" => spread(count, in_flight, |count| reads(count, file.clone())).await,
+            "fs-read" => spread(count, in_flight, |count| whole_files(count, path.clone())).await,
+            "echo" => echoes(count, in_flight).await,
+            "spawn" => spawns(count).await,
+            "burst" => bursts(count, in_flight).await,
+            "sleep" => sleeps(count).await,
+            other => panic!("no such kind: {other}"),
+        }
+    }
+
+    /// Enters, entries and allocations of a run.
+    async fn counted(&self, count: usize, in_flight: usize) -> (u64, u64, u64) {
+        let (before, allocated) = (metrics(), allocations());
+        self.run(count, in_flight).await;
+        let after = metrics();
+        (after.enters - before.enters, after.submissions - before.submissions, allocations() - allocated)
+    }
+}
+
+/// So many operations, spread over so many tasks.
+async fn spread<F>(count: usize, in_flight: usize, task: impl Fn(usize) -> F)
+where
+    F: Future<Output = ()> + 'static,
+{
+    join((0..in_flight).map(|_| spawn(task(count / in_flight))).collect()).await;
+}
+
+async fn join(tasks: Vec<JoinHandle<()>>) {
     for task in tasks {
         task.await.unwrap();
+    }
+}
+
+async fn nops(count: usize) {
+    for _ in 0..count {
+        op::nop().await.unwrap();
+    }
+}
+
+async fn yields(count: usize) {
+    for _ in 0..count {
+        yield_now().await;
+    }
+}
+
+/// Operations with a time limit around them that does not happen.
+async fn timeouts(count: usize) {
+    for _ in 0..count {
+        time::timeout(NEVER, op::nop()).await.unwrap().unwrap();
+    }
+}
+
+async fn fires(count: usize) {
+    for _ in 0..count {
+        time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+async fn reads(count: usize, file: Rc<File>) {
+    let mut buf = Vec::with_capacity(BLOCK_BYTES);
+    for _ in 0..count {
+        let (result, read) = file.read_at(buf, 0).await;
+        assert_eq!(result.unwrap(), BLOCK_BYTES);
+        buf = read;
+    }
+}
+
+async fn whole_files(count: usize, path: PathBuf) {
+    for _ in 0..count {
+        assert_eq!(fs::read(&path).await.unwrap().len(), BLOCK_BYTES);
+    }
+}
+
+/// So many connections, both ends of them on this loop: an operation is one message there and back.
+async fn echoes(count: usize, connections: usize) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut tasks = Vec::new();
+    for _ in 0..connections {
+        let address = listener.local_addr().unwrap();
+        let (client, server) = (TcpStream::connect(address).await.unwrap(), listener.accept().await.unwrap().0);
+        tasks.push(spawn(client_of(client, count / connections)));
+        tasks.push(spawn(server_of(server)));
+    }
+    join(tasks).await;
+}
+
+async fn client_of(mut stream: TcpStream, count: usize) {
+    let mut buf = vec![7; ECHO_BYTES];
+    for _ in 0..count {
+        let (result, sent) = stream.write_all(buf).await;
+        result.unwrap();
+        let (result, read) = stream.read(sent).await;
+        assert_eq!(result.unwrap(), ECHO_BYTES);
+        buf = read;
+    }
+}
+
+async fn server_of(mut stream: TcpStream) {
+    let mut buf = Vec::with_capacity(ECHO_BYTES);
+    loop {
+        let (result, read) = stream.read(buf).await;
+        if result.unwrap() == 0 {
+            return;
+        }
+        let (result, sent) = stream.write_all(read).await;
+        result.unwrap();
+        buf = sent;
     }
 }
 
 async fn spawns(count: usize) {
     for _ in 0..count {
         spawn(async {}).await.unwrap();
-    }
-}
-
-async fn yields(count: usize, in_flight: usize) {
-    let tasks: Vec<_> = (0..in_flight)
-        .map(|_| {
-            spawn(async move {
-                for _ in 0..count / in_flight {
-                    yield_now().await;
-                }
-            })
-        })
-        .collect();
-    for task in tasks {
-        task.await.unwrap();
     }
 }
 
@@ -91,20 +211,4 @@ async fn sleeps(count: usize) {
         Poll::Ready(())
     })
     .await;
-}
-
-/// Operations with a time limit around them that does not happen.
-async fn timeouts(count: usize, in_flight: usize) {
-    let tasks: Vec<_> = (0..in_flight)
-        .map(|_| {
-            spawn(async move {
-                for _ in 0..count / in_flight {
-                    time::timeout(NEVER, op::nop()).await.unwrap().unwrap();
-                }
-            })
-        })
-        .collect();
-    for task in tasks {
-        task.await.unwrap();
-    }
 }

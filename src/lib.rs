@@ -89,6 +89,9 @@ mod fault_tests;
 mod fd;
 pub mod fs;
 pub mod futex;
+#[cfg(any(fuzzing, all(test, not(loom))))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod guard;
 mod inbox;
 pub mod io;

@@ -125,6 +125,12 @@ impl Timers {
         self.len
     }
 
+    /// The wheel's own time.
+    #[cfg(any(fuzzing, test))]
+    pub fn elapsed(&self) -> u64 {
+        self.elapsed
+    }
+
     /// Registers `waker` for `deadline_ns`. A deadline in the past is due at the next [`Timers::expire`].
     #[inline]
     pub fn insert(&mut self, deadline_ns: u64, waker: Waker) -> TimerKey {

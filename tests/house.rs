@@ -106,7 +106,7 @@ fn module(path: &Path) -> String {
 
 fn is_test(path: &Path) -> bool {
     let name = path.to_str().unwrap();
-    name.contains("tests") || name.ends_with("fault.rs") || name.starts_with("fault")
+    name.contains("tests") || name.ends_with("fault.rs") || name.starts_with("fault") || name.starts_with("fuzzing")
 }
 
 #[test]

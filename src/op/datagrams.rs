@@ -209,6 +209,14 @@ impl Shot {
     }
 }
 
+/// What a receiver makes of bytes that the kernel might have put into a buffer.
+#[cfg(all(any(fuzzing, test), not(loom)))]
+pub(crate) fn fuzzed_datagram<R: Receives>(bytes: &[u8]) -> io::Result<(usize, R::Output)> {
+    let Parts { from, flags, control, payload } = Parts::of::<R>(bytes);
+    let details = Details::new(-1, payload.len(), Some(from), flags, Control::of_nobodys(control));
+    Ok((payload.len(), details.give::<R>()?))
+}
+
 /// Receives of datagrams that follow each other without being asked for.
 #[doc(alias = "IORING_OP_RECVMSG")]
 pub struct RecvMsgMulti<R> {

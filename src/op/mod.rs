@@ -65,6 +65,8 @@ mod zero_copy;
 
 pub use crate::ring::{Arena, Cqe, Sqe};
 pub(crate) use at::{At, Name};
+#[cfg(all(any(fuzzing, test), not(loom)))]
+pub(crate) use datagrams::fuzzed_datagram;
 pub use datagrams::{Datagrams, RecvMsgLease, RecvMsgMulti};
 pub use file::{Fsync, Ftruncate, Seek};
 pub(crate) use flags::{APPEND, ATOMIC, DONTCACHE, DSYNC, NOAPPEND, NOWAIT, SYNC};

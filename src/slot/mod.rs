@@ -253,7 +253,7 @@ impl Slots {
     }
 
     /// Starts with generations just below their wrap.
-    #[cfg(test)]
+    #[cfg(any(fuzzing, test))]
     pub(crate) fn start_generations_at(&mut self, generation: u32) {
         self.next_generation = generation;
     }

@@ -75,6 +75,12 @@ impl<B: AsRef<[u8]>> Control<B> {
         Control { bytes, rights_are_here }
     }
 
+    /// One in which no descriptors are, whatever it says.
+    #[cfg(any(fuzzing, test))]
+    pub(crate) fn of_nobodys(bytes: B) -> Control<B> {
+        Control { bytes, rights_are_here: false }
+    }
+
     pub(crate) fn messages(&self) -> impl Iterator<Item = (i32, i32, &[u8])> {
         messages(self.bytes.as_ref())
     }

@@ -123,6 +123,12 @@ impl Entries {
         Ok(())
     }
 
+    /// Those that are in these bytes.
+    #[cfg(any(fuzzing, test))]
+    pub(crate) fn of(bytes: Vec<u8>) -> Entries {
+        Entries { bytes, at: 0 }
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.bytes.is_empty()
     }
@@ -132,7 +138,11 @@ impl Entries {
         loop {
             let (start, end) = (self.at, self.at + record_len(self.bytes.get(self.at..)?)?);
             self.at = end;
-            let name = entry(&self.bytes[start..end])?.name;
+            let Some(Entry { name, .. }) = entry(&self.bytes[start..end]) else {
+                // What lies behind is no better known.
+                self.at = self.bytes.len();
+                return None;
+            };
             if name != c"." && name != c".." {
                 // Looked up once more: a loop cannot give a borrow away and keep it.
                 return entry(&self.bytes[start..end]);
@@ -205,13 +215,13 @@ mod tests {
             bytes.resize(start + len, 0);
         }
         let whole = bytes.len();
-        let mut entries = Entries { bytes, at: 0 };
+        let mut entries = Entries::of(bytes);
         assert_eq!(entries.next(), Some(Entry { ino: 9, format: libc::S_IFREG, name: c"\xff\xfe" }));
         assert_eq!(entries.next(), Some(Entry { ino: u64::MAX, format: 0, name: c"long name" }));
         assert_eq!(entries.next(), None);
         assert_eq!(entries.next(), None);
         for len in 0..whole {
-            let mut entries = Entries { bytes: entries.bytes[..len].to_vec(), at: 0 };
+            let mut entries = Entries::of(entries.bytes[..len].to_vec());
             while entries.next().is_some() {}
         }
     }

@@ -4,7 +4,6 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use crate::awake::Awake;
 use crate::candidate::Candidate;
 use crate::contestant::Contestant;
 use crate::counts::{Counters, Counts};
@@ -15,7 +14,6 @@ use crate::progress::Progress;
 use crate::report::{Entry, Latency};
 use crate::stats::Sample;
 use crate::sys;
-use crate::work::Work;
 use crate::wrk;
 
 /// Before the first window that counts.
@@ -42,13 +40,11 @@ struct Racer<'a> {
     samples: Vec<Sample>,
     failure: Option<String>,
     restless: bool,
-    counts: Vec<Counts>,
+    counts: Option<Counts>,
     /// Everything done in the last window, also what does not count for the times.
     all_ops: u64,
     /// Memory that each connection took, in bytes.
     connection_bytes: Option<u64>,
-    /// The same of tasks.
-    task_bytes: Option<u64>,
 }
 
 impl Session {
@@ -75,7 +71,6 @@ impl Session {
     }
 
     pub fn measure(&mut self, row: &Row, candidates: &[&Candidate], progress: &mut Progress) -> Vec<Entry> {
-        let _awake = matches!(row.work, Work::Wake { awake: true }).then(|| Awake::keep(&self.cpus));
         let mut racers: Vec<Racer> = candidates
             .iter()
             .filter(|candidate| (candidate.can)(&row.work))
@@ -112,10 +107,9 @@ impl Session {
             samples: Vec::new(),
             failure: None,
             restless: false,
-            counts: Vec::new(),
+            counts: None,
             all_ops: 0,
             connection_bytes: None,
-            task_bytes: None,
         };
         if let Err(failure) = racer.start(row, &self.file, &self.cpus) {
             racer.fail(failure);
@@ -146,16 +140,14 @@ impl Session {
         }
         for racer in racers.iter_mut() {
             progress.show(&row.title, racer.candidate.name, windows, windows);
-            for _ in 0..self.pace.counted_windows() {
-                self.count(row, racer);
-            }
+            self.count(row, racer);
         }
     }
 
     /// One more window, which is counted instead of timed.
     fn count(&mut self, row: &Row, racer: &mut Racer) {
         let Some(contestant) = &mut racer.contestant else { return };
-        let counters = Counters::on(contestant.pid(), self.cpus.server);
+        let counters = Counters::on(contestant.pid());
         if let Err(failure) = contestant.count_allocations() {
             return racer.fail(failure);
         }
@@ -165,7 +157,7 @@ impl Session {
         let allocations = racer.contestant.as_mut().map(Contestant::counted_allocations);
         match allocations.transpose() {
             // Servers and others that take orders by a thread of their own: their own calls for it are a few of thousands.
-            Ok(allocations) => racer.counts.push(counters.per_op(racer.all_ops, allocations)),
+            Ok(allocations) => racer.counts = Some(counters.per_op(racer.all_ops, allocations)),
             Err(failure) => racer.fail(failure),
         }
     }
@@ -176,7 +168,6 @@ impl Session {
         let result = match row.drive {
             Drive::Itself => contestant.window(duration).map(|window| {
                 racer.all_ops = window.ops + window.before;
-                racer.task_bytes = window.task_bytes;
                 let (ops, wall_ns, cpu_ns) = (window.ops, window.wall_ns, window.cpu_ns);
                 Sample { ops, wall_ns, cpu_ns, generator_busy: None }
             }),
@@ -249,9 +240,8 @@ impl Racer<'_> {
     fn finish(self) -> Entry {
         let mut entry = Entry::new(self.candidate.name, self.samples, self.failure);
         entry.restless = self.restless;
-        (entry.counts, entry.counts_range) = Counts::summary(&self.counts).unzip();
+        entry.counts = self.counts;
         entry.connection_bytes = self.connection_bytes;
-        entry.task_bytes = self.task_bytes;
         entry.latency = self.load.filter(|load| !load.latency.is_empty()).map(|load| Latency {
             p50: load.latency.value_at_quantile(0.5),
             p90: load.latency.value_at_quantile(0.9),

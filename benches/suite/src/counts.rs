@@ -2,11 +2,12 @@
 //! the machine does meanwhile blurs it.
 
 use std::alloc::{GlobalAlloc, Layout, System};
+use std::ffi::{CStr, CString};
 use std::fs;
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::fd::FromRawFd;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::os::fd::{AsRawFd, FromRawFd};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
 use serde::{Deserialize, Serialize};
 
@@ -16,20 +17,57 @@ use crate::sys;
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub struct Counts {
     pub system_calls: Option<f64>,
+    /// Of those, `io_uring_enter`.
+    #[serde(default)]
+    pub enters: Option<f64>,
     /// Entries that a ring took.
     pub submissions: Option<f64>,
     /// Of those, what went to a worker thread of the kernel.
     pub punts: Option<f64>,
     pub context_switches: Option<f64>,
+    /// Of its CPU by other CPUs: rescheduling and function calls, whoever they were for.
+    #[serde(default)]
+    pub interrupts: Option<f64>,
     pub allocations: Option<f64>,
+}
+
+impl Counts {
+    fn fields(&self) -> [Option<f64>; 7] {
+        let Counts { system_calls, enters, submissions, punts, context_switches, interrupts, allocations } = *self;
+        [system_calls, enters, submissions, punts, context_switches, interrupts, allocations]
+    }
+
+    fn of(fields: [Option<f64>; 7]) -> Counts {
+        let [system_calls, enters, submissions, punts, context_switches, interrupts, allocations] = fields;
+        Counts { system_calls, enters, submissions, punts, context_switches, interrupts, allocations }
+    }
+
+    /// The median of several windows, and the distance between the least and the most.
+    pub fn summary(windows: &[Counts]) -> Option<(Counts, Counts)> {
+        let (mut median, mut spread) = ([None; 7], [None; 7]);
+        for field in 0..7 {
+            let values: Option<Vec<f64>> = windows.iter().map(|counts| counts.fields()[field]).collect();
+            let Some(mut values) = values.filter(|values| !values.is_empty()) else { continue };
+            values.sort_by(f64::total_cmp);
+            median[field] = Some(values[values.len() / 2]);
+            spread[field] = Some(values[values.len() - 1] - values[0]);
+        }
+        (!windows.is_empty()).then(|| (Counts::of(median), Counts::of(spread)))
+    }
 }
 
 /// Counters of all threads of a process, and of those that they start.
 pub struct Counters {
     system_calls: Vec<File>,
+    enters: Vec<File>,
     submissions: Vec<File>,
     punts: Vec<File>,
     context_switches: Vec<File>,
+    /// What anybody may read: the process and its CPU, and how far their numbers were.
+    pid: u32,
+    cpu: usize,
+    switches_before: Option<u64>,
+    interrupts_before: Option<u64>,
 }
 
 const TRACEPOINT: u32 = 2;
@@ -37,19 +75,26 @@ const SOFTWARE: u32 = 1;
 const CONTEXT_SWITCHES: u64 = 3;
 
 impl Counters {
-    pub fn on(pid: u32) -> Counters {
+    /// Of a process that runs on this CPU.
+    pub fn on(pid: u32, cpu: usize) -> Counters {
         let threads: Vec<u32> = fs::read_dir(format!("/proc/{pid}/task"))
             .map(|entries| entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect())
             .unwrap_or_default();
-        let tracepoint = |name: &str| {
+        let tracepoint = |name: &str, filter: Option<&CStr>| {
             let id = tracepoint_id(name);
-            id.map_or(Vec::new(), |id| open_all(&threads, TRACEPOINT, id))
+            id.map_or(Vec::new(), |id| open_all(&threads, TRACEPOINT, id, filter))
         };
+        let enter = CString::new(format!("id == {}", libc::SYS_io_uring_enter)).expect("a number");
         Counters {
-            system_calls: tracepoint("raw_syscalls/sys_enter"),
-            submissions: tracepoint("io_uring/io_uring_submit_req"),
-            punts: tracepoint("io_uring/io_uring_queue_async_work"),
-            context_switches: open_all(&threads, SOFTWARE, CONTEXT_SWITCHES),
+            system_calls: tracepoint("raw_syscalls/sys_enter", None),
+            enters: tracepoint("raw_syscalls/sys_enter", Some(&enter)),
+            submissions: tracepoint("io_uring/io_uring_submit_req", None),
+            punts: tracepoint("io_uring/io_uring_queue_async_work", None),
+            context_switches: open_all(&threads, SOFTWARE, CONTEXT_SWITCHES, None),
+            pid,
+            cpu,
+            switches_before: switches_of(pid),
+            interrupts_before: interrupts_of(cpu),
         }
     }
 
@@ -59,14 +104,42 @@ impl Counters {
             let counts: Option<Vec<u64>> = files.iter().map(read_count).collect();
             counts.filter(|counts| !counts.is_empty()).map(|counts| each(counts.iter().sum()))
         };
+        let since = |before: Option<u64>, now: Option<u64>| Some(each(now?.saturating_sub(before?)));
+        let switches = sum(&self.context_switches);
         Counts {
             system_calls: sum(&self.system_calls),
+            enters: sum(&self.enters),
             submissions: sum(&self.submissions),
             punts: sum(&self.punts),
-            context_switches: sum(&self.context_switches),
+            context_switches: switches.or_else(|| since(self.switches_before, switches_of(self.pid))),
+            interrupts: since(self.interrupts_before, interrupts_of(self.cpu)),
             allocations: allocations.map(each),
         }
     }
+}
+
+/// Context switches of the threads that live, as the kernel tells everybody.
+fn switches_of(pid: u32) -> Option<u64> {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).ok()?;
+    let of_thread = |thread: fs::DirEntry| {
+        let status = fs::read_to_string(thread.path().join("status")).unwrap_or_default();
+        let lines = status.lines().filter(|line| line.contains("voluntary_ctxt_switches"));
+        lines.filter_map(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok()).sum::<u64>()
+    };
+    Some(threads.flatten().map(of_thread).sum())
+}
+
+/// Interrupts that other CPUs have sent to this one.
+fn interrupts_of(cpu: usize) -> Option<u64> {
+    count_interrupts(&fs::read_to_string("/proc/interrupts").ok()?, cpu)
+}
+
+fn count_interrupts(table: &str, cpu: usize) -> Option<u64> {
+    let name = format!("CPU{cpu}");
+    let column = table.lines().next()?.split_whitespace().position(|head| head == name)?;
+    let between = |line: &&str| line.contains("Rescheduling interrupts") || line.contains("Function call interrupts");
+    let counts = table.lines().filter(between).map(|line| line.split_whitespace().nth(column + 1)?.parse::<u64>().ok());
+    counts.collect::<Option<Vec<u64>>>().filter(|counts| !counts.is_empty()).map(|counts| counts.iter().sum())
 }
 
 fn tracepoint_id(name: &str) -> Option<u64> {
@@ -75,13 +148,13 @@ fn tracepoint_id(name: &str) -> Option<u64> {
         .find_map(|root| fs::read_to_string(format!("{root}/events/{name}/id")).ok()?.trim().parse().ok())
 }
 
-fn open_all(threads: &[u32], kind: u32, config: u64) -> Vec<File> {
-    let files: io::Result<Vec<File>> = threads.iter().map(|&thread| open(thread, kind, config)).collect();
+fn open_all(threads: &[u32], kind: u32, config: u64, filter: Option<&CStr>) -> Vec<File> {
+    let files: io::Result<Vec<File>> = threads.iter().map(|&thread| open(thread, kind, config, filter)).collect();
     files.unwrap_or_default()
 }
 
 /// `perf_event_open(2)`: counts one kind of event of a thread and of those that it starts.
-fn open(thread: u32, kind: u32, config: u64) -> io::Result<File> {
+fn open(thread: u32, kind: u32, config: u64, filter: Option<&CStr>) -> io::Result<File> {
     /// The first published version of `struct perf_event_attr`, which every kernel takes.
     #[repr(C)]
     #[derive(Default)]
@@ -105,7 +178,14 @@ fn open(thread: u32, kind: u32, config: u64) -> io::Result<File> {
     };
     let fd = sys::check(fd as libc::c_int)?;
     // SAFETY: the kernel has just given it to us.
-    Ok(unsafe { File::from_raw_fd(fd) })
+    let file = unsafe { File::from_raw_fd(fd) };
+    if let Some(filter) = filter {
+        /// `PERF_EVENT_IOC_SET_FILTER`: `_IOW('$', 6, char *)`.
+        const SET_FILTER: libc::Ioctl = 0x4008_2406;
+        // SAFETY: reads the string that it is given.
+        sys::check(unsafe { libc::ioctl(file.as_raw_fd(), SET_FILTER, filter.as_ptr()) })?;
+    }
+    Ok(file)
 }
 
 fn read_count(mut file: &File) -> Option<u64> {
@@ -121,6 +201,7 @@ pub struct Allocator;
 
 static COUNTING: AtomicBool = AtomicBool::new(false);
 static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
+static BYTES: AtomicI64 = AtomicI64::new(0);
 
 /// Counts from now on, from 0; or stops, and gives how many there were.
 pub fn count_allocations(on: bool) -> u64 {
@@ -128,34 +209,81 @@ pub fn count_allocations(on: bool) -> u64 {
     ALLOCATIONS.swap(0, Ordering::SeqCst)
 }
 
-fn count() {
+/// What the process allocates and does not give back while this lives.
+pub struct Scales {
+    was_counting: bool,
+    before: i64,
+}
+
+impl Scales {
+    pub fn set_up() -> Scales {
+        let was_counting = COUNTING.swap(true, Ordering::SeqCst);
+        Scales { was_counting, before: BYTES.load(Ordering::SeqCst) }
+    }
+
+    /// In bytes.
+    pub fn read(self) -> i64 {
+        COUNTING.store(self.was_counting, Ordering::SeqCst);
+        BYTES.load(Ordering::SeqCst) - self.before
+    }
+}
+
+fn count(allocations: u64, bytes: i64) {
     if COUNTING.load(Ordering::Relaxed) {
-        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        ALLOCATIONS.fetch_add(allocations, Ordering::Relaxed);
+        BYTES.fetch_add(bytes, Ordering::Relaxed);
     }
 }
 
 // SAFETY: everything is passed on to the system's allocator.
 unsafe impl GlobalAlloc for Allocator {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count();
+        count(1, layout.size() as i64);
         // SAFETY: passed on.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        count();
+        count(1, layout.size() as i64);
         // SAFETY: passed on.
         unsafe { System.alloc_zeroed(layout) }
     }
 
     unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        count();
+        count(1, size as i64 - layout.size() as i64);
         // SAFETY: passed on.
         unsafe { System.realloc(pointer, layout, size) }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        count(0, -(layout.size() as i64));
         // SAFETY: passed on.
         unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn interrupts_are_those_of_the_cpu_that_other_cpus_sent() {
+        let table = "           CPU0       CPU2\n 24:   9   9  IO-APIC   5-edge  ACPI\nLOC:  7  8  Local timer interrupts\n\
+                     RES:   5   6   Rescheduling interrupts\nCAL:   10   20   Function call interrupts\n";
+        assert_eq!(count_interrupts(table, 0), Some(15));
+        assert_eq!(count_interrupts(table, 2), Some(26));
+        assert_eq!(count_interrupts(table, 1), None);
+        assert!(interrupts_of(sys::allowed_cpus()[0]).is_some(), "this kernel's own table");
+        assert!(switches_of(std::process::id()).is_some_and(|switches| switches > 0));
+    }
+
+    #[test]
+    fn counts_are_summed_up_as_median_and_range() {
+        let counts = |calls, allocations| Counts { system_calls: calls, allocations, ..Counts::default() };
+        let windows = [counts(Some(2.0), None), counts(Some(1.0), Some(1.0)), counts(Some(4.0), Some(1.0))];
+        let (median, range) = Counts::summary(&windows).unwrap();
+        assert_eq!((median.system_calls, range.system_calls), (Some(2.0), Some(3.0)));
+        assert_eq!(median.allocations, None, "it could not be counted once");
+        assert!(Counts::summary(&[]).is_none());
     }
 }

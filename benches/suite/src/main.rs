@@ -8,6 +8,7 @@
 //! * `stats`, `report`, `table` and `compare` make figures of it.
 
 mod args;
+mod awake;
 mod candidate;
 mod child;
 mod compare;

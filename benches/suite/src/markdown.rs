@@ -108,6 +108,9 @@ fn cells(row: &Measured, entry: &Entry, ours: Option<f64>, served: bool) -> Stri
     if let Some(bytes) = entry.connection_bytes {
         let _ = write!(text, " {bytes} B a connection");
     }
+    if let Some(bytes) = entry.task_bytes {
+        let _ = write!(text, " {bytes} B a task");
+    }
     if let Some(failure) = &entry.failure {
         let _ = write!(text, " {failure}");
     }

@@ -86,6 +86,15 @@ impl Pace {
         }
     }
 
+    /// How often is counted, one window after the other.
+    pub fn counted_windows(self) -> usize {
+        match self {
+            Pace::Quick => 1,
+            Pace::Normal => 3,
+            Pace::Full => 5,
+        }
+    }
+
     pub fn name(self) -> &'static str {
         match self {
             Pace::Quick => "quick",
@@ -100,7 +109,7 @@ pub fn rows(pace: Pace) -> Vec<Row> {
     let mut rows = Vec::new();
     network(pace, &mut rows);
     files(pace, &mut rows);
-    tasks(&mut rows);
+    tasks(pace, &mut rows);
     rows
 }
 
@@ -164,7 +173,7 @@ fn files(pace: Pace, rows: &mut Vec<Row>) {
     }
 }
 
-fn tasks(rows: &mut Vec<Row>) {
+fn tasks(pace: Pace, rows: &mut Vec<Row>) {
     let mut row = |id: &str, title: &str, unit, work, figure| {
         rows.push(Row {
             id: id.into(),
@@ -180,10 +189,19 @@ fn tasks(rows: &mut Vec<Row>) {
     row("nop-128", "NOP, 128 in flight", "NOP", Work::Nop { in_flight: 128 }, Figure::Cpu);
     row("spawn-1", "spawn and join, one after the other", "task", Work::Spawn { tasks: 1 }, Figure::Cpu);
     row("spawn-128", "spawn and join, 128 at once", "task", Work::Spawn { tasks: 128 }, Figure::Cpu);
+    row("spawn-1000", "spawn and join, 1,000 at once", "task", Work::Spawn { tasks: 1000 }, Figure::Cpu);
+    row("wait-10000", "10,000 tasks that wait, are woken and end", "task", Work::Wait { tasks: 10_000 }, Figure::Cpu);
     row("yield-1000", "yield, 1,000 tasks", "yield", Work::Yield { tasks: 1000 }, Figure::Cpu);
     row("channel", "channel between two tasks", "message", Work::Channel, Figure::Cpu);
-    row("wake", "wake a sleeping loop from another CPU", "wake", Work::Wake, Figure::Time);
+    let wake = "wake a sleeping loop from another CPU";
+    row("wake", wake, "wake", Work::Wake { awake: false }, Figure::Time);
+    let awake = format!("{wake}, CPUs never idle");
+    row("wake-awake", &awake, "wake", Work::Wake { awake: true }, Figure::Time);
     row("sleep-1000", "1,000 tasks that sleep for 1 ms", "wake", Work::SleepFire { tasks: 1000 }, Figure::Cpu);
+    if pace != Pace::Quick {
+        let all = "100,000 tasks that all sleep, and wake up";
+        row("sleep-100000", all, "task", Work::SleepAll { tasks: 100_000 }, Figure::Cpu);
+    }
     row("sleep-drop", "begin and drop a sleep", "sleep", Work::SleepDrop, Figure::Cpu);
     row("start", "make a loop, run nothing, drop it", "loop", Work::Start, Figure::Time);
 }

@@ -79,9 +79,15 @@ pub struct Entry {
     /// Memory that each connection took in the server's process, in bytes, buffers included.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connection_bytes: Option<u64>,
+    /// Memory that each task took, as the allocator was asked for it, in bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task_bytes: Option<u64>,
     /// Per operation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub counts: Option<Counts>,
+    /// How far apart the windows' counts were, of which those are the medians.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub counts_range: Option<Counts>,
     pub samples: Vec<Sample>,
 }
 
@@ -143,7 +149,9 @@ impl Entry {
             latency: None,
             generator_busy: busy.get(busy.len() / 2).copied(),
             connection_bytes: None,
+            task_bytes: None,
             counts: None,
+            counts_range: None,
             samples,
         }
     }

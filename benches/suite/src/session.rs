@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use crate::awake::Awake;
 use crate::candidate::Candidate;
 use crate::contestant::Contestant;
 use crate::counts::{Counters, Counts};
@@ -14,6 +15,7 @@ use crate::progress::Progress;
 use crate::report::{Entry, Latency};
 use crate::stats::Sample;
 use crate::sys;
+use crate::work::Work;
 use crate::wrk;
 
 /// Before the first window that counts.
@@ -40,11 +42,13 @@ struct Racer<'a> {
     samples: Vec<Sample>,
     failure: Option<String>,
     restless: bool,
-    counts: Option<Counts>,
+    counts: Vec<Counts>,
     /// Everything done in the last window, also what does not count for the times.
     all_ops: u64,
     /// Memory that each connection took, in bytes.
     connection_bytes: Option<u64>,
+    /// The same of tasks.
+    task_bytes: Option<u64>,
 }
 
 impl Session {
@@ -71,6 +75,7 @@ impl Session {
     }
 
     pub fn measure(&mut self, row: &Row, candidates: &[&Candidate], progress: &mut Progress) -> Vec<Entry> {
+        let _awake = matches!(row.work, Work::Wake { awake: true }).then(|| Awake::keep(&self.cpus));
         let mut racers: Vec<Racer> = candidates
             .iter()
             .filter(|candidate| (candidate.can)(&row.work))
@@ -107,9 +112,10 @@ impl Session {
             samples: Vec::new(),
             failure: None,
             restless: false,
-            counts: None,
+            counts: Vec::new(),
             all_ops: 0,
             connection_bytes: None,
+            task_bytes: None,
         };
         if let Err(failure) = racer.start(row, &self.file, &self.cpus) {
             racer.fail(failure);
@@ -140,14 +146,16 @@ impl Session {
         }
         for racer in racers.iter_mut() {
             progress.show(&row.title, racer.candidate.name, windows, windows);
-            self.count(row, racer);
+            for _ in 0..self.pace.counted_windows() {
+                self.count(row, racer);
+            }
         }
     }
 
     /// One more window, which is counted instead of timed.
     fn count(&mut self, row: &Row, racer: &mut Racer) {
         let Some(contestant) = &mut racer.contestant else { return };
-        let counters = Counters::on(contestant.pid());
+        let counters = Counters::on(contestant.pid(), self.cpus.server);
         if let Err(failure) = contestant.count_allocations() {
             return racer.fail(failure);
         }
@@ -157,7 +165,7 @@ impl Session {
         let allocations = racer.contestant.as_mut().map(Contestant::counted_allocations);
         match allocations.transpose() {
             // Servers and others that take orders by a thread of their own: their own calls for it are a few of thousands.
-            Ok(allocations) => racer.counts = Some(counters.per_op(racer.all_ops, allocations)),
+            Ok(allocations) => racer.counts.push(counters.per_op(racer.all_ops, allocations)),
             Err(failure) => racer.fail(failure),
         }
     }
@@ -168,6 +176,7 @@ impl Session {
         let result = match row.drive {
             Drive::Itself => contestant.window(duration).map(|window| {
                 racer.all_ops = window.ops + window.before;
+                racer.task_bytes = window.task_bytes;
                 let (ops, wall_ns, cpu_ns) = (window.ops, window.wall_ns, window.cpu_ns);
                 Sample { ops, wall_ns, cpu_ns, generator_busy: None }
             }),
@@ -240,8 +249,9 @@ impl Racer<'_> {
     fn finish(self) -> Entry {
         let mut entry = Entry::new(self.candidate.name, self.samples, self.failure);
         entry.restless = self.restless;
-        entry.counts = self.counts;
+        (entry.counts, entry.counts_range) = Counts::summary(&self.counts).unzip();
         entry.connection_bytes = self.connection_bytes;
+        entry.task_bytes = self.task_bytes;
         entry.latency = self.load.filter(|load| !load.latency.is_empty()).map(|load| Latency {
             p50: load.latency.value_at_quantile(0.5),
             p90: load.latency.value_at_quantile(0.9),

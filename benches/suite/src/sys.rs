@@ -34,6 +34,15 @@ pub fn pin(cpus: &[usize]) -> io::Result<()> {
     }
 }
 
+/// Has this thread run only when nothing else wants its CPU.
+pub fn run_when_idle() -> io::Result<()> {
+    // SAFETY: reads the struct that it is given; 0 is this thread.
+    unsafe {
+        let priority: libc::sched_param = std::mem::zeroed();
+        check(libc::sched_setscheduler(0, libc::SCHED_IDLE, &priority)).map(drop)
+    }
+}
+
 /// CPU time in nanoseconds that a clock of the kernel's has counted. It is the sum that `schedstat` shows, of all threads,
 /// those that have ended and the workers of io_uring included.
 fn cpu_clock_ns(clock: libc::clockid_t) -> io::Result<u64> {

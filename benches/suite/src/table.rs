@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::io::IsTerminal;
 
 use crate::candidate::Kind;
+use crate::counts::Counts;
 use crate::report::{Entry, GENERATOR_LIMITS_AT, Measured, Report};
 use crate::stats::Summary;
 
@@ -56,9 +57,7 @@ pub fn row(report: &Report, row: &Measured, style: Style) -> String {
     );
     let latencies = row.entries.iter().any(|entry| entry.latency.is_some());
     let more = if latencies { format!(" {:>9} {:>9} {:>6}", "p50", "p99", "gen.") } else { String::new() };
-    let counts = row.entries.iter().any(|entry| entry.counts.is_some());
-    let more =
-        if counts { format!("{more} {:>6} {:>6} {:>6} {:>6}", "calls", "sqes", "allocs", "switch") } else { more };
+    let more = columns(row).iter().fold(more, |more, (head, _)| format!("{more} {head:>6}"));
     let heads = if by_time { heads.replacen(&format!("{cpu}/"), "time/", 1) } else { heads };
     let _ = writeln!(text, "{}", style.paint(DIM, &format!("{heads}{more}")));
     let ours = row.entries.iter().find(|entry| report.kind(&entry.candidate) == Kind::Ours);
@@ -67,6 +66,25 @@ pub fn row(report: &Report, row: &Measured, style: Style) -> String {
         line(&mut text, report, row, entry, ours, style);
     }
     text
+}
+
+type Column = (&'static str, fn(&Counts) -> Option<f64>);
+
+/// What was counted: the usual, and what happens now and then where it does.
+fn columns(row: &Measured) -> Vec<Column> {
+    let counts = || row.entries.iter().filter_map(|entry| entry.counts.as_ref());
+    if counts().next().is_none() {
+        return Vec::new();
+    }
+    let mut columns: Vec<Column> = vec![
+        ("calls", |counts| counts.system_calls),
+        ("sqes", |counts| counts.submissions),
+        ("allocs", |counts| counts.allocations),
+        ("switch", |counts| counts.context_switches),
+    ];
+    let rare: [Column; 2] = [("punts", |counts| counts.punts), ("irqs", |counts| counts.interrupts)];
+    columns.extend(rare.iter().filter(|(_, count)| counts().any(|counts| count(counts) >= Some(0.005))));
+    columns
 }
 
 /// The limits, then the others, each from best to worst.
@@ -114,8 +132,8 @@ fn line(text: &mut String, report: &Report, row: &Measured, entry: &Entry, ours:
         if entry.latency.is_none() && row.entries.iter().any(|entry| entry.latency.is_some()) {
             let _ = write!(line, "{:>27}", "");
         }
-        for count in [counts.system_calls, counts.submissions, counts.allocations, counts.context_switches] {
-            let _ = write!(line, " {:>6}", count.map_or("-".into(), |count| format!("{count:.2}")));
+        for (_, count) in columns(row) {
+            let _ = write!(line, " {:>6}", count(&counts).map_or("-".into(), |count| format!("{count:.2}")));
         }
     }
     let mut line = match (limit, best) {
@@ -125,6 +143,9 @@ fn line(text: &mut String, report: &Report, row: &Measured, entry: &Entry, ours:
     };
     if let Some(bytes) = entry.connection_bytes {
         let _ = write!(line, "  {bytes} B a connection");
+    }
+    if let Some(bytes) = entry.task_bytes {
+        let _ = write!(line, "  {bytes} B a task");
     }
     if entry.restless {
         line.push_str("  (busy while idle: measured alone)");
@@ -138,7 +159,8 @@ fn line(text: &mut String, report: &Report, row: &Measured, entry: &Entry, ours:
 pub fn legend() -> &'static str {
     "\n* best, or tied with it within the noise   · a limit: no runtime, no futures   ! the generator may be what limits\n\
      Figures are the best quartile of the windows; less CPU is better. × ours: the figure ÷ that of ringtoss.\n\
-     calls, sqes, allocs, switch: system calls, ring entries, allocations and context switches per operation.\n"
+     Per operation: calls, sqes, allocs, switch: system calls, ring entries, allocations, context switches;\n\
+     punts: what the kernel gave to its worker threads; irqs: interrupts by other CPUs.\n"
 }
 
 fn short(unit: &str) -> &str {

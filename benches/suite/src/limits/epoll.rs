@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use crate::candidate::Ready;
 use crate::http;
 use crate::sys;
-use crate::work::{READ_BYTES, Random, Window, Work};
+use crate::work::{Clock, READ_BYTES, Random, Window, Work};
 
 struct Connection {
     stream: TcpStream,
@@ -101,12 +101,12 @@ pub fn window(_work: Work, duration: Duration, file: &Path) -> Window {
     let file = File::open(file).expect("the file");
     let blocks = file.metadata().expect("the file").len() / READ_BYTES as u64;
     let (mut random, mut buf, mut ops) = (Random::new(0), vec![0; READ_BYTES], 0);
-    let (start, cpu_ns) = (Instant::now(), sys::own_cpu_ns());
-    while start.elapsed() < duration {
+    let (clock, until) = (Clock::start(), Instant::now() + duration);
+    while Instant::now() < until {
         for _ in 0..16 {
             file.read_exact_at(&mut buf, random.below(blocks) * READ_BYTES as u64).expect("a read");
         }
         ops += 16;
     }
-    Window { ops, wall_ns: start.elapsed().as_nanos() as u64, cpu_ns: sys::own_cpu_ns() - cpu_ns, before: 0 }
+    clock.stop(ops)
 }

@@ -11,8 +11,7 @@ use io_uring::{IoUring, cqueue, opcode, squeue, types};
 use crate::candidate::Ready;
 use crate::http;
 use crate::ring::{Queues, poll_first};
-use crate::sys;
-use crate::work::{READ_BYTES, Random, Window, Work};
+use crate::work::{Clock, READ_BYTES, Random, Window, Work};
 
 /// The ring as the kernel's documentation advises it for one thread.
 pub fn ring(entries: u32) -> IoUring {
@@ -163,7 +162,7 @@ pub fn window(work: Work, duration: Duration, file: &Path) -> Window {
 
 /// Keeps so many entries in flight until the time is over. `entry` owns what they point to.
 fn run(ring: &mut Queues, in_flight: usize, duration: Duration, mut entry: impl FnMut(u64) -> squeue::Entry) -> Window {
-    let (start, cpu_ns) = (Instant::now(), sys::own_cpu_ns());
+    let (clock, until) = (Clock::start(), Instant::now() + duration);
     let (mut ops, mut turns, mut over, mut left) = (0, 0u64, false, in_flight);
     for number in 0..in_flight as u64 {
         // SAFETY: what it points to lives until the last completion has come, below.
@@ -174,7 +173,7 @@ fn run(ring: &mut Queues, in_flight: usize, duration: Duration, mut entry: impl 
         ring.turn(&mut completions);
         turns += 1;
         if turns.is_multiple_of(16) {
-            over = start.elapsed() >= duration;
+            over = Instant::now() >= until;
         }
         for completion in completions.drain(..) {
             assert!(completion.result() >= 0, "an operation failed: {}", completion.result());
@@ -187,5 +186,5 @@ fn run(ring: &mut Queues, in_flight: usize, duration: Duration, mut entry: impl 
             }
         }
     }
-    Window { ops, wall_ns: start.elapsed().as_nanos() as u64, cpu_ns: sys::own_cpu_ns() - cpu_ns, before: 0 }
+    clock.stop(ops)
 }

@@ -5,6 +5,7 @@ mod net;
 mod tasks;
 
 use std::future::Future;
+use std::ops::AddAssign;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -34,10 +35,14 @@ pub enum Work {
     Yield { tasks: usize },
     /// One task sends to another over a channel of 64 places (async-channel).
     Channel,
-    /// Another thread wakes a task of a loop that sleeps, and waits for its answer.
-    Wake,
+    /// Another thread wakes a task of a loop that sleeps, and waits for its answer; on CPUs that do not sleep, or as they are.
+    Wake { awake: bool },
+    /// So many tasks that wait for somebody to wake them, are woken, and end.
+    Wait { tasks: usize },
     /// So many tasks that sleep for a millisecond, again and again.
     SleepFire { tasks: usize },
+    /// So many tasks that sleep for long enough that all of them do, and then all wake up.
+    SleepAll { tasks: usize },
     /// A sleep of a minute is begun and dropped.
     SleepDrop,
     /// A loop is made, runs a future that is ready, and is dropped.
@@ -67,6 +72,35 @@ pub struct Window {
     /// What was done before, to warm up.
     #[serde(default)]
     pub before: u64,
+    /// Memory that each task took, in bytes.
+    #[serde(default)]
+    pub task_bytes: Option<u64>,
+}
+
+/// A stretch of work: how long it takes, and how much CPU time of this process.
+pub struct Clock {
+    start: Instant,
+    cpu_ns: u64,
+}
+
+impl Clock {
+    pub fn start() -> Clock {
+        Clock { start: Instant::now(), cpu_ns: sys::own_cpu_ns() }
+    }
+
+    /// The stretch is over: so much was done in it.
+    pub fn stop(self, ops: u64) -> Window {
+        let cpu_ns = sys::own_cpu_ns() - self.cpu_ns;
+        Window { ops, wall_ns: self.start.elapsed().as_nanos() as u64, cpu_ns, ..Window::default() }
+    }
+}
+
+impl AddAssign for Window {
+    fn add_assign(&mut self, other: Window) {
+        self.ops += other.ops;
+        self.wall_ns += other.wall_ns;
+        self.cpu_ns += other.cpu_ns;
+    }
 }
 
 /// Serves until the process is killed. `ready` is told the port.
@@ -78,6 +112,9 @@ pub fn serve<R: Net>(work: Work, ready: impl FnOnce(u16) + 'static) {
 pub fn window<R: Files>(work: Work, duration: Duration, file: &Path) -> Window {
     if work == Work::Start {
         return tasks::starts::<R>(duration);
+    }
+    if let Work::SleepAll { tasks } = work {
+        return R::block_on(true, tasks::sleep_all::<R>(tasks));
     }
     let file = file.to_owned();
     let timers = matches!(work, Work::SleepFire { .. } | Work::SleepDrop);
@@ -96,8 +133,9 @@ async fn once<R: Files>(work: Work, duration: Duration, file: PathBuf) -> Window
         Work::Channel => timed::<R, _>(1, duration, |_, until| tasks::channel::<R>(until)).await,
         Work::SleepFire { tasks } => timed::<R, _>(tasks, duration, |_, until| tasks::sleeps::<R>(until)).await,
         Work::SleepDrop => timed::<R, _>(1, duration, |_, until| tasks::dropped_sleeps::<R>(until)).await,
-        Work::Wake => tasks::wakes::<R>(duration).await,
-        Work::Echo { .. } | Work::Http | Work::Start => unreachable!("not done in a loop"),
+        Work::Wake { .. } => tasks::wakes::<R>(duration).await,
+        Work::Wait { tasks } => tasks::waiting::<R>(tasks, duration).await,
+        Work::Echo { .. } | Work::Http | Work::Start | Work::SleepAll { .. } => unreachable!("not done in a loop"),
     }
 }
 
@@ -107,14 +145,13 @@ where
     R: Runtime,
     F: Future<Output = u64> + 'static,
 {
-    let (start, cpu_ns) = (Instant::now(), sys::own_cpu_ns());
-    let until = start + duration;
+    let (clock, until) = (Clock::start(), Instant::now() + duration);
     let handles: Vec<_> = (0..tasks).map(|number| R::spawn(task(number, until))).collect();
     let mut ops = 0;
     for handle in handles {
         ops += handle.await;
     }
-    Window { ops, wall_ns: start.elapsed().as_nanos() as u64, cpu_ns: sys::own_cpu_ns() - cpu_ns, before: 0 }
+    clock.stop(ops)
 }
 
 /// Numbers that look random, cheap, the same for every candidate: xorshift.

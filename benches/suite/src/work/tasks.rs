@@ -8,19 +8,20 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
+use crate::counts::Scales;
 use crate::runtime::Runtime;
 use crate::sys;
 
-use super::Window;
+use super::{Clock, Window};
 
 pub fn starts<R: Runtime>(duration: Duration) -> Window {
     R::block_on(false, async {});
-    let (start, cpu_ns, mut ops) = (Instant::now(), sys::own_cpu_ns(), 0);
-    while start.elapsed() < duration {
+    let (clock, until, mut ops) = (Clock::start(), Instant::now() + duration, 0);
+    while Instant::now() < until {
         R::block_on(false, async {});
         ops += 1;
     }
-    Window { ops, wall_ns: start.elapsed().as_nanos() as u64, cpu_ns: sys::own_cpu_ns() - cpu_ns, before: 1 }
+    Window { before: 1, ..clock.stop(ops) }
 }
 
 pub async fn nops<R: Runtime>(until: Instant) -> u64 {
@@ -37,7 +38,7 @@ pub async fn nops<R: Runtime>(until: Instant) -> u64 {
 pub async fn spawns<R: Runtime>(tasks: usize, until: Instant) -> u64 {
     let (mut ops, mut handles) = (0, Vec::with_capacity(tasks));
     while Instant::now() < until {
-        for _ in 0..128 / tasks {
+        for _ in 0..(128 / tasks).max(1) {
             handles.extend((0..tasks).map(|number| R::spawn(async move { number })));
             for handle in handles.drain(..) {
                 std::hint::black_box(handle.await);
@@ -100,6 +101,87 @@ pub async fn dropped_sleeps<R: Runtime>(until: Instant) -> u64 {
     ops
 }
 
+/// From the first to the last of the wake-ups of [`sleep_all`].
+const SPREAD: Duration = Duration::from_millis(100);
+
+/// CPU is that of making the tasks, of their timers, and of the wake-ups.
+pub async fn sleep_all<R: Runtime>(tasks: usize) -> Window {
+    // Long enough that the last is made before the first wakes up.
+    let first = Duration::from_nanos(3_000 * tasks as u64);
+    let clock = Clock::start();
+    let sleep = |number: usize| {
+        let each = first + SPREAD.mul_f64(number as f64 / tasks as f64);
+        R::spawn(async move {
+            let start = Instant::now();
+            R::sleep(each).await;
+            assert!(start.elapsed() >= each, "a sleep is over too early");
+        })
+    };
+    let handles: Vec<_> = (0..tasks).map(sleep).collect();
+    for handle in handles {
+        handle.await;
+    }
+    clock.stop(tasks as u64)
+}
+
+/// Where tasks wait until they are let through.
+struct Gate {
+    open: AtomicBool,
+    waiting: Mutex<Vec<Waker>>,
+}
+
+impl Gate {
+    fn with_room_for(tasks: usize) -> Gate {
+        Gate { open: AtomicBool::new(false), waiting: Mutex::new(Vec::with_capacity(tasks)) }
+    }
+
+    async fn pass(self: Arc<Gate>) {
+        poll_fn(|cx| {
+            let mut waiting = self.waiting.lock().unwrap();
+            if self.open.load(Ordering::Relaxed) {
+                return Poll::Ready(());
+            }
+            if waiting.len() < waiting.capacity() {
+                waiting.push(cx.waker().clone());
+            }
+            Poll::Pending
+        })
+        .await;
+    }
+
+    fn open(&self) {
+        let waiting = {
+            let mut waiting = self.waiting.lock().unwrap();
+            self.open.store(true, Ordering::Relaxed);
+            std::mem::take(&mut *waiting)
+        };
+        waiting.into_iter().for_each(Waker::wake);
+    }
+}
+
+pub async fn waiting<R: Runtime>(tasks: usize, duration: Duration) -> Window {
+    let until = Instant::now() + duration;
+    let (mut window, mut handles) = (Window::default(), Vec::with_capacity(tasks));
+    loop {
+        let gate = Arc::new(Gate::with_room_for(tasks));
+        let clock = Clock::start();
+        let scales = Scales::set_up();
+        handles.extend((0..tasks).map(|_| R::spawn(gate.clone().pass())));
+        while gate.waiting.lock().unwrap().len() < tasks {
+            R::yield_now().await;
+        }
+        window.task_bytes = Some(scales.read().max(0) as u64 / tasks as u64);
+        gate.open();
+        for handle in handles.drain(..) {
+            handle.await;
+        }
+        window += clock.stop(tasks as u64);
+        if Instant::now() >= until {
+            return window;
+        }
+    }
+}
+
 /// How long the other thread lets the loop fall asleep before it wakes it again.
 const NAP: Duration = Duration::from_micros(50);
 
@@ -117,7 +199,8 @@ pub async fn wakes<R: Runtime>(duration: Duration) -> Window {
         bell.heard.store(heard, Ordering::Release);
     }
     let (ops, wall_ns, ringer_cpu_ns) = ringer.join().expect("the thread that rings");
-    Window { ops, wall_ns, cpu_ns: (sys::own_cpu_ns() - cpu_ns).saturating_sub(ringer_cpu_ns), before: 0 }
+    let cpu_ns = (sys::own_cpu_ns() - cpu_ns).saturating_sub(ringer_cpu_ns);
+    Window { ops, wall_ns, cpu_ns, ..Window::default() }
 }
 
 #[derive(Default)]

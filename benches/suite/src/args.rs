@@ -12,6 +12,7 @@ Compares ringtoss with other runtimes on this machine, and all of them with what
 
     --quick                below five minutes, to get an idea
     --full                 for publishing; the default lies between
+    --smoke                every row for milliseconds, to see that it works; the figures mean nothing
     --only GROUP,ROW,…     only these groups (net, files, tasks) or rows (see --list)
     --peers NAME,…         only these peers; ringtoss and the limits are always there
     --json FILE            where the result goes, after every row (default: ringtoss-bench.json in the target folder)
@@ -53,6 +54,7 @@ impl Arguments {
             let mut value = || arguments.next().ok_or_else(|| format!("{argument} needs a value\n\n{USAGE}"));
             match argument.as_str() {
                 "--quick" => parsed.pace = Pace::Quick,
+                "--smoke" => parsed.pace = Pace::Smoke,
                 "--full" => parsed.pace = Pace::Full,
                 "--only" => parsed.only = list(&value()?),
                 "--peers" => parsed.peers = Some(list(&value()?)),

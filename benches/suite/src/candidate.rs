@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::runtime::{Files, Net};
+use crate::runtime::{Sends, Udp, Unix};
 use crate::work::{self, Window, Work};
 use crate::{limits, peers};
 
@@ -29,12 +29,13 @@ pub struct Candidate {
     /// How it was set up.
     pub setup: &'static str,
     pub can: fn(&Work) -> bool,
-    pub serve: fn(Work, Ready),
+    /// With the file to serve, or where a Unix socket goes.
+    pub serve: fn(Work, &Path, Ready),
     pub window: fn(Work, Duration, &Path) -> Window,
 }
 
 impl Candidate {
-    pub fn runtime<R: Net + Files>(
+    pub fn runtime<R: Sends + Unix + Udp>(
         name: &'static str,
         package: &'static str,
         kind: Kind,
@@ -45,8 +46,12 @@ impl Candidate {
             package,
             kind,
             setup,
-            can: |work| R::NOP || !matches!(work, Work::Nop { .. }),
-            serve: |work, ready| work::serve::<R>(work, ready),
+            can: |work| match work {
+                Work::Nop { .. } => R::NOP,
+                Work::Udp { .. } => R::UDP,
+                _ => true,
+            },
+            serve: |work, path, ready| work::serve::<R>(work, path, ready),
             window: work::window::<R>,
         }
     }

@@ -14,7 +14,7 @@ use crate::cpus::Cpus;
 use crate::sys;
 use crate::work::Work;
 
-/// `arguments`: the candidate's name, the work as JSON, the file to read.
+/// `arguments`: the candidate's name, the work as JSON, the file to read or to serve, or where a Unix socket goes.
 pub fn run(arguments: &[String]) -> Result<(), String> {
     let [name, work, file] = arguments else { return Err("a child is started by the suite only".into()) };
     sys::die_with_parent();
@@ -24,7 +24,7 @@ pub fn run(arguments: &[String]) -> Result<(), String> {
     let candidate = candidate::all().into_iter().find(|candidate| candidate.name == name).ok_or("no such candidate")?;
     if work.is_server() {
         std::thread::spawn(|| obey(|_| Ok(())));
-        (candidate.serve)(work, Box::new(|port| say(&port.to_string())));
+        (candidate.serve)(work, Path::new(file), Box::new(|port| say(&port.to_string())));
         return Ok(());
     }
     let file = Path::new(file);

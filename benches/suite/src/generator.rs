@@ -1,40 +1,15 @@
 //! Drives a server over many connections from one thread: a closed loop on an io_uring, so that one kernel entry serves
 //! all connections that are ready, and the generator costs less than any server.
 
-use std::io::{self, Read, Write};
-use std::net::{Ipv4Addr, TcpStream};
-use std::os::fd::AsRawFd;
+use std::io;
+use std::os::fd::{AsRawFd, RawFd};
 use std::time::{Duration, Instant};
 
-use hdrhistogram::Histogram;
 use io_uring::{IoUring, cqueue, opcode, squeue, types};
 
-use crate::http;
+use crate::load::{Load, SILENCE};
 use crate::ring::poll_first;
 use crate::sys;
-use crate::work::Work;
-
-/// If nothing comes back for so long, the server hangs.
-const SILENCE: Duration = Duration::from_secs(5);
-
-/// Connections to one server, and what is sent over them.
-pub struct Load {
-    connections: Vec<Connection>,
-    /// `depth` requests.
-    request: Vec<u8>,
-    /// What comes back for them is as long.
-    response_bytes: usize,
-    depth: u64,
-    /// Where all answers are written, over each other: nobody reads them.
-    scratch: Vec<u8>,
-    /// Latencies of every window, in nanoseconds.
-    pub latency: Histogram<u64>,
-}
-
-struct Connection {
-    stream: TcpStream,
-    sent: Instant,
-}
 
 /// What a window gave.
 pub struct Driven {
@@ -47,40 +22,6 @@ pub struct Driven {
     pub own_cpu_ns: u64,
 }
 
-impl Load {
-    /// Connects, and checks once on each connection that the right answer comes back.
-    pub fn connect(port: u16, work: Work, connections: usize, depth: usize) -> io::Result<Load> {
-        let (one, answer) = match work {
-            Work::Echo { bytes } => {
-                let request: Vec<u8> = (0..bytes).map(|byte| byte as u8).collect();
-                (request.clone(), request)
-            }
-            _ => (http::REQUEST.to_vec(), http::RESPONSE.to_vec()),
-        };
-        let mut load = Load {
-            connections: Vec::with_capacity(connections),
-            request: one.repeat(depth),
-            response_bytes: answer.len() * depth,
-            depth: depth as u64,
-            scratch: vec![0; answer.len() * depth],
-            latency: Histogram::new_with_max(60_000_000_000, 3).expect("bounds that fit"),
-        };
-        for _ in 0..connections {
-            let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
-            stream.set_nodelay(true)?;
-            stream.set_read_timeout(Some(SILENCE))?;
-            stream.write_all(&one)?;
-            let mut back = vec![0; answer.len()];
-            stream.read_exact(&mut back)?;
-            if back != answer {
-                return Err(io::Error::other("the server gave a wrong answer"));
-            }
-            load.connections.push(Connection { stream, sent: Instant::now() });
-        }
-        Ok(load)
-    }
-}
-
 /// The generator's ring. A server that breaks leaves operations behind in it: make a new one then.
 pub struct Generator {
     ring: IoUring,
@@ -89,6 +30,8 @@ pub struct Generator {
 
 /// In `user_data`, of sends, which complete only if they fail.
 const SEND: u64 = 1 << 32;
+/// In `user_data`, of what a proxy passes on.
+const UPSTREAM: u64 = 1 << 33;
 
 impl Generator {
     pub fn new() -> io::Result<Generator> {
@@ -109,17 +52,24 @@ impl Generator {
         while left > 0 {
             self.wait()?;
             now = Instant::now();
-            if !over && now - start >= duration {
+            // A window in which nothing was answered would say nothing: it goes on until something is.
+            if !over && now - start >= duration && ops > 0 {
                 over = true;
                 // Nothing new is asked. What is still under way comes back faster, with less beside it, so it does not count.
                 wall_ns = (now - start).as_nanos() as u64;
             }
             let mut completions = std::mem::take(&mut self.completions);
             for completion in completions.drain(..) {
-                if completion.user_data() & SEND != 0 || completion.result() != load.response_bytes as i32 {
+                let passed = completion.user_data() & UPSTREAM != 0;
+                let expected = if passed { load.request.len() } else { load.response_bytes };
+                if completion.user_data() & SEND != 0 || completion.result() != expected as i32 {
                     return Err(broken(completion.result()));
                 }
-                let number = completion.user_data() as usize;
+                let number = (completion.user_data() & !UPSTREAM) as usize;
+                if passed {
+                    self.answer(load, number);
+                    continue;
+                }
                 if over {
                     left -= 1;
                     late_ops += load.depth;
@@ -138,22 +88,45 @@ impl Generator {
     fn send(&mut self, load: &mut Load, number: usize, now: Instant) {
         let connection = &mut load.connections[number];
         connection.sent = now;
-        let fd = types::Fd(connection.stream.as_raw_fd());
-        let send = opcode::Send::new(fd, load.request.as_ptr(), load.request.len() as u32)
+        let (fd, upstream) = (connection.fd(), connection.upstream.as_ref().map(AsRawFd::as_raw_fd));
+        self.say(fd, &load.request, number as u64);
+        match upstream {
+            None => self.hear(fd, &mut load.scratch, number as u64),
+            Some(fd) => {
+                let passed = &mut load.scratch[..load.request.len()];
+                self.hear(fd, passed, number as u64 | UPSTREAM);
+            }
+        }
+    }
+
+    /// At the other end of a proxy.
+    fn answer(&mut self, load: &mut Load, number: usize) {
+        let connection = &load.connections[number];
+        let upstream = connection.upstream.as_ref().expect("something was passed on");
+        self.say(upstream.as_raw_fd(), &load.request, number as u64);
+        self.hear(connection.fd(), &mut load.scratch, number as u64);
+    }
+
+    // Both are used on a load's buffers only, which live as long as the load. It outlives a window that ends well; when one does
+    // not, `Generator` and `Load` are leaked by the caller. Nobody reads the scratch, so answers may overwrite each other.
+
+    fn say(&mut self, fd: RawFd, bytes: &[u8], number: u64) {
+        let send = opcode::Send::new(types::Fd(fd), bytes.as_ptr(), bytes.len() as u32)
             .flags(libc::MSG_NOSIGNAL | libc::MSG_WAITALL)
             .build()
             .flags(squeue::Flags::SKIP_SUCCESS)
-            .user_data(number as u64 | SEND);
-        let receive = opcode::Recv::new(fd, load.scratch.as_mut_ptr(), load.response_bytes as u32)
+            .user_data(number | SEND);
+        // SAFETY: see above.
+        unsafe { self.push(send) };
+    }
+
+    fn hear(&mut self, fd: RawFd, scratch: &mut [u8], user_data: u64) {
+        let receive = opcode::Recv::new(types::Fd(fd), scratch.as_mut_ptr(), scratch.len() as u32)
             .flags(libc::MSG_WAITALL)
             .build()
-            .user_data(number as u64);
-        // SAFETY: request and scratch live as long as the load, which outlives a window that ends well; when one does not,
-        // `Generator` and `Load` are leaked by the caller. Nobody reads the scratch, so answers may overwrite each other.
-        unsafe {
-            self.push(send);
-            self.push(poll_first(receive));
-        }
+            .user_data(user_data);
+        // SAFETY: see above.
+        unsafe { self.push(poll_first(receive)) };
     }
 
     /// Stages an entry; hands what is staged to the kernel first if there is no room.

@@ -10,6 +10,19 @@ pub const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nUser-Agent: ri
 /// The servers' buffers.
 pub const BUFFER_BYTES: usize = 4096;
 
+/// What comes before so many bytes of a file.
+pub fn head(bytes: usize) -> Vec<u8> {
+    format!(
+        "HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\nContent-Length: {bytes}\r\nServer: bench\r\n\r\n"
+    )
+    .into_bytes()
+}
+
+/// Whether a connection begins with a request, and not with something to be sent back.
+pub fn is_request(bytes: &[u8]) -> bool {
+    bytes.first() == REQUEST.first()
+}
+
 /// Counts requests by the empty line that ends each, wherever the reads cut them.
 #[derive(Default)]
 pub struct Requests {

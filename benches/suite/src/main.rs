@@ -4,7 +4,7 @@
 //! * `plan` has the rows, `work` what is done in them, the same code for every runtime;
 //! * `peers` has the runtimes, a file each, behind the one trait in `runtime`; `limits` what the kernel gives without one;
 //! * `child` is the measured side, a process for each candidate and row; `contestant` the suite's side of it;
-//! * `session` lets the candidates of a row take turns, `generator` drives servers;
+//! * `session` lets the candidates of a row take turns, `generator` drives servers over the connections in `load`;
 //! * `stats`, `report`, `table` and `compare` make figures of it.
 
 mod args;
@@ -18,6 +18,7 @@ mod cpus;
 mod generator;
 mod http;
 mod limits;
+mod load;
 mod machine;
 mod markdown;
 mod peers;

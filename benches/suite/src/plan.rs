@@ -56,6 +56,8 @@ pub struct Row {
 /// How long to measure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pace {
+    /// Every row once, for milliseconds: to see that it works. The figures mean nothing.
+    Smoke,
     /// Below five minutes, to get an idea.
     Quick,
     /// About a quarter of an hour.
@@ -67,6 +69,7 @@ pub enum Pace {
 impl Pace {
     pub fn windows(self) -> usize {
         match self {
+            Pace::Smoke => 1,
             Pace::Quick => 3,
             Pace::Normal => 9,
             Pace::Full => 21,
@@ -74,13 +77,27 @@ impl Pace {
     }
 
     pub fn window(self) -> Duration {
-        Duration::from_millis(if self == Pace::Quick { 150 } else { 400 })
+        Duration::from_millis(match self {
+            Pace::Smoke => 15,
+            Pace::Quick => 150,
+            _ => 400,
+        })
+    }
+
+    /// Before the first window that counts.
+    pub fn warm_up(self) -> Duration {
+        Duration::from_millis(if self == Pace::Smoke { 5 } else { 50 })
+    }
+
+    /// The window in which is counted.
+    pub fn counted(self) -> Duration {
+        Duration::from_millis(if self == Pace::Smoke { 10 } else { 100 })
     }
 
     /// wrk counts in whole seconds.
     pub fn wrk_windows(self) -> usize {
         match self {
-            Pace::Quick => 1,
+            Pace::Smoke | Pace::Quick => 1,
             Pace::Normal => 5,
             Pace::Full => 11,
         }
@@ -89,7 +106,7 @@ impl Pace {
     /// How often is counted, one window after the other.
     pub fn counted_windows(self) -> usize {
         match self {
-            Pace::Quick => 1,
+            Pace::Smoke | Pace::Quick => 1,
             Pace::Normal => 3,
             Pace::Full => 5,
         }
@@ -97,6 +114,7 @@ impl Pace {
 
     pub fn name(self) -> &'static str {
         match self {
+            Pace::Smoke => "smoke",
             Pace::Quick => "quick",
             Pace::Normal => "normal",
             Pace::Full => "full",
@@ -113,20 +131,71 @@ pub fn rows(pace: Pace) -> Vec<Row> {
     rows
 }
 
+/// A size or a number as a reader says it.
+fn size(bytes: usize) -> String {
+    if bytes >= 1024 { format!("{} KiB", bytes / 1024) } else { format!("{bytes} B") }
+}
+
+fn connections(count: usize) -> String {
+    let count = if count >= 1000 { format!("{},{:03}", count / 1000, count % 1000) } else { count.to_string() };
+    format!("{count} connection{}", if count == "1" { "" } else { "s" })
+}
+
 fn network(pace: Pace, rows: &mut Vec<Row>) {
-    let mut echo = |connections: usize, bytes: usize, depth: usize| {
-        let size = if bytes >= 1024 { format!("{} KiB", bytes / 1024) } else { format!("{bytes} B") };
-        let pipelined = if depth > 1 { format!(", {depth} at once") } else { String::new() };
+    let quick = pace == Pace::Quick;
+    echoes(pace, rows);
+    let mut row = |id: String, title: String, work, connections, depth| {
         rows.push(Row {
-            id: format!("echo-{connections}x{bytes}{}", if depth > 1 { format!("x{depth}") } else { String::new() }),
+            id,
             group: Group::Net,
-            title: format!(
-                "TCP echo, {size}, {connections} connection{}{pipelined}",
-                if connections == 1 { "" } else { "s" }
-            ),
+            title,
             unit: "request",
-            work: Work::Echo { bytes: (bytes * depth).max(64) },
+            work,
             drive: Drive::Generator { connections, depth },
+            figure: Figure::Cpu,
+        });
+    };
+    for count in if quick { &[50][..] } else { &[1, 50] } {
+        let title = format!("Unix stream echo, 64 B, {}", connections(*count));
+        row(format!("unix-{count}x64"), title, Work::Unix { bytes: 64 }, *count, 1);
+    }
+    for count in if quick { &[50][..] } else { &[1, 50] } {
+        let title = format!("UDP echo, 64 B, {} client{}", count, if *count == 1 { "" } else { "s" });
+        row(format!("udp-{count}x64"), title, Work::Udp { bytes: 64 }, *count, 1);
+    }
+    row("http-50".into(), "HTTP/1.1 keep-alive, 50 connections".into(), Work::Http, 50, 1);
+    let title = "HTTP/1.1 keep-alive, 50 connections, 16 requests at once";
+    row("http-50x16".into(), title.into(), Work::Http, 50, 16);
+    for bytes in if quick { &[64][..] } else { &[64, 16384] } {
+        let title = format!("TCP proxy, {}, 50 connections", size(*bytes));
+        row(format!("proxy-50x{bytes}"), title, Work::Proxy { bytes: *bytes, upstream: 0 }, 50, 1);
+    }
+    let title = "static file of 64 KiB, page cache, 50 connections";
+    row("file-server-50".into(), title.into(), Work::FileServer { bytes: FILE_SERVED }, 50, 1);
+    rows.push(Row {
+        id: "wrk-50".into(),
+        group: Group::Net,
+        title: "HTTP/1.1 keep-alive, 50 connections, by wrk".into(),
+        unit: "request",
+        work: Work::Http,
+        drive: Drive::Wrk { connections: 50 },
+        figure: Figure::Cpu,
+    });
+}
+
+/// What the file server sends.
+pub const FILE_SERVED: usize = 64 * 1024;
+
+fn echoes(pace: Pace, rows: &mut Vec<Row>) {
+    let mut echo = |count: usize, bytes: usize, depth: usize| {
+        let pipelined = if depth > 1 { format!(", {depth} at once on each") } else { String::new() };
+        rows.push(Row {
+            id: format!("echo-{count}x{bytes}{}", if depth > 1 { format!("x{depth}") } else { String::new() }),
+            group: Group::Net,
+            title: format!("TCP echo, {}, {}{pipelined}", size(bytes), connections(count)),
+            unit: "request",
+            work: Work::Echo { bytes: bytes * depth },
+            drive: Drive::Generator { connections: count, depth },
             figure: Figure::Cpu,
         });
     };
@@ -136,27 +205,15 @@ fn network(pace: Pace, rows: &mut Vec<Row>) {
     if pace == Pace::Full {
         echo(5000, 64, 1);
     }
-    echo(1, 16384, 1);
+    echo(50, 64, 16);
+    if pace != Pace::Quick {
+        echo(1, 64, 16);
+        echo(1, 16384, 1);
+    }
     echo(50, 16384, 1);
     if pace != Pace::Quick {
         echo(500, 16384, 1);
     }
-    let http = |id: &str, title: &str, drive| Row {
-        id: id.into(),
-        group: Group::Net,
-        title: format!("HTTP/1.1 keep-alive, {title}"),
-        unit: "request",
-        work: Work::Http,
-        drive,
-        figure: Figure::Cpu,
-    };
-    rows.push(http("http-50", "50 connections", Drive::Generator { connections: 50, depth: 1 }));
-    rows.push(http(
-        "http-50x16",
-        "50 connections, 16 requests at once",
-        Drive::Generator { connections: 50, depth: 16 },
-    ));
-    rows.push(http("wrk-50", "50 connections, by wrk", Drive::Wrk { connections: 50 }));
 }
 
 fn files(pace: Pace, rows: &mut Vec<Row>) {

@@ -1,9 +1,10 @@
 //! What a runtime has to offer to be measured. The work itself, in `work`, is the same code for all.
 //!
-//! Adding a runtime is one file in `peers`: [`Runtime`], [`Net`] and [`Files`], and a line in the list there.
+//! Adding a runtime is one file in `peers`: the traits here, and a line in the list there.
 
 use std::future::Future;
 use std::io;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -36,21 +37,65 @@ pub trait Runtime: Sized + 'static {
     }
 }
 
-/// What servers need.
+/// Where bytes come from.
+pub trait Source: 'static {
+    /// Reads what is there.
+    fn read(&mut self, buf: Vec<u8>) -> impl Future<Output = BufResult<usize>>;
+}
+
+/// Where bytes go to.
+pub trait Sink: 'static {
+    /// Writes `buf.len()` bytes.
+    fn write_all(&mut self, buf: Vec<u8>) -> impl Future<Output = BufResult<()>>;
+}
+
+/// TCP, at 127.0.0.1.
 pub trait Net: Runtime {
     /// Something that accepts connections.
     type Listener: 'static;
     /// A connection.
-    type Stream: 'static;
+    type Stream: Source + Sink;
+    /// Half of a connection, for a task of its own.
+    type Reader: Source;
+    /// The other half.
+    type Writer: Sink;
 
-    /// Listens on a free port of 127.0.0.1, with a backlog for as many connections as the work makes at once.
+    /// Listens on a free port, with a backlog for as many connections as the work makes at once.
     fn listen() -> impl Future<Output = io::Result<(Self::Listener, u16)>>;
     /// Takes the next connection and sets `TCP_NODELAY`.
     fn accept(listener: &Self::Listener) -> impl Future<Output = io::Result<Self::Stream>>;
-    /// Reads what is there.
-    fn read(stream: &mut Self::Stream, buf: Vec<u8>) -> impl Future<Output = BufResult<usize>>;
-    /// Writes `buf.len()` bytes.
-    fn write_all(stream: &mut Self::Stream, buf: Vec<u8>) -> impl Future<Output = BufResult<()>>;
+    /// Connects and sets `TCP_NODELAY`.
+    fn connect(port: u16) -> impl Future<Output = io::Result<Self::Stream>>;
+    /// In two, as the runtime's documentation advises for two tasks.
+    fn split(stream: Self::Stream) -> (Self::Reader, Self::Writer);
+}
+
+/// Unix sockets.
+pub trait Unix: Runtime {
+    /// Something that accepts connections.
+    type UnixListener: 'static;
+    /// A connection.
+    type UnixStream: Source + Sink;
+
+    /// Listens at a path where nothing is yet.
+    fn listen_unix(path: &Path) -> impl Future<Output = io::Result<Self::UnixListener>>;
+    /// Takes the next connection.
+    fn accept_unix(listener: &Self::UnixListener) -> impl Future<Output = io::Result<Self::UnixStream>>;
+}
+
+/// UDP, at 127.0.0.1.
+pub trait Udp: Runtime {
+    /// Whether it has UDP sockets.
+    const UDP: bool = true;
+    /// A socket that is not connected.
+    type Socket: 'static;
+
+    /// Binds to a free port.
+    fn bind() -> impl Future<Output = io::Result<(Self::Socket, u16)>>;
+    /// Receives a datagram, which is then in the buffer, and says where it came from.
+    fn recv_from(socket: &Self::Socket, buf: Vec<u8>) -> impl Future<Output = BufResult<SocketAddr>>;
+    /// Sends a datagram.
+    fn send_to(socket: &Self::Socket, buf: Vec<u8>, to: SocketAddr) -> impl Future<Output = BufResult<usize>>;
 }
 
 /// What work on files needs.
@@ -62,6 +107,20 @@ pub trait Files: Runtime {
     fn open(path: &Path) -> impl Future<Output = io::Result<Self::File>>;
     /// Reads at an offset, as the runtime's documentation advises; several at a time on one file.
     fn read_at(file: &Self::File, buf: Vec<u8>, offset: u64) -> impl Future<Output = BufResult<usize>>;
+}
+
+/// What a file server does.
+pub trait Sends: Net + Files {
+    /// Sends the beginning of a file, as much as the buffer has room for.
+    fn send_file(stream: &mut Self::Stream, file: &Self::File, buf: Vec<u8>) -> impl Future<Output = BufResult<()>> {
+        async move {
+            let (result, buf) = Self::read_at(file, buf, 0).await;
+            match result {
+                Ok(_) => stream.write_all(buf).await,
+                Err(error) => (Err(error), buf),
+            }
+        }
+    }
 }
 
 /// A buffer of which every byte has been initialised.

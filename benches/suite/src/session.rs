@@ -1,7 +1,10 @@
 //! One row over all candidates: their windows take turns (A B C A B C …), so that what happens to the machine meanwhile
 //! happens to all of them.
 
+use std::io;
+use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::awake::Awake;
@@ -9,7 +12,8 @@ use crate::candidate::Candidate;
 use crate::contestant::Contestant;
 use crate::counts::{Counters, Counts};
 use crate::cpus::Cpus;
-use crate::generator::{Generator, Load};
+use crate::generator::Generator;
+use crate::load::{Load, Target};
 use crate::plan::{Drive, Pace, Row};
 use crate::progress::Progress;
 use crate::report::{Entry, Latency};
@@ -18,10 +22,6 @@ use crate::sys;
 use crate::work::Work;
 use crate::wrk;
 
-/// Before the first window that counts.
-const WARM_UP: Duration = Duration::from_millis(50);
-/// The window in which is counted.
-const COUNTED: Duration = Duration::from_millis(100);
 /// A candidate that uses more of its CPU than this while it has nothing to do would disturb the others.
 const RESTLESS_FROM: f64 = 0.05;
 
@@ -81,7 +81,9 @@ impl Session {
             .filter(|candidate| (candidate.can)(&row.work))
             .map(|&candidate| self.start(row, candidate))
             .collect();
-        find_restless(&mut racers);
+        if self.pace != Pace::Smoke {
+            find_restless(&mut racers);
+        }
         let (mut calm, mut restless): (Vec<_>, Vec<_>) = racers.drain(..).partition(|racer| !racer.restless);
         self.race(row, &mut calm, progress);
         let mut entries: Vec<(usize, Entry)> = Vec::new();
@@ -130,7 +132,7 @@ impl Session {
         };
         for racer in racers.iter_mut() {
             if !matches!(row.drive, Drive::Wrk { .. }) {
-                let _ = self.window(row, racer, WARM_UP);
+                let _ = self.window(row, racer, self.pace.warm_up());
             }
         }
         for number in 0..windows {
@@ -159,7 +161,7 @@ impl Session {
         if let Err(failure) = contestant.count_allocations() {
             return racer.fail(failure);
         }
-        if self.window(row, racer, COUNTED).is_none() {
+        if self.window(row, racer, self.pace.counted()).is_none() {
             return;
         }
         let allocations = racer.contestant.as_mut().map(Contestant::counted_allocations);
@@ -224,13 +226,27 @@ impl Session {
 
 impl Racer<'_> {
     fn start(&mut self, row: &Row, file: &Path, cpus: &Cpus) -> Result<(), String> {
-        let mut contestant = Contestant::start(self.candidate, row.work, file, cpus)?;
+        let mut target = Target { work: row.work, port: 0, path: file.to_owned(), upstream: None };
+        match &mut target.work {
+            Work::Unix { .. } => target.path = socket_path(),
+            Work::Proxy { upstream, .. } => {
+                let listener = listener().map_err(|error| error.to_string())?;
+                *upstream = listener.local_addr().map_err(|error| error.to_string())?.port();
+                target.upstream = Some(listener);
+            }
+            _ => {}
+        }
+        let mut contestant = Contestant::start(self.candidate, target.work, &target.path, cpus)?;
         if row.work.is_server() {
-            self.port = contestant.port()?;
+            target.port = contestant.port()?;
+            self.port = target.port;
         }
         if let Drive::Generator { connections, depth } = row.drive {
             let before = sys::resident_bytes(contestant.pid());
-            let load = Load::connect(self.port, row.work, connections, depth);
+            let load = Load::connect(&target, connections, depth);
+            if matches!(row.work, Work::Unix { .. }) {
+                let _ = std::fs::remove_file(&target.path);
+            }
             self.load = Some(load.map_err(|error| contestant.explain(&error))?);
             let grown =
                 sys::resident_bytes(contestant.pid()).zip(before).map(|(after, before)| after - before.min(after));
@@ -261,6 +277,18 @@ impl Racer<'_> {
         });
         entry
     }
+}
+
+/// What a proxy connects to. Its backlog is 4,096 (std's own, since 1.65, or more).
+fn listener() -> io::Result<TcpListener> {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+}
+
+/// Where nothing is yet.
+fn socket_path() -> PathBuf {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    std::env::temp_dir().join(format!("ringtoss-bench-{}-{number}.sock", std::process::id()))
 }
 
 /// Marks those that work without having anything to do.

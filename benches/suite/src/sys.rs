@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::RawFd;
+use std::time::Duration;
 
 /// A result as libc gives it, as an `io::Result`.
 pub fn check(result: libc::c_int) -> io::Result<libc::c_int> {
@@ -78,6 +79,25 @@ pub fn no_delay(fd: RawFd) -> io::Result<()> {
     let len = size_of::<libc::c_int>() as libc::socklen_t;
     // SAFETY: reads the integer that it is given.
     check(unsafe { libc::setsockopt(fd, libc::IPPROTO_TCP, libc::TCP_NODELAY, (&raw const on).cast(), len) }).map(drop)
+}
+
+/// Has calls on it return `WouldBlock` instead of waiting.
+pub fn set_nonblocking(fd: RawFd) -> io::Result<()> {
+    // SAFETY: no pointers.
+    unsafe {
+        let flags = check(libc::fcntl(fd, libc::F_GETFL))?;
+        check(libc::fcntl(fd, libc::F_SETFL, flags | libc::O_NONBLOCK)).map(drop)
+    }
+}
+
+/// Waits until something can be read from it, or accepted.
+pub fn wait_readable(fd: RawFd, limit: Duration) -> io::Result<()> {
+    let mut poll = libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
+    // SAFETY: one descriptor.
+    match check(unsafe { libc::poll(&mut poll, 1, limit.as_millis() as libc::c_int) })? {
+        0 => Err(io::ErrorKind::TimedOut.into()),
+        _ => Ok(()),
+    }
 }
 
 /// Allows as many open files as the administrator does; gives the number.

@@ -1,10 +1,17 @@
-//! What the kernel gives without a runtime: the same work by hand, on the ring and on epoll.
+//! What the kernel gives without a runtime: the same work by hand, on the ring and by system calls.
 
-mod epoll;
+mod epoll_server;
 mod multishot;
 mod raw;
+mod ring_server;
+mod syscalls;
 
-use crate::candidate::{Candidate, Kind};
+use std::net::{Ipv4Addr, TcpListener};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+
+use crate::candidate::{Candidate, Kind, Ready};
 use crate::work::Work;
 
 pub fn all() -> Vec<Candidate> {
@@ -14,8 +21,8 @@ pub fn all() -> Vec<Candidate> {
             package: "io-uring",
             kind: Kind::Limit,
             setup: "a loop on the io-uring crate: SINGLE_ISSUER, DEFER_TASKRUN, one-shot receives that poll first",
-            can: |work| matches!(work, Work::Echo { .. } | Work::Http | Work::Read { .. } | Work::Nop { .. }),
-            serve: raw::serve,
+            can: |work| work.is_server() || matches!(work, Work::Read { .. } | Work::Nop { .. }),
+            serve: ring_server::serve,
             window: raw::window,
         },
         Candidate {
@@ -23,7 +30,7 @@ pub fn all() -> Vec<Candidate> {
             package: "io-uring",
             kind: Kind::Limit,
             setup: "the same with multishot accept and receive and a ring of buffers",
-            can: Work::is_server,
+            can: |work| work.is_server() && !matches!(work, Work::FileServer { .. } | Work::Mixed { .. }),
             serve: multishot::serve,
             window: raw::window,
         },
@@ -31,10 +38,22 @@ pub fn all() -> Vec<Candidate> {
             name: "syscalls",
             package: "libc",
             kind: Kind::Limit,
-            setup: "a loop on epoll; pread for files",
-            can: |work| matches!(work, Work::Echo { .. } | Work::Http | Work::Read { in_flight: 1 }),
-            serve: epoll::serve,
-            window: epoll::window,
+            setup: "a loop on epoll, sendfile, recvmmsg and sendmmsg; pread for files",
+            can: |work| work.is_server() || matches!(work, Work::Read { in_flight: 1 }),
+            serve: epoll_server::serve,
+            window: syscalls::window,
         },
     ]
+}
+
+/// Listens, at a free port or at a path, and says so.
+fn listen(work: Work, path: &Path, ready: Ready) -> OwnedFd {
+    if matches!(work, Work::Unix { .. }) {
+        let listener = UnixListener::bind(path).expect("a path to listen at");
+        ready(0);
+        return listener.into();
+    }
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port to listen on");
+    ready(listener.local_addr().expect("an address").port());
+    listener.into()
 }

@@ -3,16 +3,18 @@
 
 use std::alloc::{Layout, alloc_zeroed, handle_alloc_error};
 use std::collections::VecDeque;
-use std::net::{TcpListener, TcpStream};
-use std::os::fd::{AsRawFd, FromRawFd};
+use std::net::{Ipv4Addr, TcpStream, UdpSocket};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::path::Path;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU16, Ordering};
 
-use io_uring::{cqueue, opcode, types};
+use io_uring::{cqueue, opcode, squeue, types};
 
 use crate::candidate::Ready;
 use crate::http;
 use crate::ring::Queues;
+use crate::sys;
 use crate::work::Work;
 
 const ACCEPT: u64 = u64::MAX;
@@ -22,7 +24,9 @@ const GROUP: u16 = 0;
 const BUFFERS: u16 = 1024;
 
 struct Connection {
-    stream: TcpStream,
+    fd: OwnedFd,
+    /// Where what it receives goes: to itself, or to the other side of a proxy.
+    to: usize,
     /// What is to be sent, the first of them under way; with how much of it has been sent.
     out: VecDeque<Out>,
     sent: usize,
@@ -41,22 +45,28 @@ struct Server<'ring> {
     ring: Queues<'ring>,
     buffers: Buffers,
     work: Work,
-    listener: TcpListener,
+    listener: OwnedFd,
     connections: Vec<Option<Box<Connection>>>,
     /// Connections whose receive ended because there was no buffer.
     starved: Vec<usize>,
+    /// Numbers of connections that have gone, where nothing that is under way may still name them.
+    free: Vec<usize>,
 }
 
-pub fn serve(work: Work, ready: Ready) {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port to listen on");
-    ready(listener.local_addr().expect("an address").port());
+pub fn serve(work: Work, path: &Path, ready: Ready) {
     let mut ring = super::raw::ring(1024);
-    let buffers = Buffers::new(work.buffer_bytes());
+    let more = if matches!(work, Work::Udp { .. }) { BEFORE_DATAGRAM } else { 0 };
+    let buffers = Buffers::new(work.buffer_bytes() + more);
     // SAFETY: `Buffers` is never freed: it lives as long as the process, and so as the ring.
     unsafe { ring.submitter().register_buf_ring_with_flags(buffers.ring.as_ptr() as u64, BUFFERS, GROUP, 0) }
         .expect("a ring of buffers");
-    let (connections, starved) = (Vec::new(), Vec::new());
-    let mut server = Server { ring: Queues::of(&mut ring), buffers, work, listener, connections, starved };
+    let ring = Queues::of(&mut ring);
+    if matches!(work, Work::Udp { .. }) {
+        return udp(ring, buffers, ready);
+    }
+    let listener = super::listen(work, path, ready);
+    let (connections, starved, free) = (Vec::new(), Vec::new(), Vec::new());
+    let mut server = Server { ring, buffers, work, listener, connections, starved, free };
     server.accept();
     let mut completions: Vec<cqueue::Entry> = Vec::new();
     loop {
@@ -81,7 +91,8 @@ impl Server<'_> {
         let (user_data, result, flags) = (completion.user_data(), completion.result(), completion.flags());
         if user_data == ACCEPT {
             if result >= 0 {
-                self.connected(result);
+                // SAFETY: the kernel has just given it to us.
+                self.accepted(unsafe { OwnedFd::from_raw_fd(result) });
             }
             if !cqueue::more(flags) {
                 self.accept();
@@ -93,18 +104,61 @@ impl Server<'_> {
         }
     }
 
-    fn connected(&mut self, fd: i32) {
-        // SAFETY: the kernel has just given it to us.
-        let stream = unsafe { TcpStream::from_raw_fd(fd) };
-        stream.set_nodelay(true).expect("a socket option");
+    fn accepted(&mut self, fd: OwnedFd) {
+        if !matches!(self.work, Work::Unix { .. }) {
+            sys::no_delay(fd.as_raw_fd()).expect("a socket option");
+        }
+        let number = self.connected(fd);
+        if let Work::Proxy { upstream, .. } = self.work {
+            // By a plain system call: the other side's kernel answers at once, and it is done before anything is measured.
+            match TcpStream::connect((Ipv4Addr::LOCALHOST, upstream)) {
+                Ok(stream) => {
+                    stream.set_nodelay(true).expect("a socket option");
+                    let other = self.connected(stream.into());
+                    self.connections[number].as_mut().expect("it lives").to = other;
+                    self.connections[other].as_mut().expect("it lives").to = number;
+                    self.receive(other);
+                }
+                Err(_) => return self.gone(number),
+            }
+        }
+        self.receive(number);
+    }
+
+    fn connected(&mut self, fd: OwnedFd) -> usize {
+        let number = self.free.pop().unwrap_or_else(|| {
+            self.connections.push(None);
+            self.connections.len() - 1
+        });
         let (out, answer, requests) = (VecDeque::new(), Vec::new(), http::Requests::default());
-        self.connections.push(Some(Box::new(Connection { stream, out, sent: 0, answer, requests })));
-        self.receive(self.connections.len() - 1);
+        self.connections[number] = Some(Box::new(Connection { fd, to: number, out, sent: 0, answer, requests }));
+        number
+    }
+
+    /// Buffers that are under way live for ever. The other side of a proxy hears of it, and goes by itself.
+    fn gone(&mut self, number: usize) {
+        let Some(connection) = self.connections[number].take() else { return };
+        if matches!(self.work, Work::Storm { .. }) {
+            self.free.push(number);
+        }
+        if connection.to != number
+            && let Some(other) = &self.connections[connection.to]
+        {
+            // SAFETY: no pointers.
+            unsafe { libc::shutdown(other.fd.as_raw_fd(), libc::SHUT_RDWR) };
+        }
     }
 
     fn receive(&mut self, number: usize) {
         let Some(connection) = &self.connections[number] else { return };
-        let receive = opcode::RecvMulti::new(types::Fd(connection.stream.as_raw_fd()), GROUP).build();
+        let fd = types::Fd(connection.fd.as_raw_fd());
+        let receive = if matches!(self.work, Work::Storm { .. }) {
+            // One is all that comes, and nothing has to be taken back before the connection is closed.
+            let receive = opcode::Recv::new(fd, std::ptr::null_mut(), 0).buf_group(GROUP).build();
+            receive.flags(squeue::Flags::BUFFER_SELECT)
+        } else {
+            opcode::RecvMulti::new(fd, GROUP).build()
+        };
         // SAFETY: the kernel picks the buffers, which live for ever.
         unsafe { self.ring.push(receive.user_data(number as u64)) };
     }
@@ -118,24 +172,26 @@ impl Server<'_> {
             return self.starved.push(number);
         }
         let Some(buffer) = buffer.filter(|_| result > 0) else {
-            // The end, or an error. A buffer that is under way lives for ever.
-            self.connections[number] = None;
-            return;
+            // The end, or an error.
+            return self.gone(number);
         };
-        let idle = connection.out.is_empty();
+        let (mut out, to) = (Some(Out::Echo { buffer, bytes: result as usize }), connection.to);
         if self.work == Work::Http {
             let ended = connection.requests.count(self.buffers.bytes(buffer, result as usize));
             self.buffers.give(buffer);
-            if ended > 0 {
-                connection.out.push_back(Out::Answers(ended));
+            out = (ended > 0).then_some(Out::Answers(ended));
+        }
+        match (self.connections[to].as_mut(), out) {
+            (Some(other), Some(out)) => {
+                other.out.push_back(out);
+                if other.out.len() == 1 {
+                    self.send(to);
+                }
             }
-        } else {
-            connection.out.push_back(Out::Echo { buffer, bytes: result as usize });
+            (None, Some(Out::Echo { buffer, .. })) => self.buffers.give(buffer),
+            _ => {}
         }
-        if idle {
-            self.send(number);
-        }
-        if !cqueue::more(flags) {
+        if !cqueue::more(flags) && !matches!(self.work, Work::Storm { .. }) {
             self.receive(number);
         }
     }
@@ -153,7 +209,7 @@ impl Server<'_> {
             }
         };
         let bytes = &bytes[connection.sent..];
-        let fd = types::Fd(connection.stream.as_raw_fd());
+        let fd = types::Fd(connection.fd.as_raw_fd());
         let send = opcode::Send::new(fd, bytes.as_ptr(), bytes.len() as u32).flags(libc::MSG_NOSIGNAL).build();
         // SAFETY: buffers live for ever; an answer as long as the connection, which goes with the process or when its peer
         // has gone, who takes no answer any more: what is left of the send then fails before it reads anything.
@@ -163,8 +219,7 @@ impl Server<'_> {
     fn sent(&mut self, number: usize, result: i32) {
         let Some(connection) = self.connections[number].as_mut() else { return };
         if result <= 0 {
-            self.connections[number] = None;
-            return;
+            return self.gone(number);
         }
         connection.sent += result as usize;
         let whole = match connection.out.front() {
@@ -178,8 +233,59 @@ impl Server<'_> {
         if whole {
             connection.out.pop_front();
             connection.sent = 0;
+            if matches!(self.work, Work::Storm { .. }) {
+                return self.gone(number);
+            }
         }
         self.send(number);
+    }
+}
+
+// ---- datagrams ------------------------------------------------------------------------------------------------
+
+/// What the kernel puts before a datagram: how long its parts are, and where it came from.
+const BEFORE_DATAGRAM: usize = 16 + size_of::<libc::sockaddr_in>();
+
+fn udp(mut ring: Queues, mut buffers: Buffers, ready: Ready) {
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+    ready(socket.local_addr().expect("an address").port());
+    let fd = types::Fd(socket.as_raw_fd());
+    // SAFETY: numbers and null pointers, for which all bits zero are valid.
+    let mut wanted: libc::msghdr = unsafe { std::mem::zeroed() };
+    wanted.msg_namelen = size_of::<libc::sockaddr_in>() as u32;
+    // SAFETY: as above; these are the parts of what is sent, one for each buffer.
+    let mut parts: Vec<(libc::msghdr, libc::iovec)> = vec![unsafe { std::mem::zeroed() }; usize::from(BUFFERS)];
+    let receive = opcode::RecvMsgMulti::new(fd, &raw const wanted, GROUP).build().user_data(0);
+    // SAFETY: what is wanted lives as long as this, which does not end.
+    unsafe { ring.push(receive.clone()) };
+    let mut completions: Vec<cqueue::Entry> = Vec::new();
+    loop {
+        ring.turn(&mut completions);
+        for completion in completions.drain(..) {
+            if completion.user_data() & SEND != 0 {
+                buffers.give((completion.user_data() & !SEND) as u16);
+                continue;
+            }
+            if !cqueue::more(completion.flags()) {
+                // SAFETY: as above.
+                unsafe { ring.push(receive.clone()) };
+            }
+            let Some(buffer) = cqueue::buffer_select(completion.flags()) else { continue };
+            let bytes = buffers.bytes(buffer, completion.result().max(0) as usize);
+            let Ok(datagram) = types::RecvMsgOut::parse(bytes, &wanted) else {
+                buffers.give(buffer);
+                continue;
+            };
+            let (header, part) = &mut parts[usize::from(buffer)];
+            part.iov_base = datagram.payload_data().as_ptr().cast_mut().cast();
+            part.iov_len = datagram.payload_data().len();
+            header.msg_name = datagram.name_data().as_ptr().cast_mut().cast();
+            header.msg_namelen = datagram.name_data().len() as u32;
+            (header.msg_iov, header.msg_iovlen) = (part, 1);
+            let send = opcode::SendMsg::new(fd, &raw const *header).build();
+            // SAFETY: buffers and parts live for ever, and neither is touched before the send has completed.
+            unsafe { ring.push(send.user_data(u64::from(buffer) | SEND)) };
+        }
     }
 }
 

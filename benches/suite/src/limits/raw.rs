@@ -1,16 +1,13 @@
-//! A loop on the io-uring crate, with the flags that do best on one thread and no futures.
+//! Reads and NOPs: a loop on the io-uring crate, with the flags that do best on one thread and no futures.
 
 use std::fs::File;
-use std::net::{TcpListener, TcpStream};
-use std::os::fd::{AsRawFd, FromRawFd};
+use std::os::fd::AsRawFd;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use io_uring::{IoUring, cqueue, opcode, squeue, types};
 
-use crate::candidate::Ready;
-use crate::http;
-use crate::ring::{Queues, poll_first};
+use crate::ring::Queues;
 use crate::work::{Clock, READ_BYTES, Random, Window, Work};
 
 /// The ring as the kernel's documentation advises it for one thread.
@@ -20,120 +17,6 @@ pub fn ring(entries: u32) -> IoUring {
     let modern = builder.clone().setup_no_sqarray().build(entries);
     modern.or_else(|_| builder.build(entries)).expect("an io_uring")
 }
-
-// ---- servers --------------------------------------------------------------------------------------------------
-
-struct Connection {
-    stream: TcpStream,
-    buf: Vec<u8>,
-    answer: Vec<u8>,
-    requests: http::Requests,
-    /// What is being sent, and how much of it has been.
-    sending: (usize, usize),
-}
-
-const ACCEPT: u64 = u64::MAX;
-/// In `user_data`, beside the connection's number.
-const SEND: u64 = 1 << 32;
-
-struct Server<'ring> {
-    ring: Queues<'ring>,
-    work: Work,
-    listener: TcpListener,
-    connections: Vec<Option<Box<Connection>>>,
-}
-
-pub fn serve(work: Work, ready: Ready) {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port to listen on");
-    ready(listener.local_addr().expect("an address").port());
-    let mut ring = ring(1024);
-    let mut server = Server { ring: Queues::of(&mut ring), work, listener, connections: Vec::new() };
-    server.accept();
-    let mut completions: Vec<cqueue::Entry> = Vec::new();
-    loop {
-        server.ring.turn(&mut completions);
-        for completion in completions.drain(..) {
-            server.completed(completion.user_data(), completion.result());
-        }
-    }
-}
-
-impl Server<'_> {
-    fn accept(&mut self) {
-        let fd = types::Fd(self.listener.as_raw_fd());
-        let accept = opcode::Accept::new(fd, std::ptr::null_mut(), std::ptr::null_mut()).build();
-        // SAFETY: no addresses.
-        unsafe { self.ring.push(accept.user_data(ACCEPT)) };
-    }
-
-    fn completed(&mut self, user_data: u64, result: i32) {
-        if user_data == ACCEPT {
-            self.accept();
-            if result >= 0 {
-                self.connected(result);
-            }
-            return;
-        }
-        let number = (user_data & 0xffff_ffff) as usize;
-        let connection = self.connections[number].as_mut().expect("one operation at a time");
-        if result <= 0 {
-            self.connections[number] = None;
-        } else if user_data & SEND != 0 {
-            connection.sending.0 += result as usize;
-            if connection.sending.0 < connection.sending.1 {
-                self.send(number);
-            } else {
-                self.receive(number);
-            }
-        } else {
-            let len = match self.work {
-                Work::Http => {
-                    let ended = connection.requests.count(&connection.buf[..result as usize]);
-                    http::repeat(&mut connection.answer, ended);
-                    connection.answer.len()
-                }
-                _ => result as usize,
-            };
-            connection.sending = (0, len);
-            if len > 0 { self.send(number) } else { self.receive(number) }
-        }
-    }
-
-    fn connected(&mut self, fd: i32) {
-        // SAFETY: the kernel has just given it to us.
-        let stream = unsafe { TcpStream::from_raw_fd(fd) };
-        stream.set_nodelay(true).expect("a socket option");
-        let connection = Connection {
-            stream,
-            buf: vec![0; self.work.buffer_bytes()],
-            answer: Vec::new(),
-            requests: http::Requests::default(),
-            sending: (0, 0),
-        };
-        self.connections.push(Some(Box::new(connection)));
-        self.receive(self.connections.len() - 1);
-    }
-
-    fn receive(&mut self, number: usize) {
-        let connection = self.connections[number].as_mut().expect("it lives");
-        let fd = types::Fd(connection.stream.as_raw_fd());
-        let receive = opcode::Recv::new(fd, connection.buf.as_mut_ptr(), connection.buf.len() as u32).build();
-        // SAFETY: the buffer lives as long as the connection, which goes only when nothing of it is in flight.
-        unsafe { self.ring.push(poll_first(receive).user_data(number as u64)) };
-    }
-
-    fn send(&mut self, number: usize) {
-        let connection = self.connections[number].as_mut().expect("it lives");
-        let (from, to) = connection.sending;
-        let bytes = if self.work == Work::Http { &connection.answer[from..to] } else { &connection.buf[from..to] };
-        let fd = types::Fd(connection.stream.as_raw_fd());
-        let send = opcode::Send::new(fd, bytes.as_ptr(), bytes.len() as u32).flags(libc::MSG_NOSIGNAL).build();
-        // SAFETY: as in `receive`.
-        unsafe { self.ring.push(send.user_data(number as u64 | SEND)) };
-    }
-}
-
-// ---- reads and NOPs -------------------------------------------------------------------------------------------
 
 pub fn window(work: Work, duration: Duration, file: &Path) -> Window {
     let mut ring = ring(256);

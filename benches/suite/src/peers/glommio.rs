@@ -2,15 +2,16 @@
 
 use std::future::Future;
 use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
-use futures_lite::io::{AsyncReadExt, AsyncWriteExt};
+use futures_lite::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
 use glommio::io::BufferedFile;
-use glommio::net::{TcpListener, TcpStream};
+use glommio::net::{TcpListener, TcpStream, UdpSocket, UnixListener, UnixStream};
 use glommio::{LocalExecutorBuilder, Placement};
 
-use crate::runtime::{BufResult, Files, Net, Runtime, whole};
+use crate::runtime::{BufResult, Files, Net, Runtime, Sends, Sink, Source, Udp, Unix, whole};
 
 pub struct Glommio;
 
@@ -42,7 +43,9 @@ impl Runtime for Glommio {
 
 impl Net for Glommio {
     type Listener = TcpListener;
-    type Stream = TcpStream;
+    type Stream = Io<TcpStream>;
+    type Reader = Io<ReadHalf<TcpStream>>;
+    type Writer = Io<WriteHalf<TcpStream>>;
 
     async fn listen() -> io::Result<(Self::Listener, u16)> {
         let listener = plain(TcpListener::bind("127.0.0.1:0"))?;
@@ -53,17 +56,68 @@ impl Net for Glommio {
     async fn accept(listener: &Self::Listener) -> io::Result<Self::Stream> {
         let stream = plain(listener.accept().await)?;
         plain(stream.set_nodelay(true))?;
-        Ok(stream)
+        Ok(Io(stream))
     }
 
-    async fn read(stream: &mut Self::Stream, mut buf: Vec<u8>) -> BufResult<usize> {
-        let result = stream.read(whole(&mut buf)).await;
+    async fn connect(port: u16) -> io::Result<Self::Stream> {
+        let stream = plain(TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await)?;
+        plain(stream.set_nodelay(true))?;
+        Ok(Io(stream))
+    }
+
+    fn split(stream: Self::Stream) -> (Self::Reader, Self::Writer) {
+        let (reader, writer) = futures_lite::io::split(stream.0);
+        (Io(reader), Io(writer))
+    }
+}
+
+impl Unix for Glommio {
+    type UnixListener = UnixListener;
+    type UnixStream = Io<UnixStream>;
+
+    async fn listen_unix(path: &Path) -> io::Result<Self::UnixListener> {
+        plain(UnixListener::bind(path))
+    }
+
+    async fn accept_unix(listener: &Self::UnixListener) -> io::Result<Self::UnixStream> {
+        Ok(Io(plain(listener.accept().await)?))
+    }
+}
+
+impl Udp for Glommio {
+    type Socket = UdpSocket;
+
+    async fn bind() -> io::Result<(Self::Socket, u16)> {
+        let socket = plain(UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)))?;
+        let port = plain(socket.local_addr())?.port();
+        Ok((socket, port))
+    }
+
+    async fn recv_from(socket: &Self::Socket, mut buf: Vec<u8>) -> BufResult<SocketAddr> {
+        let result = plain(socket.recv_from(whole(&mut buf)).await);
+        buf.truncate(result.as_ref().map_or(0, |(read, _)| *read));
+        (result.map(|(_, from)| from), buf)
+    }
+
+    async fn send_to(socket: &Self::Socket, buf: Vec<u8>, to: SocketAddr) -> BufResult<usize> {
+        (plain(socket.send_to(&buf, to).await), buf)
+    }
+}
+
+/// What is read from and written to.
+pub struct Io<T>(T);
+
+impl<T: AsyncRead + Unpin + 'static> Source for Io<T> {
+    async fn read(&mut self, mut buf: Vec<u8>) -> BufResult<usize> {
+        let result = self.0.read(whole(&mut buf)).await;
         buf.truncate(*result.as_ref().unwrap_or(&0));
         (result, buf)
     }
+}
 
-    async fn write_all(stream: &mut Self::Stream, buf: Vec<u8>) -> BufResult<()> {
-        (stream.write_all(&buf).await, buf)
+impl<T: AsyncWrite + Unpin + 'static> Sink for Io<T> {
+    async fn write_all(&mut self, buf: Vec<u8>) -> BufResult<()> {
+        (self.0.write_all(&buf).await, buf)
     }
 }
 
@@ -77,5 +131,15 @@ impl Files for Glommio {
     async fn read_at(file: &Self::File, buf: Vec<u8>, offset: u64) -> BufResult<usize> {
         let result = plain(file.read_at(offset, buf.capacity()).await);
         (result.map(|read| std::hint::black_box(&read).len()), buf)
+    }
+}
+
+impl Sends for Glommio {
+    /// Its reads come with buffers of their own.
+    async fn send_file(stream: &mut Self::Stream, file: &Self::File, buf: Vec<u8>) -> BufResult<()> {
+        match plain(file.read_at(0, buf.capacity()).await) {
+            Ok(read) => (stream.0.write_all(&read).await, buf),
+            Err(error) => (Err(error), buf),
+        }
     }
 }

@@ -3,16 +3,19 @@
 use std::ffi::CString;
 use std::future::Future;
 use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::rc::Rc;
 use std::time::Duration;
 
 use kimojio::configuration::{Configuration, ExitBehavior};
 use kimojio::operations;
 use rustix::fs::{Mode, OFlags};
+use rustix::net::{AddressFamily, SocketType};
 
-use crate::runtime::{BufResult, Files, Net, Runtime, whole};
+use crate::runtime::{BufResult, Files, Net, Runtime, Sends, Sink, Source, Udp, Unix, whole};
 
 pub struct Kimojio;
 
@@ -55,7 +58,9 @@ impl Runtime for Kimojio {
 
 impl Net for Kimojio {
     type Listener = OwnedFd;
-    type Stream = OwnedFd;
+    type Stream = Rc<OwnedFd>;
+    type Reader = Rc<OwnedFd>;
+    type Writer = Rc<OwnedFd>;
 
     async fn listen() -> io::Result<(Self::Listener, u16)> {
         let listener = super::listener()?;
@@ -66,19 +71,65 @@ impl Net for Kimojio {
     async fn accept(listener: &Self::Listener) -> io::Result<Self::Stream> {
         let stream = plain(operations::accept(listener).await)?;
         crate::sys::no_delay(stream.as_raw_fd())?;
-        Ok(stream)
+        Ok(Rc::new(stream))
     }
 
-    async fn read(stream: &mut Self::Stream, mut buf: Vec<u8>) -> BufResult<usize> {
-        let result = plain(operations::read(stream, whole(&mut buf)).await);
+    async fn connect(port: u16) -> io::Result<Self::Stream> {
+        let stream = plain(operations::socket(AddressFamily::INET, SocketType::STREAM, None).await)?;
+        plain(operations::connect(&stream, &(Ipv4Addr::LOCALHOST, port).into()).await)?;
+        crate::sys::no_delay(stream.as_raw_fd())?;
+        Ok(Rc::new(stream))
+    }
+
+    fn split(stream: Self::Stream) -> (Self::Reader, Self::Writer) {
+        (stream.clone(), stream)
+    }
+}
+
+impl Unix for Kimojio {
+    type UnixListener = OwnedFd;
+    type UnixStream = Rc<OwnedFd>;
+
+    async fn listen_unix(path: &Path) -> io::Result<Self::UnixListener> {
+        Ok(std::os::unix::net::UnixListener::bind(path)?.into())
+    }
+
+    async fn accept_unix(listener: &Self::UnixListener) -> io::Result<Self::UnixStream> {
+        Ok(Rc::new(plain(operations::accept(listener).await)?))
+    }
+}
+
+/// It has no receive that says where a datagram came from.
+impl Udp for Kimojio {
+    const UDP: bool = false;
+    type Socket = ();
+
+    async fn bind() -> io::Result<(Self::Socket, u16)> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    async fn recv_from(_: &Self::Socket, buf: Vec<u8>) -> BufResult<SocketAddr> {
+        (Err(io::ErrorKind::Unsupported.into()), buf)
+    }
+
+    async fn send_to(_: &Self::Socket, buf: Vec<u8>, _: SocketAddr) -> BufResult<usize> {
+        (Err(io::ErrorKind::Unsupported.into()), buf)
+    }
+}
+
+impl Source for Rc<OwnedFd> {
+    async fn read(&mut self, mut buf: Vec<u8>) -> BufResult<usize> {
+        let result = plain(operations::read(&**self, whole(&mut buf)).await);
         buf.truncate(*result.as_ref().unwrap_or(&0));
         (result, buf)
     }
+}
 
-    async fn write_all(stream: &mut Self::Stream, buf: Vec<u8>) -> BufResult<()> {
+impl Sink for Rc<OwnedFd> {
+    async fn write_all(&mut self, buf: Vec<u8>) -> BufResult<()> {
         let mut done = 0;
         while done < buf.len() {
-            match plain(operations::write(stream, &buf[done..]).await) {
+            match plain(operations::write(&**self, &buf[done..]).await) {
                 Ok(0) => return (Err(io::ErrorKind::WriteZero.into()), buf),
                 Ok(written) => done += written,
                 Err(error) => return (Err(error), buf),
@@ -102,3 +153,5 @@ impl Files for Kimojio {
         (result, buf)
     }
 }
+
+impl Sends for Kimojio {}

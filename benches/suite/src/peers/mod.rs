@@ -12,6 +12,7 @@ mod monoio;
 mod ringtoss;
 #[cfg(feature = "smol")]
 mod smol;
+mod splices;
 #[cfg(feature = "tokio")]
 mod tokio;
 #[cfg(feature = "tokio-uring")]
@@ -30,6 +31,7 @@ pub fn all() -> Vec<Candidate> {
     vec![
         Candidate::runtime::<ringtoss::Ringtoss>("ringtoss", "ringtoss", Kind::Ours, "as it comes"),
         leases::candidate(),
+        splices::candidate(),
         #[cfg(feature = "tokio")]
         Candidate::runtime::<tokio::Tokio<false>>("tokio", "tokio", Kind::Peer, "current-thread; files by its pool"),
         #[cfg(feature = "tokio")]

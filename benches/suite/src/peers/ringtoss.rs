@@ -2,11 +2,14 @@
 
 use std::future::Future;
 use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::AsRawFd;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::runtime::{BufResult, Files, Net, Runtime};
+use ringtoss::net::{OwnedReadHalf, OwnedWriteHalf, TcpListener, TcpStream, UdpSocket, UnixListener, UnixStream};
+
+use crate::runtime::{BufResult, Files, Net, Runtime, Sends, Sink, Source, Udp, Unix};
 
 /// As it comes.
 pub struct Ringtoss;
@@ -41,11 +44,13 @@ impl Runtime for Ringtoss {
 }
 
 impl Net for Ringtoss {
-    type Listener = ringtoss::net::TcpListener;
-    type Stream = ringtoss::net::TcpStream;
+    type Listener = TcpListener;
+    type Stream = TcpStream;
+    type Reader = OwnedReadHalf;
+    type Writer = OwnedWriteHalf;
 
     async fn listen() -> io::Result<(Self::Listener, u16)> {
-        let listener = ringtoss::net::TcpListener::bind("127.0.0.1:0").await?;
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
         let port = listener.local_addr()?.port();
         Ok((listener, port))
     }
@@ -56,14 +61,71 @@ impl Net for Ringtoss {
         Ok(stream)
     }
 
-    async fn read(stream: &mut Self::Stream, buf: Vec<u8>) -> BufResult<usize> {
-        stream.read(buf).await
+    async fn connect(port: u16) -> io::Result<Self::Stream> {
+        let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await?;
+        crate::sys::no_delay(stream.as_raw_fd())?;
+        Ok(stream)
     }
 
-    async fn write_all(stream: &mut Self::Stream, buf: Vec<u8>) -> BufResult<()> {
-        stream.write_all(buf).await
+    fn split(stream: Self::Stream) -> (Self::Reader, Self::Writer) {
+        stream.into_split()
     }
 }
+
+impl Unix for Ringtoss {
+    type UnixListener = UnixListener;
+    type UnixStream = UnixStream;
+
+    async fn listen_unix(path: &Path) -> io::Result<Self::UnixListener> {
+        UnixListener::bind(path).await
+    }
+
+    async fn accept_unix(listener: &Self::UnixListener) -> io::Result<Self::UnixStream> {
+        Ok(listener.accept().await?.0)
+    }
+}
+
+impl Udp for Ringtoss {
+    type Socket = UdpSocket;
+
+    async fn bind() -> io::Result<(Self::Socket, u16)> {
+        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let port = socket.local_addr()?.port();
+        Ok((socket, port))
+    }
+
+    async fn recv_from(socket: &Self::Socket, buf: Vec<u8>) -> BufResult<SocketAddr> {
+        let (result, buf) = socket.recv_from(buf).await;
+        (result.map(|(_, from)| from), buf)
+    }
+
+    async fn send_to(socket: &Self::Socket, buf: Vec<u8>, to: SocketAddr) -> BufResult<usize> {
+        socket.send_to(buf, to).await
+    }
+}
+
+macro_rules! sources {
+    ($($type:ty)*) => {$(
+        impl Source for $type {
+            async fn read(&mut self, buf: Vec<u8>) -> BufResult<usize> {
+                <$type>::read(self, buf).await
+            }
+        }
+    )*};
+}
+
+macro_rules! sinks {
+    ($($type:ty)*) => {$(
+        impl Sink for $type {
+            async fn write_all(&mut self, buf: Vec<u8>) -> BufResult<()> {
+                <$type>::write_all(self, buf).await
+            }
+        }
+    )*};
+}
+
+sources! { TcpStream UnixStream OwnedReadHalf }
+sinks! { TcpStream UnixStream OwnedWriteHalf }
 
 impl Files for Ringtoss {
     type File = ringtoss::fs::File;
@@ -76,3 +138,5 @@ impl Files for Ringtoss {
         file.read_at(buf, offset).await
     }
 }
+
+impl Sends for Ringtoss {}

@@ -2,15 +2,17 @@
 
 use std::future::Future;
 use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use smol::LocalExecutor;
-use smol::io::{AsyncReadExt, AsyncWriteExt};
-use smol::net::{TcpListener, TcpStream};
+use smol::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use smol::net::unix::{UnixListener, UnixStream};
+use smol::net::{TcpListener, TcpStream, UdpSocket};
 
-use crate::runtime::{BufResult, Files, Net, Runtime, whole};
+use crate::runtime::{BufResult, Files, Net, Runtime, Sends, Sink, Source, Udp, Unix, whole};
 
 pub struct Smol;
 
@@ -42,7 +44,9 @@ impl Runtime for Smol {
 
 impl Net for Smol {
     type Listener = TcpListener;
-    type Stream = TcpStream;
+    type Stream = Io<TcpStream>;
+    type Reader = Io<TcpStream>;
+    type Writer = Io<TcpStream>;
 
     async fn listen() -> io::Result<(Self::Listener, u16)> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
@@ -53,17 +57,67 @@ impl Net for Smol {
     async fn accept(listener: &Self::Listener) -> io::Result<Self::Stream> {
         let (stream, _) = listener.accept().await?;
         stream.set_nodelay(true)?;
-        Ok(stream)
+        Ok(Io(stream))
     }
 
-    async fn read(stream: &mut Self::Stream, mut buf: Vec<u8>) -> BufResult<usize> {
-        let result = stream.read(whole(&mut buf)).await;
+    async fn connect(port: u16) -> io::Result<Self::Stream> {
+        let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await?;
+        stream.set_nodelay(true)?;
+        Ok(Io(stream))
+    }
+
+    fn split(stream: Self::Stream) -> (Self::Reader, Self::Writer) {
+        (Io(stream.0.clone()), stream)
+    }
+}
+
+impl Unix for Smol {
+    type UnixListener = UnixListener;
+    type UnixStream = Io<UnixStream>;
+
+    async fn listen_unix(path: &Path) -> io::Result<Self::UnixListener> {
+        UnixListener::bind(path)
+    }
+
+    async fn accept_unix(listener: &Self::UnixListener) -> io::Result<Self::UnixStream> {
+        Ok(Io(listener.accept().await?.0))
+    }
+}
+
+impl Udp for Smol {
+    type Socket = UdpSocket;
+
+    async fn bind() -> io::Result<(Self::Socket, u16)> {
+        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let port = socket.local_addr()?.port();
+        Ok((socket, port))
+    }
+
+    async fn recv_from(socket: &Self::Socket, mut buf: Vec<u8>) -> BufResult<SocketAddr> {
+        let result = socket.recv_from(whole(&mut buf)).await;
+        buf.truncate(result.as_ref().map_or(0, |(read, _)| *read));
+        (result.map(|(_, from)| from), buf)
+    }
+
+    async fn send_to(socket: &Self::Socket, buf: Vec<u8>, to: SocketAddr) -> BufResult<usize> {
+        (socket.send_to(&buf, to).await, buf)
+    }
+}
+
+/// What is read from and written to.
+pub struct Io<T>(T);
+
+impl<T: AsyncRead + Unpin + 'static> Source for Io<T> {
+    async fn read(&mut self, mut buf: Vec<u8>) -> BufResult<usize> {
+        let result = self.0.read(whole(&mut buf)).await;
         buf.truncate(*result.as_ref().unwrap_or(&0));
         (result, buf)
     }
+}
 
-    async fn write_all(stream: &mut Self::Stream, buf: Vec<u8>) -> BufResult<()> {
-        (stream.write_all(&buf).await, buf)
+impl<T: AsyncWrite + Unpin + 'static> Sink for Io<T> {
+    async fn write_all(&mut self, buf: Vec<u8>) -> BufResult<()> {
+        (self.0.write_all(&buf).await, buf)
     }
 }
 
@@ -80,3 +134,5 @@ impl Files for Smol {
         smol::unblock(move || super::pread(&file, buf, offset)).await
     }
 }
+
+impl Sends for Smol {}

@@ -2,14 +2,16 @@
 
 use std::future::Future;
 use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpSocket, TcpStream, UdpSocket, UnixListener, UnixStream};
 
-use crate::runtime::{AssertSend, BufResult, Files, Net, Runtime};
+use crate::runtime::{AssertSend, BufResult, Files, Net, Runtime, Sends, Sink, Source, Udp, Unix};
 
 /// With `MULTI`, as many workers as the process has CPUs, which is what `#[tokio::main]` gives.
 pub struct Tokio<const MULTI: bool>;
@@ -53,7 +55,9 @@ impl<const MULTI: bool> Runtime for Tokio<MULTI> {
 
 impl<const MULTI: bool> Net for Tokio<MULTI> {
     type Listener = TcpListener;
-    type Stream = TcpStream;
+    type Stream = Io<TcpStream>;
+    type Reader = Io<OwnedReadHalf>;
+    type Writer = Io<OwnedWriteHalf>;
 
     async fn listen() -> io::Result<(Self::Listener, u16)> {
         let socket = TcpSocket::new_v4()?;
@@ -66,16 +70,67 @@ impl<const MULTI: bool> Net for Tokio<MULTI> {
     async fn accept(listener: &Self::Listener) -> io::Result<Self::Stream> {
         let (stream, _) = listener.accept().await?;
         stream.set_nodelay(true)?;
-        Ok(stream)
+        Ok(Io(stream))
     }
 
-    async fn read(stream: &mut Self::Stream, mut buf: Vec<u8>) -> BufResult<usize> {
+    async fn connect(port: u16) -> io::Result<Self::Stream> {
+        let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await?;
+        stream.set_nodelay(true)?;
+        Ok(Io(stream))
+    }
+
+    fn split(stream: Self::Stream) -> (Self::Reader, Self::Writer) {
+        let (reader, writer) = stream.0.into_split();
+        (Io(reader), Io(writer))
+    }
+}
+
+impl<const MULTI: bool> Unix for Tokio<MULTI> {
+    type UnixListener = UnixListener;
+    type UnixStream = Io<UnixStream>;
+
+    async fn listen_unix(path: &Path) -> io::Result<Self::UnixListener> {
+        UnixListener::bind(path)
+    }
+
+    async fn accept_unix(listener: &Self::UnixListener) -> io::Result<Self::UnixStream> {
+        Ok(Io(listener.accept().await?.0))
+    }
+}
+
+impl<const MULTI: bool> Udp for Tokio<MULTI> {
+    type Socket = UdpSocket;
+
+    async fn bind() -> io::Result<(Self::Socket, u16)> {
+        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let port = socket.local_addr()?.port();
+        Ok((socket, port))
+    }
+
+    async fn recv_from(socket: &Self::Socket, mut buf: Vec<u8>) -> BufResult<SocketAddr> {
         buf.clear();
-        (stream.read_buf(&mut buf).await, buf)
+        let result = socket.recv_buf_from(&mut buf).await;
+        (result.map(|(_, from)| from), buf)
     }
 
-    async fn write_all(stream: &mut Self::Stream, buf: Vec<u8>) -> BufResult<()> {
-        (stream.write_all(&buf).await, buf)
+    async fn send_to(socket: &Self::Socket, buf: Vec<u8>, to: SocketAddr) -> BufResult<usize> {
+        (socket.send_to(&buf, to).await, buf)
+    }
+}
+
+/// What is read from and written to.
+pub struct Io<T>(T);
+
+impl<T: AsyncRead + Unpin + 'static> Source for Io<T> {
+    async fn read(&mut self, mut buf: Vec<u8>) -> BufResult<usize> {
+        buf.clear();
+        (self.0.read_buf(&mut buf).await, buf)
+    }
+}
+
+impl<T: AsyncWrite + Unpin + 'static> Sink for Io<T> {
+    async fn write_all(&mut self, buf: Vec<u8>) -> BufResult<()> {
+        (self.0.write_all(&buf).await, buf)
     }
 }
 
@@ -91,3 +146,5 @@ impl<const MULTI: bool> Files for Tokio<MULTI> {
         tokio::task::spawn_blocking(move || super::pread(&file, buf, offset)).await.expect("a read")
     }
 }
+
+impl<const MULTI: bool> Sends for Tokio<MULTI> {}

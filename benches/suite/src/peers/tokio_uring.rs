@@ -3,13 +3,15 @@
 
 use std::future::Future;
 use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::AsRawFd;
 use std::path::Path;
+use std::rc::Rc;
 use std::time::Duration;
 
-use tokio_uring::net::{TcpListener, TcpStream};
+use tokio_uring::net::{TcpListener, TcpStream, UdpSocket, UnixListener, UnixStream};
 
-use crate::runtime::{BufResult, Files, Net, Runtime};
+use crate::runtime::{BufResult, Files, Net, Runtime, Sends, Sink, Source, Udp, Unix};
 
 /// With `TUNED`: single issuer, cooperative task work.
 pub struct TokioUring<const TUNED: bool>;
@@ -51,7 +53,9 @@ impl<const TUNED: bool> Runtime for TokioUring<TUNED> {
 
 impl<const TUNED: bool> Net for TokioUring<TUNED> {
     type Listener = TcpListener;
-    type Stream = TcpStream;
+    type Stream = Rc<TcpStream>;
+    type Reader = Rc<TcpStream>;
+    type Writer = Rc<TcpStream>;
 
     async fn listen() -> io::Result<(Self::Listener, u16)> {
         let listener = TcpListener::from_std(super::listener()?);
@@ -62,15 +66,74 @@ impl<const TUNED: bool> Net for TokioUring<TUNED> {
     async fn accept(listener: &Self::Listener) -> io::Result<Self::Stream> {
         let (stream, _) = listener.accept().await?;
         crate::sys::no_delay(stream.as_raw_fd())?;
-        Ok(stream)
+        Ok(Rc::new(stream))
     }
 
-    async fn read(stream: &mut Self::Stream, buf: Vec<u8>) -> BufResult<usize> {
-        stream.read(buf).await
+    async fn connect(port: u16) -> io::Result<Self::Stream> {
+        let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port).into()).await?;
+        stream.set_nodelay(true)?;
+        Ok(Rc::new(stream))
     }
 
-    async fn write_all(stream: &mut Self::Stream, buf: Vec<u8>) -> BufResult<()> {
-        stream.write_all(buf).await
+    fn split(stream: Self::Stream) -> (Self::Reader, Self::Writer) {
+        (stream.clone(), stream)
+    }
+}
+
+impl<const TUNED: bool> Unix for TokioUring<TUNED> {
+    type UnixListener = UnixListener;
+    type UnixStream = UnixStream;
+
+    async fn listen_unix(path: &Path) -> io::Result<Self::UnixListener> {
+        UnixListener::bind(path)
+    }
+
+    async fn accept_unix(listener: &Self::UnixListener) -> io::Result<Self::UnixStream> {
+        listener.accept().await
+    }
+}
+
+impl<const TUNED: bool> Udp for TokioUring<TUNED> {
+    type Socket = UdpSocket;
+
+    async fn bind() -> io::Result<(Self::Socket, u16)> {
+        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0).into()).await?;
+        let port = socket.local_addr()?.port();
+        Ok((socket, port))
+    }
+
+    async fn recv_from(socket: &Self::Socket, buf: Vec<u8>) -> BufResult<SocketAddr> {
+        let (result, buf) = socket.recv_from(buf).await;
+        (result.map(|(_, from)| from), buf)
+    }
+
+    async fn send_to(socket: &Self::Socket, buf: Vec<u8>, to: SocketAddr) -> BufResult<usize> {
+        socket.send_to(buf, to).await
+    }
+}
+
+// Reading and writing take the stream by reference, so its halves share it.
+impl Source for Rc<TcpStream> {
+    async fn read(&mut self, buf: Vec<u8>) -> BufResult<usize> {
+        TcpStream::read(self, buf).await
+    }
+}
+
+impl Sink for Rc<TcpStream> {
+    async fn write_all(&mut self, buf: Vec<u8>) -> BufResult<()> {
+        TcpStream::write_all(self, buf).await
+    }
+}
+
+impl Source for UnixStream {
+    async fn read(&mut self, buf: Vec<u8>) -> BufResult<usize> {
+        UnixStream::read(self, buf).await
+    }
+}
+
+impl Sink for UnixStream {
+    async fn write_all(&mut self, buf: Vec<u8>) -> BufResult<()> {
+        UnixStream::write_all(self, buf).await
     }
 }
 
@@ -85,3 +148,5 @@ impl<const TUNED: bool> Files for TokioUring<TUNED> {
         file.read_at(buf, offset).await
     }
 }
+
+impl<const TUNED: bool> Sends for TokioUring<TUNED> {}

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use crate::http;
-use crate::runtime::{Files, Net, Runtime};
+use crate::runtime::{Files, Runtime, Sends, Udp, Unix};
 use crate::sys;
 
 pub use files::READ_BYTES;
@@ -25,6 +25,18 @@ pub enum Work {
     Echo { bytes: usize },
     /// An HTTP/1.1 server with a fixed answer.
     Http,
+    /// As `Echo`, over a Unix socket.
+    Unix { bytes: usize },
+    /// As `Echo`, with datagrams, all on one socket.
+    Udp { bytes: usize },
+    /// One echo, and the server closes the connection.
+    Storm { bytes: usize },
+    /// What comes, messages of so many bytes, goes to another server, at this port, and what that answers comes back.
+    Proxy { bytes: usize, upstream: u16 },
+    /// An HTTP/1.1 server whose answer is read from a file each time: its first so many bytes.
+    FileServer { bytes: usize },
+    /// `FileServer` and `Echo` in one, as the first byte of a connection says.
+    Mixed { bytes: usize },
     /// Random reads of 4 KiB from a file in the page cache.
     Read { in_flight: usize },
     /// NOPs through the ring.
@@ -52,12 +64,27 @@ pub enum Work {
 impl Work {
     /// Whether it is a server, which somebody else drives.
     pub fn is_server(&self) -> bool {
-        matches!(self, Work::Echo { .. } | Work::Http)
+        use Work::{Echo, FileServer, Http, Mixed, Proxy, Storm, Udp, Unix};
+        matches!(
+            self,
+            Echo { .. }
+                | Http
+                | Unix { .. }
+                | Udp { .. }
+                | Storm { .. }
+                | Proxy { .. }
+                | FileServer { .. }
+                | Mixed { .. }
+        )
     }
 
     /// How much a server reads at once.
     pub fn buffer_bytes(&self) -> usize {
-        if let Work::Echo { bytes } = self { *bytes } else { http::BUFFER_BYTES }
+        match *self {
+            Work::Echo { bytes } | Work::Unix { bytes } | Work::Udp { bytes } | Work::Storm { bytes } => bytes,
+            Work::Proxy { .. } => net::PROXY_BYTES,
+            _ => http::BUFFER_BYTES,
+        }
     }
 }
 
@@ -103,9 +130,10 @@ impl AddAssign for Window {
     }
 }
 
-/// Serves until the process is killed. `ready` is told the port.
-pub fn serve<R: Net>(work: Work, ready: impl FnOnce(u16) + 'static) {
-    R::block_on(false, net::serve::<R>(work, ready))
+/// Serves until the process is killed. `path` is the file to serve, or where a Unix socket goes; `ready` is told the port.
+pub fn serve<R: Sends + Unix + Udp>(work: Work, path: &Path, ready: impl FnOnce(u16) + 'static) {
+    let path = path.to_owned();
+    R::block_on(false, async move { net::serve::<R>(work, &path, ready).await })
 }
 
 /// Works for a while, in a new loop, and says how much was done. A tenth of the time goes before, unmeasured.
@@ -135,7 +163,7 @@ async fn once<R: Files>(work: Work, duration: Duration, file: PathBuf) -> Window
         Work::SleepDrop => timed::<R, _>(1, duration, |_, until| tasks::dropped_sleeps::<R>(until)).await,
         Work::Wake { .. } => tasks::wakes::<R>(duration).await,
         Work::Wait { tasks } => tasks::waiting::<R>(tasks, duration).await,
-        Work::Echo { .. } | Work::Http | Work::Start | Work::SleepAll { .. } => unreachable!("not done in a loop"),
+        _ => unreachable!("not done in a loop"),
     }
 }
 

@@ -1,0 +1,147 @@
+//! Connections to one server, and what is sent over them.
+
+use std::io::{self, Read, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::unix::fs::FileExt;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use hdrhistogram::Histogram;
+
+use crate::http;
+use crate::sys;
+use crate::work::Work;
+
+/// If nothing comes back for so long, the server hangs.
+pub const SILENCE: Duration = Duration::from_secs(5);
+
+/// Where a server is, and what stands behind it.
+pub struct Target {
+    pub work: Work,
+    pub port: u16,
+    /// Where its Unix socket is, or the file that it serves.
+    pub path: PathBuf,
+    /// Of a proxy: what it connects to.
+    pub upstream: Option<TcpListener>,
+}
+
+pub struct Load {
+    pub connections: Vec<Connection>,
+    /// `depth` requests.
+    pub request: Vec<u8>,
+    /// What comes back for them is as long.
+    pub response_bytes: usize,
+    pub depth: u64,
+    /// Where all answers are written, over each other: nobody reads them.
+    pub scratch: Vec<u8>,
+    /// Latencies of every window, in nanoseconds.
+    pub latency: Histogram<u64>,
+}
+
+pub struct Connection {
+    pub socket: OwnedFd,
+    /// Behind a proxy: the connection that it has made for this one.
+    pub upstream: Option<TcpStream>,
+    pub sent: Instant,
+}
+
+pub fn histogram() -> Histogram<u64> {
+    Histogram::new_with_max(60_000_000_000, 3).expect("bounds that fit")
+}
+
+impl Load {
+    /// Connects, and checks once on each connection that the right answer comes back.
+    pub fn connect(target: &Target, connections: usize, depth: usize) -> io::Result<Load> {
+        let (one, answer) = exchange(target, depth)?;
+        let mut load = Load {
+            connections: Vec::with_capacity(connections),
+            request: one.repeat(depth),
+            response_bytes: answer.len() * depth,
+            depth: depth as u64,
+            scratch: vec![0; answer.len() * depth],
+            latency: histogram(),
+        };
+        for _ in 0..connections {
+            load.connections.push(Connection::check(target, &one, &answer)?);
+        }
+        Ok(load)
+    }
+}
+
+/// A request and its answer. An echo's buffer is for `depth` of them.
+pub fn exchange(target: &Target, depth: usize) -> io::Result<(Vec<u8>, Vec<u8>)> {
+    let pattern = |bytes: usize| -> Vec<u8> { (0..bytes).map(|byte| byte as u8).collect() };
+    Ok(match target.work {
+        Work::Http => (http::REQUEST.to_vec(), http::RESPONSE.to_vec()),
+        Work::FileServer { bytes } | Work::Mixed { bytes } => {
+            let mut answer = http::head(bytes);
+            let head = answer.len();
+            answer.resize(head + bytes, 0);
+            std::fs::File::open(&target.path)?.read_exact_at(&mut answer[head..], 0)?;
+            (http::REQUEST.to_vec(), answer)
+        }
+        Work::Proxy { bytes, .. } => (pattern(bytes), pattern(bytes)),
+        work => (pattern(work.buffer_bytes() / depth), pattern(work.buffer_bytes() / depth)),
+    })
+}
+
+impl Connection {
+    fn check(target: &Target, request: &[u8], answer: &[u8]) -> io::Result<Connection> {
+        let mut back = vec![0; answer.len()];
+        let (mut upstream, limit) = (None, Some(SILENCE));
+        let socket: OwnedFd = match target.work {
+            Work::Udp { .. } => {
+                let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
+                socket.connect((Ipv4Addr::LOCALHOST, target.port))?;
+                socket.set_read_timeout(limit)?;
+                socket.send(request)?;
+                let received = socket.recv(&mut back)?;
+                back.truncate(received);
+                socket.into()
+            }
+            Work::Unix { .. } => {
+                let mut stream = UnixStream::connect(&target.path)?;
+                stream.set_read_timeout(limit)?;
+                stream.write_all(request)?;
+                stream.read_exact(&mut back)?;
+                stream.into()
+            }
+            _ => {
+                let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, target.port))?;
+                stream.set_nodelay(true)?;
+                stream.set_read_timeout(limit)?;
+                stream.write_all(request)?;
+                if let Some(listener) = &target.upstream {
+                    upstream = Some(pass(listener, request, answer)?);
+                }
+                stream.read_exact(&mut back)?;
+                stream.into()
+            }
+        };
+        if back != answer {
+            return Err(io::Error::other("the server gave a wrong answer"));
+        }
+        Ok(Connection { socket, upstream, sent: Instant::now() })
+    }
+
+    pub fn fd(&self) -> RawFd {
+        self.socket.as_raw_fd()
+    }
+}
+
+/// The other end of a proxy: takes what it passes on, and answers.
+fn pass(listener: &TcpListener, request: &[u8], answer: &[u8]) -> io::Result<TcpStream> {
+    sys::wait_readable(listener.as_raw_fd(), SILENCE)?;
+    let (mut stream, _) = listener.accept()?;
+    stream.set_nodelay(true)?;
+    stream.set_read_timeout(Some(SILENCE))?;
+    let mut passed = vec![0; request.len()];
+    stream.read_exact(&mut passed)?;
+    if passed != request {
+        return Err(io::Error::other("the server passed on something else"));
+    }
+    stream.write_all(answer)?;
+    Ok(stream)
+}

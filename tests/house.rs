@@ -3,6 +3,8 @@
 
 #[path = "house/cancellation.rs"]
 mod cancellation;
+#[path = "house/soundness.rs"]
+mod soundness;
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -16,10 +16,14 @@ Compares ringtoss with other runtimes on this machine, and all of them with what
     --only GROUP,ROW,…     only these groups (net, files, tasks) or rows (see --list)
     --peers NAME,…         only these peers; ringtoss and the limits are always there
     --json FILE            where the result goes, after every row (default: ringtoss-bench.json in the target folder)
-    --markdown FILE        the same as Markdown, at the end
-    --resume FILE          take over the rows that an earlier run has measured
+    --html FILE            a page with charts, at the end
+    --markdown FILE        the same as Markdown, for an issue
+    --svg DIR              the charts as files
+    --docs FILE.md         write the parts of it between <!-- bench:NAME --> and <!-- /bench:NAME --> anew, and the charts
+                           that it shows into the folder FILE/ beside it
+    --resume FILE          measure only what this result of an earlier run lacks, and go on writing it
     --compare OLD.json     say what has changed since, beyond noise
-    --show FILE            print the result of an earlier run and measure nothing
+    --show FILE            take the result of an earlier run and measure nothing
     --list                 print rows and candidates and measure nothing
 ";
 
@@ -28,7 +32,10 @@ pub struct Arguments {
     pub only: Vec<String>,
     pub peers: Option<Vec<String>>,
     pub json: Option<PathBuf>,
+    pub html: Option<PathBuf>,
     pub markdown: Option<PathBuf>,
+    pub svg: Option<PathBuf>,
+    pub docs: Option<PathBuf>,
     pub resume: Option<PathBuf>,
     pub compare: Option<PathBuf>,
     pub show: Option<PathBuf>,
@@ -43,7 +50,10 @@ impl Arguments {
             only: Vec::new(),
             peers: None,
             json: None,
+            html: None,
             markdown: None,
+            svg: None,
+            docs: None,
             resume: None,
             compare: None,
             show: None,
@@ -59,6 +69,9 @@ impl Arguments {
                 "--only" => parsed.only = list(&value()?),
                 "--peers" => parsed.peers = Some(list(&value()?)),
                 "--json" => parsed.json = Some(value()?.into()),
+                "--html" => parsed.html = Some(value()?.into()),
+                "--svg" => parsed.svg = Some(value()?.into()),
+                "--docs" => parsed.docs = Some(value()?.into()),
                 "--markdown" => parsed.markdown = Some(value()?.into()),
                 "--resume" => parsed.resume = Some(value()?.into()),
                 "--compare" => parsed.compare = Some(value()?.into()),
@@ -71,6 +84,21 @@ impl Arguments {
             }
         }
         Ok(parsed)
+    }
+
+    /// Those that choose what is measured, to be typed again.
+    pub fn choice(&self) -> Vec<String> {
+        let mut options = Vec::new();
+        if self.pace != Pace::Normal {
+            options.push(format!("--{}", self.pace.name()));
+        }
+        if !self.only.is_empty() {
+            options.extend(["--only".into(), self.only.join(",")]);
+        }
+        if let Some(peers) = &self.peers {
+            options.extend(["--peers".into(), peers.join(",")]);
+        }
+        options
     }
 
     /// Whether a row was asked for.

@@ -1,7 +1,7 @@
 //! The suite's side of a child process.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::os::unix::process::ExitStatusExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
@@ -34,6 +34,8 @@ impl Contestant {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
+            // A Ctrl-C is for the suite.
+            .process_group(0)
             .spawn()
             .map_err(failed)?;
         let (sender, lines) = channel();

@@ -32,7 +32,8 @@ pub struct Counts {
 }
 
 impl Counts {
-    fn fields(&self) -> [Option<f64>; 7] {
+    /// In the order in which they are declared.
+    pub fn fields(&self) -> [Option<f64>; 7] {
         let Counts { system_calls, enters, submissions, punts, context_switches, interrupts, allocations } = *self;
         [system_calls, enters, submissions, punts, context_switches, interrupts, allocations]
     }

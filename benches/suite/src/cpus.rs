@@ -32,6 +32,11 @@ impl Cpus {
         Cpus { server, generator: *generator.unwrap_or(&server) }
     }
 
+    /// Whether they are two threads of the same core.
+    pub fn share_a_core(&self) -> bool {
+        self.server != self.generator && siblings(self.server).contains(&self.generator)
+    }
+
     pub fn export(&self) -> (&'static str, String) {
         (VARIABLE, format!("{},{}", self.server, self.generator))
     }

@@ -5,22 +5,27 @@
 //! * `peers` has the runtimes, a file each, behind the one trait in `runtime`; `limits` what the kernel gives without one;
 //! * `child` is the measured side, a process for each candidate and row; `contestant` the suite's side of it;
 //! * `session` lets the candidates of a row take turns, `generator` drives servers over the connections in `load`;
-//! * `stats`, `report`, `table` and `compare` make figures of it.
+//! * `machine` looks at what it is measured on, and what spoils it;
+//! * `stats`, `report`, `verdict` and `compare` make figures of it; `table`, `markdown`, `html`, `chart` and `docs` show them.
 
 mod args;
 mod awake;
 mod candidate;
+mod chart;
 mod child;
 mod compare;
 mod contestant;
 mod counts;
 mod cpus;
+mod docs;
 mod generator;
+mod html;
 mod http;
 mod limits;
 mod load;
 mod machine;
 mod markdown;
+mod output;
 mod peers;
 mod plan;
 mod progress;
@@ -31,6 +36,7 @@ mod session;
 mod stats;
 mod sys;
 mod table;
+mod verdict;
 mod work;
 mod wrk;
 
@@ -41,7 +47,8 @@ use std::time::Duration;
 use args::Arguments;
 use candidate::{Candidate, Kind};
 use cpus::Cpus;
-use machine::Machine;
+use machine::busy::Snapshot;
+use machine::{Conditions, Host, Machine};
 use plan::{Drive, Pace, Row};
 use progress::Progress;
 use report::{Measured, Report};
@@ -77,8 +84,7 @@ fn suite(arguments: &Arguments) -> Result<(), String> {
         let report = Report::load(path)?;
         print!("{}", table::head(&report, style));
         report.rows.iter().for_each(|row| print!("{}", table::row(&report, row, style)));
-        print!("{}", table::legend());
-        return finish(arguments, &report, old.as_ref(), style);
+        return output::finish(arguments, &report, old.as_ref(), style);
     }
     let rows: Vec<Row> =
         plan::rows(arguments.pace).into_iter().filter(|row| arguments.wants_row(row.group, &row.id)).collect();
@@ -90,22 +96,15 @@ fn suite(arguments: &Arguments) -> Result<(), String> {
         list(&rows, &candidates);
         return Ok(());
     }
-    let report = measure(arguments, &rows, &candidates, style)?;
-    print!("{}", table::legend());
-    finish(arguments, &report, old.as_ref(), style)
-}
-
-/// What comes after the tables.
-fn finish(arguments: &Arguments, report: &Report, old: Option<&Report>, style: Style) -> Result<(), String> {
-    if let Some(old) = old {
-        print!("{}", compare::compare(old, report, style));
+    let path = arguments.json.clone().or(arguments.resume.clone()).unwrap_or_else(default_path);
+    let report = measure(arguments, &rows, &candidates, &path, style)?;
+    output::finish(arguments, &report, old.as_ref(), style)?;
+    eprintln!("\nSaved as {}", path.display());
+    if sys::interrupted() {
+        let path = path.display();
+        return Err(format!("Interrupted. To measure the rest: {} --resume {path}", report.command_with_options()));
     }
-    match &arguments.markdown {
-        Some(path) => {
-            std::fs::write(path, markdown::whole(report)).map_err(|error| format!("{}: {error}", path.display()))
-        }
-        None => Ok(()),
-    }
+    Ok(())
 }
 
 /// A name that means nothing is a slip, not an empty selection.
@@ -133,43 +132,66 @@ fn list(rows: &[Row], candidates: &[&Candidate]) {
     }
 }
 
-fn measure(arguments: &Arguments, rows: &[Row], candidates: &[&Candidate], style: Style) -> Result<Report, String> {
+fn measure(
+    arguments: &Arguments,
+    rows: &[Row],
+    candidates: &[&Candidate],
+    path: &Path,
+    style: Style,
+) -> Result<Report, String> {
+    let earlier = arguments.resume.as_deref().map(Report::load).transpose()?;
     let file_limit = sys::raise_file_limit();
-    let cpus = Cpus::find();
+    let (host, cpus) = (Host::this(), Cpus::find());
     let mut report = Report {
         format: report::FORMAT,
         pace: arguments.pace.name().into(),
-        machine: Machine::look(&cpus, file_limit),
+        machine: Machine::look(&host, &Conditions::look(&host, &cpus, file_limit)),
         candidates: candidates.iter().map(|&candidate| candidate.into()).collect(),
         rows: Vec::new(),
+        revision: env!("RINGTOSS_BENCH_REVISION").into(),
+        options: arguments.choice(),
+        left_out: Vec::new(),
     };
-    let earlier = arguments.resume.as_deref().map(Report::load).transpose()?;
-    let path = arguments.json.clone().unwrap_or_else(default_path);
+    if let Some(earlier) = earlier {
+        report.take_over(earlier)?;
+    }
     cpus.pin_generator().map_err(|error| format!("cannot be pinned to a CPU: {error}"))?;
     let file = make_file().map_err(|error| format!("no file to read: {error}"))?;
+    let used = [cpus.server, cpus.generator];
     let mut session = Session::new(cpus, arguments.pace, file.0.clone());
     print!("{}", table::head(&report, style));
-    let planned = |rows: &[Row]| rows.iter().map(|row| planned(row, candidates, arguments.pace)).sum::<Duration>();
-    let mut progress = Progress::new(planned(rows));
-    for (number, row) in rows.iter().enumerate() {
-        let measured = earlier.as_ref().and_then(|earlier| earlier.row(&row.id)).cloned();
-        if measured.is_none()
-            && let Some(obstacle) = session.obstacle(row)
-        {
-            println!("\n{}\n  left out: {obstacle}", row.title);
+    let planned = |row: &Row| planned(row, candidates, arguments.pace);
+    let mut progress = Progress::new(rows.iter().map(planned).sum(), rows.len());
+    sys::catch_interrupts();
+    for row in rows {
+        let able = candidates.iter().filter(|candidate| (candidate.can)(&row.work)).map(|candidate| candidate.name);
+        if let Some(measured) = report.complete_row(&row.id, able) {
+            progress.passed(planned(row));
+            print!("{}", table::row(&report, measured, style));
             continue;
         }
-        let measured = measured.unwrap_or_else(|| {
-            let entries = session.measure(row, candidates, &mut progress);
-            Measured::new(row, entries)
-        });
-        progress.reached(planned(&rows[..=number]));
-        print!("{}", table::row(&report, &measured, style));
-        report.rows.push(measured);
-        report.save(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+        if let Some(obstacle) = session.obstacle(row) {
+            progress.passed(planned(row));
+            println!("\n{}\n  left out: {obstacle}", row.title);
+            report.leave_out(row, obstacle);
+            continue;
+        }
+        let (before, over) = (Snapshot::take(&host, &used), progress.over());
+        let entries = session.measure(row, candidates, &mut progress);
+        progress.measured(planned(row), over);
+        let mut measured = Measured::new(row, entries);
+        measured.disturbance = Some(before.until(&Snapshot::take(&host, &used)));
+        measured.partial = sys::interrupted();
+        if measured.entries.iter().any(|entry| !entry.samples.is_empty() || entry.failure.is_some()) {
+            print!("{}", table::row(&report, &measured, style));
+            report.put(measured, &plan::rows(Pace::Full));
+        }
+        report.save(path).map_err(|error| format!("{}: {error}", path.display()))?;
+        if sys::interrupted() {
+            break;
+        }
     }
     progress.clear();
-    eprintln!("\nSaved as {}", path.display());
     Ok(report)
 }
 

@@ -3,34 +3,91 @@
 use std::fmt::Write as _;
 
 use crate::candidate::Kind;
+use crate::machine;
 use crate::report::{Entry, GENERATOR_LIMITS_AT, Measured, Report};
 use crate::table::{by_figure, nanoseconds, thousands};
+use crate::verdict::{self, Standing, Verdict};
 
+/// For an issue: what matters at the top, the rest folded.
 pub fn whole(report: &Report) -> String {
+    let mut text = format!("{}\n{}", machine(report), standing(report));
+    let folded = |text: &mut String, what: &str, inside: &str| {
+        let _ = write!(text, "\n<details>\n<summary>{what}</summary>\n\n{}\n\n</details>\n", inside.trim_matches('\n'));
+    };
+    text.push_str(&overview(report));
+    folded(&mut text, "Who was compared", &candidates(report));
+    let rows: String = report.rows.iter().map(|row| self::row(report, row)).collect();
+    folded(&mut text, "Every row", &rows);
+    let _ = write!(text, "\nAgain: `{}`\n", report.command());
+    text
+}
+
+/// What was measured on, when, and what spoilt it.
+pub fn machine(report: &Report) -> String {
     let machine = &report.machine;
+    let revision =
+        if report.revision.is_empty() { String::new() } else { format!(" · ringtoss at {}", report.revision) };
     let mut text = format!(
-        "{} · {} CPUs · {} MiB · Linux {} · governor: {} · {} · run: {}\n\n",
-        machine.cpu, machine.cpus, machine.memory_mib, machine.kernel, machine.governor, machine.rustc, report.pace
+        "{} · {} CPUs · {} MiB · Linux {} · governor: {} · {}{revision} · run: {}; {}\n\n",
+        machine.cpu,
+        machine.cpus,
+        machine.memory_mib,
+        machine.kernel,
+        machine.governor,
+        machine.rustc,
+        report.pace,
+        machine::date(machine.started_at)
     );
     for warning in &machine.warnings {
         let _ = writeln!(text, "* {warning}");
     }
-    text.push_str("\n| candidate | version | set-up |\n|---|---|---|\n");
+    for row in &report.rows {
+        if let Some(note) = row.disturbance.and_then(|disturbance| disturbance.note()) {
+            let _ = writeln!(text, "* {}: {note}", row.title);
+        }
+    }
+    for row in &report.left_out {
+        let _ = writeln!(text, "* left out: {} ({})", row.title, row.reason);
+    }
+    text
+}
+
+/// Where ringtoss is first, tied, behind.
+pub fn standing(report: &Report) -> String {
+    let verdicts = verdict::all(report);
+    if verdicts.is_empty() {
+        return "No other runtime was measured.\n".into();
+    }
+    let mut text = format!("ringtoss, as it comes, is **{}**.\n", verdict::tally(&verdicts));
+    for standing in Standing::ALL {
+        let mut those: Vec<&Verdict> = verdicts.iter().filter(|verdict| verdict.standing == standing).collect();
+        those.sort_by(|a, b| b.factor.ln().abs().total_cmp(&a.factor.ln().abs()));
+        if !those.is_empty() {
+            let mut name = standing.name().to_owned();
+            name[..1].make_ascii_uppercase();
+            let _ = writeln!(text, "\n**{name}**\n");
+        }
+        for verdict in those {
+            let _ = writeln!(text, "* {}: {}", verdict.row.title, verdict.sentence());
+        }
+    }
+    text
+}
+
+/// Who was compared.
+pub fn candidates(report: &Report) -> String {
+    let mut text = "| candidate | version | set-up |\n|---|---|---|\n".to_owned();
     for contender in &report.candidates {
         let _ = writeln!(text, "| {} | {} | {} |", contender.name, contender.version, contender.setup);
-    }
-    overview(&mut text, report);
-    for row in &report.rows {
-        self::row(&mut text, report, row);
     }
     text
 }
 
 /// Everything at a glance: what decides, for each row and candidate.
-fn overview(text: &mut String, report: &Report) {
-    text.push_str(
-        "\nPer operation, best quartile. Bold: the best runtime, and those tied with it within the noise.\n\n| ",
-    );
+pub fn overview(report: &Report) -> String {
+    let mut text =
+        "\nPer operation, best quartile. Bold: the best runtime, and those tied with it within the noise.\n\n| "
+            .to_owned();
     let names = || report.candidates.iter().map(|contender| contender.name.as_str());
     for name in names() {
         let _ = write!(text, " | {name}");
@@ -40,7 +97,7 @@ fn overview(text: &mut String, report: &Report) {
         let _ = write!(text, "| {}{} |", row.title, if row.figure == "time" { " (time)" } else { "" });
         for name in names() {
             let entry = row.entries.iter().find(|entry| entry.candidate == name);
-            let figure = entry.and_then(|entry| row.figure_of(entry)).map(|figure| nanoseconds(figure.best_quartile));
+            let figure = entry.and_then(|entry| row.figure_of(entry)).map(|figure| row.show(figure.best_quartile));
             let cell = match (entry, figure) {
                 (None, _) => "-".to_owned(),
                 (Some(entry), Some(figure)) if report.kind(name) != Kind::Limit && row.is_best(report, entry) => {
@@ -53,10 +110,15 @@ fn overview(text: &mut String, report: &Report) {
         }
         text.push('\n');
     }
+    text
 }
 
-fn row(text: &mut String, report: &Report, row: &Measured) {
-    let _ = write!(text, "\n### {}\n\n", row.title);
+/// One row with its figures.
+pub fn row(report: &Report, row: &Measured) -> String {
+    let mut text = format!("\n### {}\n\n", row.title);
+    if let Some(verdict) = verdict::of(report, row) {
+        let _ = write!(text, "ringtoss is {}.\n\n", verdict.sentence());
+    }
     let served = row.entries.iter().any(|entry| entry.latency.is_some());
     let figure = if row.figure == "cpu" { "CPU" } else { "time" };
     let unit = &row.unit;
@@ -72,6 +134,7 @@ fn row(text: &mut String, report: &Report, row: &Measured) {
     for entry in by_figure(report, row) {
         let _ = writeln!(text, "| {} |{}", name(report, row, entry), cells(row, entry, ours, served));
     }
+    text
 }
 
 fn name(report: &Report, row: &Measured, entry: &Entry) -> String {
@@ -88,8 +151,8 @@ fn cells(row: &Measured, entry: &Entry, ours: Option<f64>, served: bool) -> Stri
     };
     let mut text = format!(
         " {} | {} | {:.1}% | {} | {} |",
-        nanoseconds(figure.best_quartile),
-        nanoseconds(figure.median),
+        row.show(figure.best_quartile),
+        row.show(figure.median),
         figure.spread() * 100.0,
         ours.map_or(String::new(), |ours| format!("{:.2}", figure.best_quartile / ours)),
         thousands(1e9 / time.best_quartile)

@@ -8,9 +8,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::candidate::{Candidate, Kind};
 use crate::counts::Counts;
-use crate::machine::Machine;
+use crate::machine::busy::Disturbance;
+use crate::machine::{self, Machine};
 use crate::plan::{Drive, Figure, Row};
 use crate::stats::{self, Sample, Summary};
+use crate::table;
 
 /// Raised when the meaning of a field changes.
 pub const FORMAT: u32 = 1;
@@ -22,6 +24,22 @@ pub struct Report {
     pub machine: Machine,
     pub candidates: Vec<Contender>,
     pub rows: Vec<Measured>,
+    /// What of ringtoss was measured, as git names it.
+    #[serde(default)]
+    pub revision: String,
+    /// Options that chose what was measured.
+    #[serde(default)]
+    pub options: Vec<String>,
+    /// Rows that could not be measured here.
+    #[serde(default)]
+    pub left_out: Vec<LeftOut>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct LeftOut {
+    pub id: String,
+    pub title: String,
+    pub reason: String,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -51,10 +69,16 @@ pub struct Measured {
     pub group: String,
     pub title: String,
     pub unit: String,
-    /// `cpu` or `time`: what decides who is best.
+    /// `cpu`, `time` or `bytes`: what decides who is best.
     pub figure: String,
     /// Below this difference, as a part, two are the same.
     pub noise_floor: f64,
+    /// What else used its CPUs meanwhile.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disturbance: Option<Disturbance>,
+    /// The run was interrupted in it, so it has fewer windows; resuming measures it anew.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub partial: bool,
     pub entries: Vec<Entry>,
 }
 
@@ -71,6 +95,9 @@ pub struct Entry {
     pub cpu_ns: Option<Summary>,
     /// Nanoseconds per operation.
     pub time_ns: Option<Summary>,
+    /// Where memory decides: bytes each.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<Summary>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub latency: Option<Latency>,
     /// The median over the windows.
@@ -113,13 +140,35 @@ impl Measured {
             unit: row.unit.into(),
             figure: if row.figure == Figure::Cpu { "cpu" } else { "time" }.into(),
             noise_floor: if matches!(row.drive, Drive::Wrk { .. }) { 0.1 } else { 0.03 },
+            disturbance: None,
+            partial: false,
             entries,
         }
     }
 
     /// What decides.
     pub fn figure_of<'a>(&self, entry: &'a Entry) -> Option<&'a Summary> {
-        if self.figure == "cpu" { entry.cpu_ns.as_ref() } else { entry.time_ns.as_ref() }
+        match self.figure.as_str() {
+            "cpu" => entry.cpu_ns.as_ref(),
+            "bytes" => entry.bytes.as_ref(),
+            _ => entry.time_ns.as_ref(),
+        }
+    }
+
+    /// A value of what decides, as a reader sees it.
+    pub fn show(&self, value: f64) -> String {
+        if self.figure == "bytes" { table::bytes(value) } else { table::nanoseconds(value) }
+    }
+
+    /// The same for round values, without the digits that say nothing.
+    pub fn show_round(&self, value: f64) -> String {
+        let text = self.show(value);
+        match text.split_once(' ') {
+            Some((number, unit)) if number.contains('.') => {
+                format!("{} {unit}", number.trim_end_matches('0').trim_end_matches('.'))
+            }
+            _ => text,
+        }
     }
 
     /// The best that is no limit.
@@ -146,6 +195,7 @@ impl Entry {
             restless: false,
             cpu_ns: stats::cpu_per_op(&samples),
             time_ns: stats::time_per_op(&samples),
+            bytes: None,
             latency: None,
             generator_busy: busy.get(busy.len() / 2).copied(),
             connection_bytes: None,
@@ -160,6 +210,73 @@ impl Entry {
 impl Report {
     pub fn kind(&self, candidate: &str) -> Kind {
         self.candidates.iter().find(|known| known.name == candidate).map_or(Kind::Peer, |known| known.kind)
+    }
+
+    /// A stored result, with figures of every kind.
+    #[cfg(test)]
+    pub fn example() -> Report {
+        Report::load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/example.json")).expect("it can be read")
+    }
+
+    /// What to type to have the same measured again.
+    pub fn command(&self) -> String {
+        let mut command = "cargo run --release -p ringtoss-bench --".to_owned();
+        let pace = format!("--{}", self.pace);
+        let pace = (self.options.is_empty() && self.pace != "normal").then_some(&pace);
+        self.options.iter().chain(pace).for_each(|option| command.extend([" ", option]));
+        command.trim_end_matches(" --").into()
+    }
+
+    /// The same, for one who adds an option.
+    pub fn command_with_options(&self) -> String {
+        let command = self.command();
+        if command.contains(" -- ") { command } else { command + " --" }
+    }
+
+    /// Goes on from an earlier run on the same machine.
+    pub fn take_over(&mut self, earlier: Report) -> Result<(), String> {
+        let machines = [&self.machine, &earlier.machine].map(|machine| (&machine.cpu, &machine.kernel, machine.cpus));
+        if machines[0] != machines[1] {
+            return Err("the run to be resumed was on another machine or kernel: measure anew".into());
+        }
+        if self.pace != earlier.pace {
+            return Err(format!("the run to be resumed was a {} run: resume it as one", earlier.pace));
+        }
+        let complete = earlier.rows.iter().filter(|row| !row.partial).count();
+        if complete > 0 {
+            let date = machine::date(earlier.machine.started_at);
+            self.machine.warnings.push(format!("taken over from an earlier run ({date}): {complete} of the rows"));
+        }
+        if earlier.revision != self.revision && !earlier.revision.is_empty() {
+            let revision = &earlier.revision;
+            self.machine.warnings.push(format!("ringtoss was that of another revision then ({revision})"));
+        }
+        // Who is known now comes as it is now.
+        let others =
+            earlier.candidates.into_iter().filter(|other| self.candidates.iter().all(|own| own.name != other.name));
+        let others: Vec<Contender> = others.collect();
+        self.candidates.extend(others);
+        self.candidates.sort_by_key(|contender| contender.kind as u8);
+        self.rows = earlier.rows;
+        Ok(())
+    }
+
+    /// A row that was measured whole, for all of these.
+    pub fn complete_row<'a>(&self, id: &str, mut candidates: impl Iterator<Item = &'a str>) -> Option<&Measured> {
+        let row = self.row(id).filter(|row| !row.partial)?;
+        let measured = |name: &str| row.entries.iter().any(|entry| entry.candidate == name);
+        candidates.all(measured).then_some(row)
+    }
+
+    /// Adds a row, or puts it in the place of one that was there; in the order of the plan.
+    pub fn put(&mut self, measured: Measured, plan: &[Row]) {
+        self.rows.retain(|row| row.id != measured.id);
+        self.rows.push(measured);
+        self.rows.sort_by_key(|row| plan.iter().position(|planned| planned.id == row.id));
+    }
+
+    pub fn leave_out(&mut self, row: &Row, reason: String) {
+        self.left_out.push(LeftOut { id: row.id.clone(), title: row.title.clone(), reason });
     }
 
     pub fn row(&self, id: &str) -> Option<&Measured> {
@@ -180,5 +297,69 @@ impl Report {
             return Err(format!("{} is of another version of the suite", path.display()));
         }
         Ok(report)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::{self, Pace};
+
+    fn anew() -> Report {
+        Report { rows: Vec::new(), ..Report::example() }
+    }
+
+    #[test]
+    fn an_interrupted_run_is_resumed_where_it_was_left() {
+        let mut earlier = Report::example();
+        earlier.rows.last_mut().unwrap().partial = true;
+        let (whole, partial) = (earlier.rows[0].id.clone(), earlier.rows.last().unwrap().id.clone());
+        let mut report = anew();
+        report.candidates.retain(|contender| contender.name != "smol");
+        report.take_over(earlier).unwrap();
+        assert!(report.complete_row(&whole, ["ringtoss", "tokio"].into_iter()).is_some());
+        assert!(report.complete_row(&whole, ["ringtoss", "newcomer"].into_iter()).is_none(), "one was not there");
+        assert!(report.complete_row(&partial, ["ringtoss"].into_iter()).is_none(), "it was interrupted in it");
+        assert_eq!(report.kind("smol"), Kind::Peer);
+        assert!(report.candidates.iter().any(|contender| contender.name == "smol"), "who was in it stays in it");
+        let mut again = report.rows.remove(3);
+        again.title = "anew".into();
+        report.put(again, &plan::rows(Pace::Full));
+        assert_eq!(report.rows[3].title, "anew", "in the plan's order");
+    }
+
+    #[test]
+    fn another_machine_or_pace_is_not_mixed_in() {
+        let mut other = Report::example();
+        other.machine.kernel = "5.10".into();
+        assert!(anew().take_over(other).unwrap_err().contains("another machine"));
+        let quick = Report { pace: "quick".into(), ..Report::example() };
+        assert!(anew().take_over(quick).unwrap_err().contains("a quick run"));
+    }
+
+    #[test]
+    fn it_says_what_to_type_to_have_it_again() {
+        let command = |pace: &str, options: &[&str]| {
+            let options = options.iter().map(|option| (*option).into()).collect();
+            Report { pace: pace.into(), options, ..anew() }.command()
+        };
+        assert_eq!(command("normal", &[]), "cargo run --release -p ringtoss-bench");
+        assert_eq!(command("full", &[]), "cargo run --release -p ringtoss-bench -- --full", "before options were kept");
+        let options = ["--quick", "--only", "net"];
+        assert_eq!(command("quick", &options), "cargo run --release -p ringtoss-bench -- --quick --only net");
+        assert!(anew().command_with_options().ends_with(" --"));
+    }
+
+    #[test]
+    fn an_older_result_can_still_be_read_and_a_newer_one_is_the_same_again() {
+        let old = Report::example();
+        assert!(old.machine.facts.is_empty() && old.rows[0].disturbance.is_none());
+        let path = std::env::temp_dir().join(format!("ringtoss-bench-report-{}.json", std::process::id()));
+        let mut new = old;
+        new.rows[0].disturbance = Some(Disturbance { others: 0.5, stolen: 0.0 });
+        new.save(&path).unwrap();
+        let read = Report::load(&path).unwrap();
+        assert_eq!(serde_json::to_string(&read).unwrap(), serde_json::to_string(&new).unwrap());
+        std::fs::remove_file(path).unwrap();
     }
 }

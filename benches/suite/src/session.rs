@@ -94,7 +94,7 @@ impl Session {
             racer.contestant = None;
             racer.load = None;
         }
-        for racer in restless {
+        for racer in restless.into_iter().take_while(|_| !sys::interrupted()) {
             let mut alone = [self.start(row, racer.candidate)];
             alone[0].restless = true;
             self.race(row, &mut alone, progress);
@@ -136,6 +136,9 @@ impl Session {
             }
         }
         for number in 0..windows {
+            if sys::interrupted() {
+                return;
+            }
             for turn in 0..racers.len() {
                 // Nobody is always behind the same one.
                 let racer = &mut racers[(turn + number) % racers.len()];
@@ -146,7 +149,7 @@ impl Session {
                 progress.done(duration);
             }
         }
-        for racer in racers.iter_mut() {
+        for racer in racers.iter_mut().take_while(|_| !sys::interrupted()) {
             progress.show(&row.title, racer.candidate.name, windows, windows);
             for _ in 0..self.pace.counted_windows() {
                 self.count(row, racer);

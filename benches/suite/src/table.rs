@@ -7,6 +7,7 @@ use crate::candidate::Kind;
 use crate::counts::Counts;
 use crate::report::{Entry, GENERATOR_LIMITS_AT, Measured, Report};
 use crate::stats::Summary;
+use crate::verdict::{self, Standing};
 
 /// How a table stands out: colours for a terminal, signs for everything.
 #[derive(Clone, Copy)]
@@ -65,6 +66,12 @@ pub fn row(report: &Report, row: &Measured, style: Style) -> String {
     for entry in by_figure(report, row) {
         line(&mut text, report, row, entry, ours, style);
     }
+    if row.partial {
+        let _ = writeln!(text, "{} interrupted: fewer windows than planned", style.paint(RED, "!"));
+    }
+    if let Some(note) = row.disturbance.and_then(|disturbance| disturbance.note()) {
+        let _ = writeln!(text, "{} {note}", style.paint(RED, "!"));
+    }
     text
 }
 
@@ -115,8 +122,8 @@ fn line(text: &mut String, report: &Report, row: &Measured, entry: &Entry, ours:
             line,
             " {:>11} {:>13} {:>13} {:>7.1}% {:>7}",
             thousands(1e9 / time.best_quartile),
-            nanoseconds(figure.best_quartile),
-            nanoseconds(figure.median),
+            row.show(figure.best_quartile),
+            row.show(figure.median),
             figure.spread() * 100.0,
             ours.map_or(String::new(), |ours| format!("{:.2}", figure.best_quartile / ours.best_quartile)),
         );
@@ -156,6 +163,19 @@ fn line(text: &mut String, report: &Report, row: &Measured, entry: &Entry, ours:
     let _ = writeln!(text, "{}", line.trim_end());
 }
 
+/// Where ringtoss is behind, and how often it is not.
+pub fn standing(report: &Report, style: Style) -> String {
+    let verdicts = verdict::all(report);
+    if verdicts.is_empty() {
+        return String::new();
+    }
+    let mut text = format!("\n{}\n", style.paint(BOLD, &format!("ringtoss is {}.", verdict::tally(&verdicts))));
+    for verdict in verdicts.iter().filter(|verdict| matches!(verdict.standing, Standing::Behind | Standing::Failed)) {
+        let _ = writeln!(text, "  {}: {}", verdict.row.title, verdict.sentence());
+    }
+    text
+}
+
 pub fn legend() -> &'static str {
     "\n* best, or tied with it within the noise   · a limit: no runtime, no futures   ! the generator may be what limits\n\
      Figures are the best quartile of the windows; less CPU is better. × ours: the figure ÷ that of ringtoss.\n\
@@ -182,6 +202,14 @@ pub fn thousands(number: f64) -> String {
         text.push(digit);
     }
     text
+}
+
+pub fn bytes(bytes: f64) -> String {
+    match bytes {
+        bytes if bytes < 10_000.0 => format!("{bytes:.0} B"),
+        bytes if bytes < 1e7 => format!("{:.1} KiB", bytes / 1024.0),
+        bytes => format!("{:.1} MiB", bytes / 1024.0 / 1024.0),
+    }
 }
 
 pub fn nanoseconds(ns: f64) -> String {

@@ -1,6 +1,7 @@
 //! wrk, where it is installed. It answers each connection by itself, as browsers do, so it shows the interrupts between
 //! CPUs that a batching generator hides.
 
+use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
@@ -17,6 +18,8 @@ pub fn second(port: u16, connections: usize, server_pid: u32) -> Result<Sample, 
     let (start, before) = (Instant::now(), cpu_ns()?);
     let output = Command::new("wrk")
         .args(["-t1", "-d1s", "--timeout", "5s", &format!("-c{connections}"), &format!("http://127.0.0.1:{port}/")])
+        // A Ctrl-C is for the suite.
+        .process_group(0)
         .output()
         .map_err(|error| format!("wrk cannot be run: {error}"))?;
     let (wall_ns, cpu_ns) = (start.elapsed().as_nanos() as u64, cpu_ns()? - before);

@@ -25,11 +25,11 @@ pub struct Driven {
 /// The generator's ring. A server that breaks leaves operations behind in it: make a new one then.
 pub struct Generator {
     ring: IoUring,
-    completions: Vec<cqueue::Entry>,
+    pub completions: Vec<cqueue::Entry>,
 }
 
 /// In `user_data`, of sends, which complete only if they fail.
-const SEND: u64 = 1 << 32;
+pub const SEND: u64 = 1 << 32;
 /// In `user_data`, of what a proxy passes on.
 const UPSTREAM: u64 = 1 << 33;
 
@@ -110,7 +110,7 @@ impl Generator {
     // Both are used on a load's buffers only, which live as long as the load. It outlives a window that ends well; when one does
     // not, `Generator` and `Load` are leaked by the caller. Nobody reads the scratch, so answers may overwrite each other.
 
-    fn say(&mut self, fd: RawFd, bytes: &[u8], number: u64) {
+    pub fn say(&mut self, fd: RawFd, bytes: &[u8], number: u64) {
         let send = opcode::Send::new(types::Fd(fd), bytes.as_ptr(), bytes.len() as u32)
             .flags(libc::MSG_NOSIGNAL | libc::MSG_WAITALL)
             .build()
@@ -120,7 +120,7 @@ impl Generator {
         unsafe { self.push(send) };
     }
 
-    fn hear(&mut self, fd: RawFd, scratch: &mut [u8], user_data: u64) {
+    pub fn hear(&mut self, fd: RawFd, scratch: &mut [u8], user_data: u64) {
         let receive = opcode::Recv::new(types::Fd(fd), scratch.as_mut_ptr(), scratch.len() as u32)
             .flags(libc::MSG_WAITALL)
             .build()
@@ -133,14 +133,14 @@ impl Generator {
     ///
     /// # Safety
     /// What the entry points to must live until its completion has come.
-    unsafe fn push(&mut self, entry: squeue::Entry) {
+    pub unsafe fn push(&mut self, entry: squeue::Entry) {
         // SAFETY: passed on to the caller.
         while unsafe { self.ring.submission().push(&entry) }.is_err() {
             let _ = self.ring.submit();
         }
     }
 
-    fn wait(&mut self) -> io::Result<()> {
+    pub fn wait(&mut self) -> io::Result<()> {
         let timeout = types::Timespec::from(SILENCE);
         let arguments = types::SubmitArgs::new().timespec(&timeout);
         match self.ring.submitter().submit_with_args(1, &arguments) {
@@ -154,9 +154,20 @@ impl Generator {
         self.completions.extend(self.ring.completion());
         Ok(())
     }
+
+    /// Hands over what is staged and takes what has completed, without waiting.
+    pub fn look(&mut self) -> io::Result<()> {
+        match self.ring.submitter().submit() {
+            Ok(_) => {}
+            Err(error) if matches!(error.raw_os_error(), Some(libc::EINTR | libc::EBUSY)) => {}
+            Err(error) => return Err(error),
+        }
+        self.completions.extend(self.ring.completion());
+        Ok(())
+    }
 }
 
-fn broken(result: i32) -> io::Error {
+pub fn broken(result: i32) -> io::Error {
     if result < 0 {
         io::Error::from_raw_os_error(-result)
     } else {

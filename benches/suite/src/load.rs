@@ -38,6 +38,8 @@ pub struct Load {
     pub scratch: Vec<u8>,
     /// Latencies of every window, in nanoseconds.
     pub latency: Histogram<u64>,
+    /// A request and its answer.
+    one: (Vec<u8>, Vec<u8>),
 }
 
 pub struct Connection {
@@ -52,27 +54,52 @@ pub fn histogram() -> Histogram<u64> {
 }
 
 impl Load {
-    /// Connects, and checks once on each connection that the right answer comes back.
-    pub fn connect(target: &Target, connections: usize, depth: usize) -> io::Result<Load> {
-        let (one, answer) = exchange(target, depth)?;
-        let mut load = Load {
-            connections: Vec::with_capacity(connections),
-            request: one.repeat(depth),
-            response_bytes: answer.len() * depth,
+    /// For requests and answers like these, `depth` of them at once.
+    pub fn of(one: (Vec<u8>, Vec<u8>), depth: usize) -> Load {
+        Load {
+            connections: Vec::new(),
+            request: one.0.repeat(depth),
+            response_bytes: one.1.len() * depth,
             depth: depth as u64,
-            scratch: vec![0; answer.len() * depth],
+            scratch: vec![0; one.1.len() * depth],
             latency: histogram(),
-        };
-        for _ in 0..connections {
-            load.connections.push(Connection::check(target, &one, &answer)?);
+            one,
         }
-        Ok(load)
     }
+
+    /// Connects, and checks once on each connection that the right answer comes back.
+    pub fn connect(&mut self, target: &Target, connections: usize) -> io::Result<()> {
+        self.connections.reserve(connections);
+        for _ in 0..connections {
+            self.connections.push(Connection::check(target, &self.one.0, &self.one.1)?);
+        }
+        Ok(())
+    }
+
+    /// Breaks the connections off. What was measured stays.
+    pub fn disconnect(&mut self) {
+        self.connections.clear();
+    }
+}
+
+/// A connection that the server closes once it has answered.
+pub fn once(target: &Target, request: &[u8], answer: &[u8]) -> io::Result<()> {
+    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, target.port))?;
+    stream.set_read_timeout(Some(SILENCE))?;
+    stream.write_all(request)?;
+    let mut back = Vec::new();
+    stream.read_to_end(&mut back)?;
+    if back == answer { Ok(()) } else { Err(io::Error::other("the server gave a wrong answer")) }
+}
+
+/// An echo of so many bytes.
+pub fn pattern(bytes: usize) -> (Vec<u8>, Vec<u8>) {
+    let bytes: Vec<u8> = (0..bytes).map(|byte| byte as u8).collect();
+    (bytes.clone(), bytes)
 }
 
 /// A request and its answer. An echo's buffer is for `depth` of them.
 pub fn exchange(target: &Target, depth: usize) -> io::Result<(Vec<u8>, Vec<u8>)> {
-    let pattern = |bytes: usize| -> Vec<u8> { (0..bytes).map(|byte| byte as u8).collect() };
     Ok(match target.work {
         Work::Http => (http::REQUEST.to_vec(), http::RESPONSE.to_vec()),
         Work::FileServer { bytes } | Work::Mixed { bytes } => {
@@ -82,8 +109,8 @@ pub fn exchange(target: &Target, depth: usize) -> io::Result<(Vec<u8>, Vec<u8>)>
             std::fs::File::open(&target.path)?.read_exact_at(&mut answer[head..], 0)?;
             (http::REQUEST.to_vec(), answer)
         }
-        Work::Proxy { bytes, .. } => (pattern(bytes), pattern(bytes)),
-        work => (pattern(work.buffer_bytes() / depth), pattern(work.buffer_bytes() / depth)),
+        Work::Proxy { bytes, .. } => pattern(bytes),
+        work => pattern(work.buffer_bytes() / depth),
     })
 }
 
@@ -117,6 +144,8 @@ impl Connection {
                     upstream = Some(pass(listener, request, answer)?);
                 }
                 stream.read_exact(&mut back)?;
+                // Thousands of them come and go; ports must not run out.
+                sys::reset_on_close(stream.as_raw_fd())?;
                 stream.into()
             }
         };

@@ -4,7 +4,8 @@
 //! * `plan` has the rows, `work` what is done in them, the same code for every runtime;
 //! * `peers` has the runtimes, a file each, behind the one trait in `runtime`; `limits` what the kernel gives without one;
 //! * `child` is the measured side, a process for each candidate and row; `contestant` the suite's side of it;
-//! * `session` lets the candidates of a row take turns, `generator` drives servers over the connections in `load`;
+//! * `session` lets the candidates of a row take turns, each a `racer`; `generator` drives servers over the connections in
+//!   `load`, `open_loop` at a rate of its own, `storm` makes and closes connections;
 //! * `machine` looks at what it is measured on, and what spoils it;
 //! * `stats`, `report`, `verdict` and `compare` make figures of it; `table`, `markdown`, `html`, `chart` and `docs` show them.
 
@@ -25,15 +26,18 @@ mod limits;
 mod load;
 mod machine;
 mod markdown;
+mod open_loop;
 mod output;
 mod peers;
 mod plan;
 mod progress;
+mod racer;
 mod report;
 mod ring;
 mod runtime;
 mod session;
 mod stats;
+mod storm;
 mod sys;
 mod table;
 mod verdict;
@@ -49,7 +53,7 @@ use candidate::{Candidate, Kind};
 use cpus::Cpus;
 use machine::busy::Snapshot;
 use machine::{Conditions, Host, Machine};
-use plan::{Drive, Pace, Row};
+use plan::{Pace, Row};
 use progress::Progress;
 use report::{Measured, Report};
 use session::Session;
@@ -158,7 +162,7 @@ fn measure(
     cpus.pin_generator().map_err(|error| format!("cannot be pinned to a CPU: {error}"))?;
     let file = make_file().map_err(|error| format!("no file to read: {error}"))?;
     let used = [cpus.server, cpus.generator];
-    let mut session = Session::new(cpus, arguments.pace, file.0.clone());
+    let mut session = Session::new(cpus, arguments.pace, file.0.clone(), file_limit);
     print!("{}", table::head(&report, style));
     let planned = |row: &Row| planned(row, candidates, arguments.pace);
     let mut progress = Progress::new(rows.iter().map(planned).sum(), rows.len());
@@ -181,6 +185,7 @@ fn measure(
         progress.measured(planned(row), over);
         let mut measured = Measured::new(row, entries);
         measured.disturbance = Some(before.until(&Snapshot::take(&host, &used)));
+        measured.rate = (session.rate > 0.0).then_some(session.rate);
         measured.partial = sys::interrupted();
         if measured.entries.iter().any(|entry| !entry.samples.is_empty() || entry.failure.is_some()) {
             print!("{}", table::row(&report, &measured, style));
@@ -197,12 +202,8 @@ fn measure(
 
 /// The measuring time of a row.
 fn planned(row: &Row, candidates: &[&Candidate], pace: Pace) -> Duration {
-    let able = candidates.iter().filter(|candidate| (candidate.can)(&row.work)).count() as u32;
-    let each = match row.drive {
-        Drive::Wrk { .. } => Duration::from_secs(1) * pace.wrk_windows() as u32,
-        _ => pace.window() * pace.windows() as u32,
-    };
-    each * able
+    let able = candidates.iter().filter(|candidate| (candidate.can)(&row.work)).count();
+    row.planned(able, pace)
 }
 
 fn default_path() -> PathBuf {

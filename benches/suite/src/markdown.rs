@@ -94,7 +94,7 @@ pub fn overview(report: &Report) -> String {
     }
     let _ = writeln!(text, " |\n|---|{}", "--:|".repeat(report.candidates.len()));
     for row in &report.rows {
-        let _ = write!(text, "| {}{} |", row.title, if row.figure == "time" { " (time)" } else { "" });
+        let _ = write!(text, "| {}{} |", row.title, row.figure_note());
         for name in names() {
             let entry = row.entries.iter().find(|entry| entry.candidate == name);
             let figure = entry.and_then(|entry| row.figure_of(entry)).map(|figure| row.show(figure.best_quartile));
@@ -120,7 +120,12 @@ pub fn row(report: &Report, row: &Measured) -> String {
         let _ = write!(text, "ringtoss is {}.\n\n", verdict.sentence());
     }
     let served = row.entries.iter().any(|entry| entry.latency.is_some());
-    let figure = if row.figure == "cpu" { "CPU" } else { "time" };
+    let figure = match row.figure.as_str() {
+        "cpu" => "CPU",
+        "p99" => "p99 latency",
+        "bytes" => "memory",
+        _ => "time",
+    };
     let unit = &row.unit;
     let latency = if served { " p50 | p99 | generator |" } else { "" };
     let lines = if served { "--:|--:|--:|" } else { "" };

@@ -24,14 +24,51 @@ impl Group {
 }
 
 /// Who drives it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Drive {
     /// The work runs in the child's own process.
     Itself,
     /// The built-in generator, with so many connections and requests at once on each.
     Generator { connections: usize, depth: usize },
+    /// The built-in generator: connections that are made, answered once and closed, so many at once.
+    Storm { at_once: usize },
+    /// The built-in generator in an open loop: requests come at this rate, whether or not others have been answered. Beside it, so
+    /// many connections fetch files as fast as they can.
+    Open { connections: usize, rate: Rate, files: usize },
+    /// So many connections that have been used once and wait.
+    Idle { connections: usize },
     /// wrk, with so many connections.
     Wrk { connections: usize },
+}
+
+/// Requests a second.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Rate {
+    /// So many percent of what the slowest candidate does in a closed loop, so that everybody can hold it.
+    OfSlowest {
+        percent: u32,
+    },
+    PerSecond(u32),
+}
+
+impl Drive {
+    /// How many connections of the generator's are open at once.
+    pub fn connections(self) -> usize {
+        match self {
+            Drive::Itself => 0,
+            Drive::Generator { connections, .. } | Drive::Wrk { connections } | Drive::Idle { connections } => {
+                connections
+            }
+            Drive::Storm { at_once } => at_once,
+            Drive::Open { connections, files, .. } => connections + files,
+        }
+    }
+
+    /// Whether there are so many that candidates cannot all be connected at once. They then connect for their turn, which is
+    /// several windows long.
+    pub fn is_crowd(self) -> bool {
+        self.connections() >= 2000
+    }
 }
 
 /// What decides who is best.
@@ -41,6 +78,10 @@ pub enum Figure {
     Cpu,
     /// Time per operation.
     Time,
+    /// The 99th percentile of latency.
+    P99,
+    /// Memory of each.
+    Bytes,
 }
 
 pub struct Row {
@@ -51,6 +92,26 @@ pub struct Row {
     pub work: Work,
     pub drive: Drive,
     pub figure: Figure,
+}
+
+impl Row {
+    /// How long it takes with so many candidates, about.
+    pub fn planned(&self, candidates: usize, pace: Pace) -> Duration {
+        /// To start a process, and to see whether it is calm.
+        const START: Duration = Duration::from_millis(35);
+        let connecting = Duration::from_micros(60) * self.drive.connections() as u32;
+        let windows = pace.window() * pace.windows() as u32;
+        let before_and_after = pace.warm_up() + pace.counted() * pace.counted_windows() as u32;
+        let each = START
+            + match self.drive {
+                Drive::Wrk { .. } => connecting + Duration::from_secs(1) * pace.wrk_windows() as u32 + pace.counted(),
+                Drive::Idle { .. } => (START + connecting * 2) * pace.idle_rounds() as u32,
+                Drive::Open { .. } => connecting + windows + before_and_after + pace.window(),
+                _ if self.drive.is_crowd() => connecting * 2 * pace.turns() as u32 + windows + before_and_after,
+                _ => connecting + windows + before_and_after,
+            };
+        each * candidates as u32
+    }
 }
 
 /// How long to measure.
@@ -79,19 +140,27 @@ impl Pace {
     pub fn window(self) -> Duration {
         Duration::from_millis(match self {
             Pace::Smoke => 15,
-            Pace::Quick => 150,
+            Pace::Quick => 80,
             _ => 400,
         })
     }
 
     /// Before the first window that counts.
     pub fn warm_up(self) -> Duration {
-        Duration::from_millis(if self == Pace::Smoke { 5 } else { 50 })
+        Duration::from_millis(match self {
+            Pace::Smoke => 5,
+            Pace::Quick => 20,
+            _ => 50,
+        })
     }
 
     /// The window in which is counted.
     pub fn counted(self) -> Duration {
-        Duration::from_millis(if self == Pace::Smoke { 10 } else { 100 })
+        Duration::from_millis(match self {
+            Pace::Smoke => 10,
+            Pace::Quick => 40,
+            _ => 100,
+        })
     }
 
     /// wrk counts in whole seconds.
@@ -105,6 +174,24 @@ impl Pace {
 
     /// How often is counted, one window after the other.
     pub fn counted_windows(self) -> usize {
+        match self {
+            Pace::Smoke | Pace::Quick => 1,
+            Pace::Normal => 3,
+            Pace::Full => 5,
+        }
+    }
+
+    /// Into how many turns the windows are cut where connecting takes long.
+    pub fn turns(self) -> usize {
+        match self {
+            Pace::Smoke | Pace::Quick => 1,
+            Pace::Normal => 3,
+            Pace::Full => 7,
+        }
+    }
+
+    /// How often idle connections are counted.
+    pub fn idle_rounds(self) -> usize {
         match self {
             Pace::Smoke | Pace::Quick => 1,
             Pace::Normal => 3,
@@ -136,85 +223,99 @@ fn size(bytes: usize) -> String {
     if bytes >= 1024 { format!("{} KiB", bytes / 1024) } else { format!("{bytes} B") }
 }
 
+fn number(count: usize) -> String {
+    if count >= 1000 { format!("{},{:03}", count / 1000, count % 1000) } else { count.to_string() }
+}
+
 fn connections(count: usize) -> String {
-    let count = if count >= 1000 { format!("{},{:03}", count / 1000, count % 1000) } else { count.to_string() };
-    format!("{count} connection{}", if count == "1" { "" } else { "s" })
+    format!("{} connection{}", number(count), if count == 1 { "" } else { "s" })
 }
 
 fn network(pace: Pace, rows: &mut Vec<Row>) {
     let quick = pace == Pace::Quick;
-    echoes(pace, rows);
-    let mut row = |id: String, title: String, work, connections, depth| {
-        rows.push(Row {
-            id,
-            group: Group::Net,
-            title,
-            unit: "request",
-            work,
-            drive: Drive::Generator { connections, depth },
-            figure: Figure::Cpu,
-        });
+    let mut row = |id: String, title: String, unit, work, drive, figure| {
+        rows.push(Row { id, group: Group::Net, title, unit, work, drive, figure });
     };
-    for count in if quick { &[50][..] } else { &[1, 50] } {
-        let title = format!("Unix stream echo, 64 B, {}", connections(*count));
-        row(format!("unix-{count}x64"), title, Work::Unix { bytes: 64 }, *count, 1);
+    let closed = |connections, depth| Drive::Generator { connections, depth };
+    // Echo: connections, bytes, at once on each.
+    let echoes: &[(usize, usize, usize)] = match pace {
+        Pace::Quick => &[(1, 64, 1), (50, 64, 1), (500, 64, 1), (50, 64, 16), (50, 16384, 1)],
+        // Fewer, for time, but as many as make a crowd.
+        Pace::Smoke => &[(1, 64, 1), (50, 64, 1), (2000, 64, 1), (50, 64, 16), (50, 16384, 1)],
+        _ => &[
+            (1, 64, 1),
+            (50, 64, 1),
+            (500, 64, 1),
+            (5000, 64, 1),
+            (1, 64, 16),
+            (50, 64, 16),
+            (1, 16384, 1),
+            (50, 16384, 1),
+            (500, 16384, 1),
+            (5000, 16384, 1),
+        ],
+    };
+    for &(count, bytes, depth) in echoes.iter().filter(|&&echo| echo != (5000, 16384, 1) || pace == Pace::Full) {
+        let (at_once, pipelined) = match depth {
+            1 => Default::default(),
+            depth => (format!("x{depth}"), format!(", {depth} at once on each")),
+        };
+        let id = format!("echo-{count}x{bytes}{at_once}");
+        let title = format!("TCP echo, {}, {}{pipelined}", size(bytes), connections(count));
+        row(id, title, "request", Work::Echo { bytes: bytes * depth }, closed(count, depth), Figure::Cpu);
     }
-    for count in if quick { &[50][..] } else { &[1, 50] } {
-        let title = format!("UDP echo, 64 B, {} client{}", count, if *count == 1 { "" } else { "s" });
-        row(format!("udp-{count}x64"), title, Work::Udp { bytes: 64 }, *count, 1);
+    let counts = if matches!(pace, Pace::Quick | Pace::Smoke) { &[50][..] } else { &[1, 50] };
+    for &count in counts {
+        let title = format!("Unix stream echo, 64 B, {}", connections(count));
+        row(format!("unix-{count}x64"), title, "request", Work::Unix { bytes: 64 }, closed(count, 1), Figure::Cpu);
     }
-    row("http-50".into(), "HTTP/1.1 keep-alive, 50 connections".into(), Work::Http, 50, 1);
-    let title = "HTTP/1.1 keep-alive, 50 connections, 16 requests at once";
-    row("http-50x16".into(), title.into(), Work::Http, 50, 16);
+    for &count in counts {
+        let title = format!("UDP echo, 64 B, {count} client{}", if count == 1 { "" } else { "s" });
+        row(format!("udp-{count}x64"), title, "request", Work::Udp { bytes: 64 }, closed(count, 1), Figure::Cpu);
+    }
+    let title = "connect, one echo of 64 B, close; 50 at once";
+    let storm = Drive::Storm { at_once: 50 };
+    row("storm-50".into(), title.into(), "connection", Work::Storm { bytes: 64 }, storm, Figure::Cpu);
+    row("http-50".into(), format!("{HTTP}, 50 connections"), "request", Work::Http, closed(50, 1), Figure::Cpu);
+    let title = format!("{HTTP}, 50 connections, 16 requests at once");
+    row("http-50x16".into(), title, "request", Work::Http, closed(50, 16), Figure::Cpu);
+    if !matches!(pace, Pace::Quick | Pace::Smoke) {
+        let title = format!("{HTTP}, 50 connections, by wrk");
+        row("wrk-50".into(), title, "request", Work::Http, Drive::Wrk { connections: 50 }, Figure::Cpu);
+    }
     for bytes in if quick { &[64][..] } else { &[64, 16384] } {
         let title = format!("TCP proxy, {}, 50 connections", size(*bytes));
-        row(format!("proxy-50x{bytes}"), title, Work::Proxy { bytes: *bytes, upstream: 0 }, 50, 1);
+        let work = Work::Proxy { bytes: *bytes, upstream: 0 };
+        row(format!("proxy-50x{bytes}"), title, "request", work, closed(50, 1), Figure::Cpu);
     }
-    let title = "static file of 64 KiB, page cache, 50 connections";
-    row("file-server-50".into(), title.into(), Work::FileServer { bytes: FILE_SERVED }, 50, 1);
-    rows.push(Row {
-        id: "wrk-50".into(),
-        group: Group::Net,
-        title: "HTTP/1.1 keep-alive, 50 connections, by wrk".into(),
-        unit: "request",
-        work: Work::Http,
-        drive: Drive::Wrk { connections: 50 },
-        figure: Figure::Cpu,
-    });
+    let title = format!("static file of {}, page cache, 50 connections", size(FILE_SERVED));
+    let work = Work::FileServer { bytes: FILE_SERVED };
+    row("file-server-50".into(), title, "request", work, closed(50, 1), Figure::Cpu);
+    // Latency at a given rate.
+    for percent in if quick { &[50][..] } else { &[50, 80] } {
+        let title = format!("TCP echo, 64 B, 50 connections, at {percent}% of what the slowest can");
+        let drive = Drive::Open { connections: 50, rate: Rate::OfSlowest { percent: *percent }, files: 0 };
+        row(format!("open-{percent}"), title, "request", Work::Echo { bytes: 64 }, drive, Figure::P99);
+    }
+    let title = format!("echo at 2,000 a second, beside 8 connections that fetch files of {}", size(FILE_SERVED));
+    let drive = Drive::Open { connections: 20, rate: Rate::PerSecond(2000), files: 8 };
+    row("mixed".into(), title, "request", Work::Mixed { bytes: FILE_SERVED }, drive, Figure::P99);
+    let idle = match pace {
+        Pace::Smoke => &[500][..],
+        Pace::Quick => &[2000],
+        _ => &[2000, 10_000],
+    };
+    for &count in idle {
+        let title = format!("memory of an idle connection, one of {}", number(count));
+        let (work, drive) = (Work::Echo { bytes: 4096 }, Drive::Idle { connections: count });
+        row(format!("idle-{count}"), title, "connection", work, drive, Figure::Bytes);
+    }
 }
+
+const HTTP: &str = "HTTP/1.1 keep-alive";
 
 /// What the file server sends.
 pub const FILE_SERVED: usize = 64 * 1024;
-
-fn echoes(pace: Pace, rows: &mut Vec<Row>) {
-    let mut echo = |count: usize, bytes: usize, depth: usize| {
-        let pipelined = if depth > 1 { format!(", {depth} at once on each") } else { String::new() };
-        rows.push(Row {
-            id: format!("echo-{count}x{bytes}{}", if depth > 1 { format!("x{depth}") } else { String::new() }),
-            group: Group::Net,
-            title: format!("TCP echo, {}, {}{pipelined}", size(bytes), connections(count)),
-            unit: "request",
-            work: Work::Echo { bytes: bytes * depth },
-            drive: Drive::Generator { connections: count, depth },
-            figure: Figure::Cpu,
-        });
-    };
-    echo(1, 64, 1);
-    echo(50, 64, 1);
-    echo(500, 64, 1);
-    if pace == Pace::Full {
-        echo(5000, 64, 1);
-    }
-    echo(50, 64, 16);
-    if pace != Pace::Quick {
-        echo(1, 64, 16);
-        echo(1, 16384, 1);
-    }
-    echo(50, 16384, 1);
-    if pace != Pace::Quick {
-        echo(500, 16384, 1);
-    }
-}
 
 fn files(pace: Pace, rows: &mut Vec<Row>) {
     for in_flight in if pace == Pace::Quick { &[1, 32][..] } else { &[1, 32, 128] } {

@@ -69,8 +69,11 @@ pub struct Measured {
     pub group: String,
     pub title: String,
     pub unit: String,
-    /// `cpu`, `time` or `bytes`: what decides who is best.
+    /// `cpu`, `time`, `p99` or `bytes`: what decides who is best.
     pub figure: String,
+    /// In an open loop: requests a second.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate: Option<f64>,
     /// Below this difference, as a part, two are the same.
     pub noise_floor: f64,
     /// What else used its CPUs meanwhile.
@@ -95,9 +98,21 @@ pub struct Entry {
     pub cpu_ns: Option<Summary>,
     /// Nanoseconds per operation.
     pub time_ns: Option<Summary>,
+    /// In an open loop: the 99th percentile of latency, in nanoseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub p99_ns: Option<Summary>,
     /// Where memory decides: bytes each.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bytes: Option<Summary>,
+    /// The same of the kernel's memory, both ends of a connection included.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kernel_bytes: Option<u64>,
+    /// In an open loop: the 99th percentile of how late the generator itself was, in nanoseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lag_p99_ns: Option<u64>,
+    /// Of mixed work: what was done beside what the row is about, a second.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub beside_per_s: Option<f64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub latency: Option<Latency>,
     /// The median over the windows.
@@ -118,7 +133,7 @@ pub struct Entry {
     pub samples: Vec<Sample>,
 }
 
-/// Of requests in a closed loop, in nanoseconds.
+/// Of requests, in nanoseconds: in a closed loop from when they were sent, in an open one from when they were due.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Latency {
     pub p50: u64,
@@ -138,8 +153,18 @@ impl Measured {
             group: row.group.name().into(),
             title: row.title.clone(),
             unit: row.unit.into(),
-            figure: if row.figure == Figure::Cpu { "cpu" } else { "time" }.into(),
-            noise_floor: if matches!(row.drive, Drive::Wrk { .. }) { 0.1 } else { 0.03 },
+            figure: match row.figure {
+                Figure::Cpu => "cpu",
+                Figure::Time => "time",
+                Figure::P99 => "p99",
+                Figure::Bytes => "bytes",
+            }
+            .into(),
+            rate: None,
+            noise_floor: match row.drive {
+                Drive::Wrk { .. } | Drive::Open { .. } => 0.1,
+                _ => 0.03,
+            },
             disturbance: None,
             partial: false,
             entries,
@@ -150,6 +175,7 @@ impl Measured {
     pub fn figure_of<'a>(&self, entry: &'a Entry) -> Option<&'a Summary> {
         match self.figure.as_str() {
             "cpu" => entry.cpu_ns.as_ref(),
+            "p99" => entry.p99_ns.as_ref(),
             "bytes" => entry.bytes.as_ref(),
             _ => entry.time_ns.as_ref(),
         }
@@ -158,6 +184,15 @@ impl Measured {
     /// A value of what decides, as a reader sees it.
     pub fn show(&self, value: f64) -> String {
         if self.figure == "bytes" { table::bytes(value) } else { table::nanoseconds(value) }
+    }
+
+    /// What it is, where it is not CPU time and the row does not say it.
+    pub fn figure_note(&self) -> &'static str {
+        match self.figure.as_str() {
+            "time" => " (time)",
+            "p99" => " (p99 latency)",
+            _ => "",
+        }
     }
 
     /// The same for round values, without the digits that say nothing.
@@ -195,7 +230,11 @@ impl Entry {
             restless: false,
             cpu_ns: stats::cpu_per_op(&samples),
             time_ns: stats::time_per_op(&samples),
-            bytes: None,
+            p99_ns: stats::p99(&samples),
+            bytes: stats::bytes(&samples),
+            kernel_bytes: None,
+            lag_p99_ns: None,
+            beside_per_s: None,
             latency: None,
             generator_busy: busy.get(busy.len() / 2).copied(),
             connection_bytes: None,
@@ -204,6 +243,14 @@ impl Entry {
             counts_range: None,
             samples,
         }
+    }
+}
+
+impl Entry {
+    /// Whether an open loop was so late itself that its latencies say something about it.
+    pub fn generator_lags(&self) -> bool {
+        let p99 = self.latency.map(|latency| latency.p99);
+        self.lag_p99_ns.zip(p99).is_some_and(|(lag, p99)| lag * 4 > p99)
     }
 }
 

@@ -2,21 +2,19 @@
 //! happens to all of them.
 
 use std::io;
-use std::net::{Ipv4Addr, TcpListener};
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use crate::awake::Awake;
 use crate::candidate::Candidate;
 use crate::contestant::Contestant;
-use crate::counts::{Counters, Counts};
+use crate::counts::Counters;
 use crate::cpus::Cpus;
-use crate::generator::Generator;
-use crate::load::{Load, Target};
-use crate::plan::{Drive, Pace, Row};
+use crate::generator::{Driven, Generator};
+use crate::plan::{Drive, Pace, Rate, Row};
 use crate::progress::Progress;
-use crate::report::{Entry, Latency};
+use crate::racer::Racer;
+use crate::report::Entry;
 use crate::stats::Sample;
 use crate::sys;
 use crate::work::Work;
@@ -32,28 +30,16 @@ pub struct Session {
     pub file: PathBuf,
     generator: Option<Generator>,
     generator_failure: String,
-}
-
-struct Racer<'a> {
-    candidate: &'a Candidate,
-    contestant: Option<Contestant>,
-    port: u16,
-    load: Option<Load>,
-    samples: Vec<Sample>,
-    failure: Option<String>,
-    restless: bool,
-    counts: Vec<Counts>,
-    /// Everything done in the last window, also what does not count for the times.
-    all_ops: u64,
-    /// Memory that each connection took, in bytes.
-    connection_bytes: Option<u64>,
-    /// The same of tasks.
-    task_bytes: Option<u64>,
+    /// How many files may be open.
+    file_limit: u64,
+    /// Requests a second of the open loop that is being measured.
+    pub rate: f64,
 }
 
 impl Session {
-    pub fn new(cpus: Cpus, pace: Pace, file: PathBuf) -> Session {
-        let mut session = Session { cpus, pace, file, generator: None, generator_failure: String::new() };
+    pub fn new(cpus: Cpus, pace: Pace, file: PathBuf, file_limit: u64) -> Session {
+        let (generator, generator_failure) = (None, String::new());
+        let mut session = Session { cpus, pace, file, generator, generator_failure, file_limit, rate: 0.0 };
         session.renew_generator();
         session
     }
@@ -67,14 +53,32 @@ impl Session {
 
     /// Why the row cannot be measured here, if it cannot.
     pub fn obstacle(&self, row: &Row) -> Option<String> {
+        let connections = row.drive.connections() as u64;
+        // Of both sides, for all else; the suite has pipes to every child.
+        let files = connections + 256;
+        if files > self.file_limit {
+            let limit = self.file_limit;
+            return Some(format!("the limit on open files (ulimit -Hn) is {limit}, and it takes {files}"));
+        }
+        // To one address, each connection has a port of its own.
+        let ports = sys::local_ports().filter(|&ports| connections + 256 > ports);
+        if let (Some(ports), Work::Echo { .. }) = (ports, row.work) {
+            return Some(format!("there are {ports} local ports (net.ipv4.ip_local_port_range), and it takes {files}"));
+        }
         match row.drive {
             Drive::Wrk { .. } if !wrk::is_installed() => Some("wrk is not installed".into()),
-            Drive::Generator { .. } if self.generator.is_none() => Some(self.generator_failure.clone()),
+            Drive::Generator { .. } | Drive::Storm { .. } | Drive::Open { .. } if self.generator.is_none() => {
+                Some(self.generator_failure.clone())
+            }
             _ => None,
         }
     }
 
     pub fn measure(&mut self, row: &Row, candidates: &[&Candidate], progress: &mut Progress) -> Vec<Entry> {
+        self.rate = 0.0;
+        if matches!(row.drive, Drive::Idle { .. }) {
+            return self.count_idle(row, candidates, progress);
+        }
         let _awake = matches!(row.work, Work::Wake { awake: true }).then(|| Awake::keep(&self.cpus));
         let mut racers: Vec<Racer> = candidates
             .iter()
@@ -91,8 +95,7 @@ impl Session {
         entries.extend(calm.into_iter().map(|racer| (place(&racer), racer.finish())));
         for racer in &mut restless {
             // Started again when it is its turn, alone.
-            racer.contestant = None;
-            racer.load = None;
+            racer.end();
         }
         for racer in restless.into_iter().take_while(|_| !sys::interrupted()) {
             let mut alone = [self.start(row, racer.candidate)];
@@ -106,20 +109,9 @@ impl Session {
     }
 
     fn start<'a>(&self, row: &Row, candidate: &'a Candidate) -> Racer<'a> {
-        let mut racer = Racer {
-            candidate,
-            contestant: None,
-            port: 0,
-            load: None,
-            samples: Vec::new(),
-            failure: None,
-            restless: false,
-            counts: Vec::new(),
-            all_ops: 0,
-            connection_bytes: None,
-            task_bytes: None,
-        };
-        if let Err(failure) = racer.start(row, &self.file, &self.cpus) {
+        let mut racer = Racer::of(candidate);
+        let started = racer.start(row, &self.file, &self.cpus);
+        if let Err(failure) = started.and_then(|()| if row.drive.is_crowd() { Ok(()) } else { racer.connect(row) }) {
             racer.fail(failure);
         }
         racer
@@ -130,31 +122,83 @@ impl Session {
             Drive::Wrk { .. } => (self.pace.wrk_windows(), Duration::from_secs(1)),
             _ => (self.pace.windows(), self.pace.window()),
         };
-        for racer in racers.iter_mut() {
-            if !matches!(row.drive, Drive::Wrk { .. }) {
-                let _ = self.window(row, racer, self.pace.warm_up());
-            }
+        self.agree_on_rate(row, racers);
+        // A crowd connects for its turn, so a turn is several windows.
+        let turns = if row.drive.is_crowd() { self.pace.turns() } else { windows };
+        for racer in racers.iter_mut().filter(|_| !row.drive.is_crowd()) {
+            self.warm_up(row, racer);
         }
-        for number in 0..windows {
+        for number in 0..turns {
             if sys::interrupted() {
                 return;
             }
             for turn in 0..racers.len() {
                 // Nobody is always behind the same one.
                 let racer = &mut racers[(turn + number) % racers.len()];
-                progress.show(&row.title, racer.candidate.name, number + 1, windows);
-                if let Some(sample) = self.window(row, racer, duration) {
-                    racer.samples.push(sample);
+                progress.show(&row.title, racer.candidate.name, number * windows / turns + 1, windows);
+                if row.drive.is_crowd() {
+                    racer.gather(row);
+                    self.warm_up(row, racer);
                 }
-                progress.done(duration);
+                for _ in 0..windows / turns {
+                    if let Some(sample) = self.window(row, racer, duration) {
+                        racer.samples.push(sample);
+                    }
+                    progress.done(duration);
+                }
+                if row.drive.is_crowd() {
+                    if number + 1 == turns {
+                        self.counts(row, racer);
+                    }
+                    racer.scatter();
+                }
             }
         }
-        for racer in racers.iter_mut().take_while(|_| !sys::interrupted()) {
+        for racer in racers.iter_mut().filter(|_| !row.drive.is_crowd()).take_while(|_| !sys::interrupted()) {
             progress.show(&row.title, racer.candidate.name, windows, windows);
-            for _ in 0..self.pace.counted_windows() {
-                self.count(row, racer);
-            }
+            self.counts(row, racer);
         }
+    }
+
+    fn warm_up(&mut self, row: &Row, racer: &mut Racer) {
+        if !matches!(row.drive, Drive::Wrk { .. }) {
+            let _ = self.window(row, racer, self.pace.warm_up());
+            racer.forget_latencies();
+        }
+    }
+
+    fn counts(&mut self, row: &Row, racer: &mut Racer) {
+        racer.take_latencies();
+        for _ in 0..self.pace.counted_windows() {
+            self.count(row, racer);
+        }
+    }
+
+    /// How many requests a second an open loop sends. It is the same for those that are measured alone afterwards.
+    fn agree_on_rate(&mut self, row: &Row, racers: &mut [Racer]) {
+        let Drive::Open { rate, .. } = row.drive else { return };
+        let percent = match rate {
+            Rate::PerSecond(rate) => return self.rate = f64::from(rate),
+            Rate::OfSlowest { .. } if self.rate > 0.0 => return,
+            Rate::OfSlowest { percent } => percent,
+        };
+        let mut slowest = f64::INFINITY;
+        for racer in racers {
+            // The better of two: whoever was interrupted is not slow.
+            let rates: Vec<f64> = (0..2).filter_map(|_| self.closed_rate(racer)).collect();
+            slowest = rates.into_iter().reduce(f64::max).map_or(slowest, |rate| slowest.min(rate));
+        }
+        self.rate = slowest * f64::from(percent) / 100.0;
+    }
+
+    fn closed_rate(&mut self, racer: &mut Racer) -> Option<f64> {
+        let duration = self.pace.window() / 2;
+        let driven = self.drive(racer, |generator, racer| {
+            let load = racer.load.as_mut().ok_or(io::ErrorKind::NotConnected)?;
+            generator.drive(load, duration)
+        });
+        let sample = driven.map_err(|failure| racer.fail(failure)).ok()?;
+        Some(sample.ops as f64 * 1e9 / sample.wall_ns.max(1) as f64)
     }
 
     /// One more window, which is counted instead of timed.
@@ -177,34 +221,62 @@ impl Session {
 
     /// A window of one; `None` if it failed, now or before.
     fn window(&mut self, row: &Row, racer: &mut Racer, duration: Duration) -> Option<Sample> {
+        let port = racer.port();
         let contestant = racer.contestant.as_mut()?;
+        let not_connected = || io::Error::from(io::ErrorKind::NotConnected);
         let result = match row.drive {
             Drive::Itself => contestant.window(duration).map(|window| {
                 racer.all_ops = window.ops + window.before;
                 racer.task_bytes = window.task_bytes;
                 let (ops, wall_ns, cpu_ns) = (window.ops, window.wall_ns, window.cpu_ns);
-                Sample { ops, wall_ns, cpu_ns, generator_busy: None }
+                Sample { ops, wall_ns, cpu_ns, ..Sample::default() }
             }),
-            Drive::Wrk { connections } => wrk::second(racer.port, connections, contestant.pid()).inspect(|sample| {
+            Drive::Wrk { connections } => wrk::second(port, connections, contestant.pid()).inspect(|sample| {
                 racer.all_ops = sample.ops;
             }),
-            Drive::Generator { .. } => self.drive(racer, duration),
+            Drive::Generator { .. } => self.drive(racer, |generator, racer| {
+                generator.drive(racer.load.as_mut().ok_or_else(not_connected)?, duration)
+            }),
+            Drive::Storm { .. } => self.drive(racer, |generator, racer| {
+                generator.storm(racer.storm.as_mut().ok_or_else(not_connected)?, duration)
+            }),
+            Drive::Open { .. } => self.window_open(racer, duration),
+            Drive::Idle { .. } => unreachable!("there are no windows"),
         };
         result.map_err(|failure| racer.fail(failure)).ok()
     }
 
-    fn drive(&mut self, racer: &mut Racer, duration: Duration) -> Result<Sample, String> {
-        let (Some(generator), Some(contestant)) = (&mut self.generator, &mut racer.contestant) else {
-            return Err(self.generator_failure.clone());
-        };
-        let load = racer.load.as_mut().expect("connected when it was started");
+    fn window_open(&mut self, racer: &mut Racer, duration: Duration) -> Result<Sample, String> {
+        let (rate, mut p99_ns) = (self.rate, None);
+        let sample = self.drive(racer, |generator, racer| {
+            let load = racer.load.as_mut().ok_or(io::ErrorKind::NotConnected)?;
+            let mut opened = generator.drive_open(load, racer.beside.as_mut(), rate, duration)?;
+            p99_ns = Some(opened.latency.value_at_quantile(0.99));
+            load.latency.add(&opened.latency).expect("the same bounds");
+            racer.lag.add(&opened.lag).expect("the same bounds");
+            racer.beside_done.0 += opened.beside;
+            racer.beside_done.1 += duration;
+            opened.driven.ops += opened.beside;
+            Ok(opened.driven)
+        })?;
+        Ok(Sample { p99_ns, ..sample })
+    }
+
+    /// Has the generator do something with a server, and looks at what it costs.
+    fn drive(
+        &mut self,
+        racer: &mut Racer,
+        with: impl FnOnce(&mut Generator, &mut Racer) -> io::Result<Driven>,
+    ) -> Result<Sample, String> {
+        let Some(generator) = &mut self.generator else { return Err(self.generator_failure.clone()) };
+        let pid = racer.contestant.as_ref().ok_or("not there")?.pid();
         let crashed = |_| "crashed".to_owned();
-        let before = sys::cpu_ns_of(contestant.pid()).map_err(crashed)?;
+        let before = sys::cpu_ns_of(pid).map_err(crashed)?;
         let start = Instant::now();
-        match generator.drive(load, duration) {
+        match with(generator, racer) {
             Ok(driven) => {
                 // Both sides over the whole of it, also the last answers, which are not counted as operations.
-                let cpu_ns = sys::cpu_ns_of(contestant.pid()).map_err(crashed)? - before;
+                let cpu_ns = sys::cpu_ns_of(pid).map_err(crashed)? - before;
                 let whole_ns = start.elapsed().as_nanos() as f64;
                 let answered = driven.ops + driven.late_ops;
                 racer.all_ops = answered;
@@ -213,85 +285,38 @@ impl Session {
                     wall_ns: driven.wall_ns,
                     cpu_ns: (cpu_ns as f64 * driven.ops as f64 / answered.max(1) as f64) as u64,
                     generator_busy: Some(driven.own_cpu_ns as f64 / whole_ns),
+                    ..Sample::default()
                 })
             }
             Err(error) => {
-                let failure = contestant.explain(&error);
-                // The kernel may still write for it.
-                std::mem::forget(racer.load.take());
+                let failure = racer.explain(&error);
+                // The kernel may still write for them.
+                racer.leak();
                 std::mem::forget(self.generator.take());
                 self.renew_generator();
                 Err(failure)
             }
         }
     }
-}
 
-impl Racer<'_> {
-    fn start(&mut self, row: &Row, file: &Path, cpus: &Cpus) -> Result<(), String> {
-        let mut target = Target { work: row.work, port: 0, path: file.to_owned(), upstream: None };
-        match &mut target.work {
-            Work::Unix { .. } => target.path = socket_path(),
-            Work::Proxy { upstream, .. } => {
-                let listener = listener().map_err(|error| error.to_string())?;
-                *upstream = listener.local_addr().map_err(|error| error.to_string())?.port();
-                target.upstream = Some(listener);
+    /// Memory: who has so many connections has them for itself, and is then gone.
+    fn count_idle(&mut self, row: &Row, candidates: &[&Candidate], progress: &mut Progress) -> Vec<Entry> {
+        let rounds = self.pace.idle_rounds();
+        let able = candidates.iter().filter(|candidate| (candidate.can)(&row.work));
+        let mut racers: Vec<Racer> = able.map(|&candidate| Racer::of(candidate)).collect();
+        for round in 0..rounds {
+            for racer in racers.iter_mut().filter(|racer| racer.failure.is_none()) {
+                progress.show(&row.title, racer.candidate.name, round + 1, rounds);
+                let started = racer.start(row, &self.file, &self.cpus);
+                match started.and_then(|()| racer.weigh(row)) {
+                    Ok(sample) => racer.samples.push(sample),
+                    Err(failure) => racer.fail(failure),
+                }
+                racer.end();
             }
-            _ => {}
         }
-        let mut contestant = Contestant::start(self.candidate, target.work, &target.path, cpus)?;
-        if row.work.is_server() {
-            target.port = contestant.port()?;
-            self.port = target.port;
-        }
-        if let Drive::Generator { connections, depth } = row.drive {
-            let before = sys::resident_bytes(contestant.pid());
-            let load = Load::connect(&target, connections, depth);
-            if matches!(row.work, Work::Unix { .. }) {
-                let _ = std::fs::remove_file(&target.path);
-            }
-            self.load = Some(load.map_err(|error| contestant.explain(&error))?);
-            let grown =
-                sys::resident_bytes(contestant.pid()).zip(before).map(|(after, before)| after - before.min(after));
-            // Of fewer, pages and what is made once would be most of it.
-            self.connection_bytes = grown.filter(|_| connections >= 500).map(|grown| grown / connections as u64);
-        }
-        self.contestant = Some(contestant);
-        Ok(())
+        racers.into_iter().map(Racer::finish).collect()
     }
-
-    fn fail(&mut self, failure: String) {
-        self.failure.get_or_insert(failure);
-        self.contestant = None;
-    }
-
-    fn finish(self) -> Entry {
-        let mut entry = Entry::new(self.candidate.name, self.samples, self.failure);
-        entry.restless = self.restless;
-        (entry.counts, entry.counts_range) = Counts::summary(&self.counts).unzip();
-        entry.connection_bytes = self.connection_bytes;
-        entry.task_bytes = self.task_bytes;
-        entry.latency = self.load.filter(|load| !load.latency.is_empty()).map(|load| Latency {
-            p50: load.latency.value_at_quantile(0.5),
-            p90: load.latency.value_at_quantile(0.9),
-            p99: load.latency.value_at_quantile(0.99),
-            p999: load.latency.value_at_quantile(0.999),
-            max: load.latency.max(),
-        });
-        entry
-    }
-}
-
-/// What a proxy connects to. Its backlog is 4,096 (std's own, since 1.65, or more).
-fn listener() -> io::Result<TcpListener> {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
-}
-
-/// Where nothing is yet.
-fn socket_path() -> PathBuf {
-    static NEXT: AtomicU64 = AtomicU64::new(0);
-    let number = NEXT.fetch_add(1, Ordering::Relaxed);
-    std::env::temp_dir().join(format!("ringtoss-bench-{}-{number}.sock", std::process::id()))
 }
 
 /// Marks those that work without having anything to do.

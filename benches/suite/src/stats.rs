@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 /// One window as it was measured.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub struct Sample {
     pub ops: u64,
     pub wall_ns: u64,
@@ -14,6 +14,12 @@ pub struct Sample {
     /// How busy the generator's CPU was, 0 to 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub generator_busy: Option<f64>,
+    /// In an open loop: the 99th percentile of latency, in nanoseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub p99_ns: Option<u64>,
+    /// Where memory is measured: bytes of each.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u64>,
 }
 
 /// A figure of which less is better, in nanoseconds per operation.
@@ -76,6 +82,14 @@ pub fn time_per_op(samples: &[Sample]) -> Option<Summary> {
 
 pub fn cpu_per_op(samples: &[Sample]) -> Option<Summary> {
     Summary::of(done(samples).map(|sample| sample.cpu_ns as f64 / sample.ops as f64).collect())
+}
+
+pub fn p99(samples: &[Sample]) -> Option<Summary> {
+    Summary::of(samples.iter().filter_map(|sample| sample.p99_ns).map(|ns| ns as f64).collect())
+}
+
+pub fn bytes(samples: &[Sample]) -> Option<Summary> {
+    Summary::of(samples.iter().filter_map(|sample| sample.bytes).map(|bytes| bytes as f64).collect())
 }
 
 fn done(samples: &[Sample]) -> impl Iterator<Item = &Sample> {

@@ -105,6 +105,15 @@ pub fn no_delay(fd: RawFd) -> io::Result<()> {
     check(unsafe { libc::setsockopt(fd, libc::IPPROTO_TCP, libc::TCP_NODELAY, (&raw const on).cast(), len) }).map(drop)
 }
 
+/// Has a close break a TCP connection off (RST), which leaves nothing behind in TIME_WAIT.
+pub fn reset_on_close(fd: RawFd) -> io::Result<()> {
+    let at_once = libc::linger { l_onoff: 1, l_linger: 0 };
+    let len = size_of::<libc::linger>() as libc::socklen_t;
+    // SAFETY: reads the struct that it is given.
+    check(unsafe { libc::setsockopt(fd, libc::SOL_SOCKET, libc::SO_LINGER, (&raw const at_once).cast(), len) })
+        .map(drop)
+}
+
 /// Has calls on it return `WouldBlock` instead of waiting.
 pub fn set_nonblocking(fd: RawFd) -> io::Result<()> {
     // SAFETY: no pointers.
@@ -174,6 +183,21 @@ pub fn interrupted() -> bool {
 pub fn die_with_parent() {
     // SAFETY: no pointers.
     unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
+}
+
+/// How many ports there are for connections to one address.
+pub fn local_ports() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").ok()?;
+    let mut ends = text.split_whitespace().map(|end| end.parse::<u64>());
+    let (first, last) = (ends.next()?.ok()?, ends.next()?.ok()?);
+    Some((last + 1).saturating_sub(first))
+}
+
+/// Memory that the kernel uses for its own objects, sockets among them, in bytes.
+pub fn kernel_bytes() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("Slab:"))?;
+    line.split_whitespace().next()?.parse().ok().map(|kib: u64| kib * 1024)
 }
 
 /// Memory that a process has resident, in bytes.

@@ -5,7 +5,7 @@ use std::io::IsTerminal;
 
 use crate::candidate::Kind;
 use crate::counts::Counts;
-use crate::report::{Entry, GENERATOR_LIMITS_AT, Measured, Report};
+use crate::report::{Entry, GENERATOR_LIMITS_AT, Latency, Measured, Report};
 use crate::stats::Summary;
 use crate::verdict::{self, Standing};
 
@@ -44,22 +44,32 @@ pub fn head(report: &Report, style: Style) -> String {
 
 /// One row: candidates by what decides, best first, limits above.
 pub fn row(report: &Report, row: &Measured, style: Style) -> String {
-    let by_time = row.figure == "time";
     let cpu = if row.group == "net" { "server CPU" } else { "CPU" };
-    let mut text = format!("\n{}\n", style.paint(BOLD, &row.title));
+    let figure = match row.figure.as_str() {
+        "time" => format!("time/{}", short(&row.unit)),
+        "p99" => "p99".into(),
+        "bytes" => format!("memory/{}", short(&row.unit)),
+        _ => format!("{cpu}/{}", short(&row.unit)),
+    };
+    let rate = row.rate.map_or(String::new(), |rate| format!(" ({} a second)", thousands(rate)));
+    let mut text = format!("\n{}{rate}\n", style.paint(BOLD, &row.title));
     let heads = format!(
         "  {:<15} {:>11} {:>13} {:>13} {:>8} {:>7}",
         "",
         format!("{}s/s", row.unit),
-        format!("{cpu}/{}", short(&row.unit)),
+        figure,
         "median",
         "spread",
         "× ours"
     );
     let latencies = row.entries.iter().any(|entry| entry.latency.is_some());
-    let more = if latencies { format!(" {:>9} {:>9} {:>6}", "p50", "p99", "gen.") } else { String::new() };
+    let tail = row.figure == "p99";
+    let more = match (latencies, tail) {
+        (true, true) => format!(" {:>9} {:>9} {:>9} {:>9} {:>6}", "p50", "p90", "p99.9", "max", "gen."),
+        (true, false) => format!(" {:>9} {:>9} {:>6}", "p50", "p99", "gen."),
+        _ => String::new(),
+    };
     let more = columns(row).iter().fold(more, |more, (head, _)| format!("{more} {head:>6}"));
-    let heads = if by_time { heads.replacen(&format!("{cpu}/"), "time/", 1) } else { heads };
     let _ = writeln!(text, "{}", style.paint(DIM, &format!("{heads}{more}")));
     let ours = row.entries.iter().find(|entry| report.kind(&entry.candidate) == Kind::Ours);
     let ours = ours.and_then(|entry| row.figure_of(entry));
@@ -127,11 +137,15 @@ fn line(text: &mut String, report: &Report, row: &Measured, entry: &Entry, ours:
             figure.spread() * 100.0,
             ours.map_or(String::new(), |ours| format!("{:.2}", figure.best_quartile / ours.best_quartile)),
         );
-        if let Some(latency) = entry.latency {
-            let _ = write!(line, " {:>9} {:>9}", nanoseconds(latency.p50 as f64), nanoseconds(latency.p99 as f64));
+        if let Some(Latency { p50, p90, p99, p999, max }) = entry.latency {
+            // The 99th is the figure there.
+            let shown = if row.figure == "p99" { &[p50, p90, p999, max][..] } else { &[p50, p99] };
+            for &ns in shown {
+                let _ = write!(line, " {:>9}", nanoseconds(ns as f64));
+            }
         }
         if let Some(busy) = entry.generator_busy {
-            let mark = if busy > GENERATOR_LIMITS_AT { "!" } else { "" };
+            let mark = if busy > GENERATOR_LIMITS_AT || entry.generator_lags() { "!" } else { "" };
             let _ = write!(line, " {:>6}", format!("{:.0}%{mark}", busy * 100.0));
         }
     }
@@ -153,6 +167,12 @@ fn line(text: &mut String, report: &Report, row: &Measured, entry: &Entry, ours:
     }
     if let Some(bytes) = entry.task_bytes {
         let _ = write!(line, "  {bytes} B a task");
+    }
+    if let Some(bytes) = entry.kernel_bytes {
+        let _ = write!(line, "  and {} in the kernel, for both ends", self::bytes(bytes as f64));
+    }
+    if let Some(beside) = entry.beside_per_s {
+        let _ = write!(line, "  beside {} files a second", thousands(beside));
     }
     if entry.restless {
         line.push_str("  (busy while idle: measured alone)");
@@ -187,6 +207,7 @@ fn short(unit: &str) -> &str {
     match unit {
         "request" => "req",
         "message" => "msg",
+        "connection" => "conn.",
         other => other,
     }
 }

@@ -25,7 +25,7 @@ pub fn second(port: u16, connections: usize, server_pid: u32) -> Result<Sample, 
     let (wall_ns, cpu_ns) = (start.elapsed().as_nanos() as u64, cpu_ns()? - before);
     let text = String::from_utf8_lossy(&output.stdout);
     let ops = requests(&text).ok_or_else(|| format!("wrk said: {}", text.trim().replace('\n', "; ")))?;
-    Ok(Sample { ops, wall_ns, cpu_ns, generator_busy: None })
+    Ok(Sample { ops, wall_ns, cpu_ns, ..Sample::default() })
 }
 
 /// From the line "  12345 requests in 1.00s, 1.50MB read", unless there were errors.

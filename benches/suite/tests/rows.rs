@@ -50,7 +50,24 @@ fn every_row_of_the_network_runs() {
     let report = smoke("net", "net");
     let rows = array(&report, "rows");
     rows.iter().for_each(check);
-    for id in ["echo-50x64", "echo-50x64x16", "unix-50x64", "udp-50x64", "proxy-50x64", "file-server-50"] {
-        assert!(rows.iter().any(|row| row["id"] == id), "{id} is missing");
+    let row = |id: &str| rows.iter().find(|row| row["id"] == id).unwrap_or_else(|| panic!("{id} is missing"));
+    for id in ["echo-50x64x16", "unix-50x64", "udp-50x64", "storm-50", "http-50", "proxy-50x64", "file-server-50"] {
+        let entries = array(row(id), "entries");
+        assert!(entries.iter().all(|entry| entry["latency"]["p99"].as_u64() > Some(0)), "{id}");
+        assert!(entries.iter().all(|entry| entry["generator_busy"].as_f64() > Some(0.0)), "{id}");
+    }
+    for id in ["open-50", "open-80", "mixed"] {
+        assert!(row(id)["rate"].as_f64() > Some(0.0), "{id}");
+        for entry in array(row(id), "entries") {
+            assert!(entry["p99_ns"]["median"].as_f64() > Some(0.0), "{id}: {entry:#}");
+            assert!(entry["lag_p99_ns"].is_u64() && entry["generator_busy"].as_f64() > Some(0.0), "{id}: {entry:#}");
+            assert_eq!(entry["beside_per_s"].is_number(), id == "mixed", "{id}: {entry:#}");
+        }
+    }
+    // A receive of 4 KiB waits on each, but for those that wait without a buffer.
+    for entry in array(row("idle-500"), "entries") {
+        let (each, waits) = (entry["bytes"]["median"].as_f64().unwrap(), entry["candidate"].as_str().unwrap());
+        let without = ["ringtoss leases", "raw multishot", "syscalls"].contains(&waits);
+        assert!(if without { each < 4096.0 } else { (4096.0..16384.0).contains(&each) }, "{waits}: {each} B");
     }
 }

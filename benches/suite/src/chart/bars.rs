@@ -81,6 +81,7 @@ pub fn figure_name(row: &Measured) -> &'static str {
         ("cpu", "net") => "server CPU time",
         ("cpu", _) => "CPU time",
         ("bytes", _) => "memory",
+        ("p99", _) => "p99 latency",
         _ => "time",
     }
 }

@@ -41,8 +41,8 @@ pub fn overview(text: &mut String, report: &Report) {
     let heads: Vec<&str> = std::iter::once("row").chain(names.iter().copied()).collect();
     open(text, "CPU (or time) per operation, best quartile; bold: best, or tied with it", &heads);
     for row in &report.rows {
-        let time = if row.figure == "time" { " (time)" } else { "" };
-        let _ = write!(text, "<tr><th scope=\"row\"><a href=\"#{}\">{}</a>{time}</th>", row.id, escape(&row.title));
+        let note = row.figure_note();
+        let _ = write!(text, "<tr><th scope=\"row\"><a href=\"#{}\">{}</a>{note}</th>", row.id, escape(&row.title));
         for name in &names {
             let entry = row.entries.iter().find(|entry| entry.candidate == *name);
             let figure = entry.and_then(|entry| row.figure_of(entry));

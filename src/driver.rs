@@ -3,6 +3,7 @@
 //! The driver runs no code of the user's. What a harvest brings up (wakers to wake, orphans to finish) is collected and
 //! handed out, to be run when the driver is not borrowed any more.
 
+mod chains;
 mod guest;
 mod harvest;
 mod leases;
@@ -14,6 +15,7 @@ use std::io;
 use std::os::fd::RawFd;
 use std::task::Waker;
 
+pub(crate) use chains::{Entry as ChainEntry, Unstaged};
 pub(crate) use harvest::Harvest;
 use harvest::deliver;
 pub(crate) use leases::{GROUP, LeaseConfig};
@@ -49,15 +51,16 @@ pub(crate) enum Dropped {
     InFlight,
 }
 
-pub(crate) struct Driver {
+/// See the module.
+pub struct Driver {
     /// Before the ring, so that it is dropped before.
     leases: Option<leases::Leases>,
-    pub lease_config: LeaseConfig,
+    pub(crate) lease_config: LeaseConfig,
     ring: Ring,
     memory: memory::Table,
     slots: Slots,
     /// Inputs of staged entries; reset whenever the kernel has taken all of them.
-    pub arena: Arena,
+    pub(crate) arena: Arena,
     /// Orphans to cancel at the end of the turn.
     cancels: Vec<Key>,
     harvest: Harvest,
@@ -73,7 +76,7 @@ pub(crate) struct Driver {
     late_closes: Vec<RawFd>,
     /// Closes that take their time in a worker thread of the kernel's. A ring that goes cancels those that have not begun.
     slow_closes: Vec<RawFd>,
-    pub metrics: Metrics,
+    pub(crate) metrics: Metrics,
 }
 
 impl Driver {
@@ -198,14 +201,25 @@ impl Driver {
         if let Some(cqe) = slot.pop_earlier() {
             return Polled::Earlier(cqe);
         }
-        if let Some(cqe) = slot.done() {
-            self.slots.remove(key);
-            return Polled::Last(cqe);
+        if slot.is_done() {
+            return match self.slots.take_link(key) {
+                Some((cqe, false)) => Polled::Earlier(cqe),
+                Some((cqe, true)) => Polled::Last(cqe),
+                None => Polled::Last(self.take_last(key).1),
+            };
         }
         match slot.waker() {
             Some(current) if current.will_wake(waker) => Polled::Pending,
             Some(_) => Polled::StaleWaker,
             None => unreachable!("the future of this operation is gone or looks elsewhere"),
+        }
+    }
+
+    /// Frees the slot of an operation that is done.
+    fn take_last(&mut self, key: Key) -> (Earlier, Cqe) {
+        match self.slots.remove(key) {
+            (State::Done(cqe), earlier) => (earlier, cqe),
+            (state, _) => unreachable!("a done slot is {state:?}"),
         }
     }
 
@@ -235,14 +249,17 @@ impl Driver {
     /// The future of this operation is being dropped, on this loop. One that was `promised` goes to the kernel all the same.
     pub(crate) fn drop_future(&mut self, key: Key, promised: bool) -> Dropped {
         let slot = self.slot(key).expect("a future's slot lives until its result is taken");
-        if let Some(cqe) = slot.done() {
-            let (_, earlier) = self.slots.remove(key);
+        if slot.is_done() {
+            let (earlier, cqe) = self.take_last(key);
             return Dropped::Done(earlier, cqe);
         }
         if promised {
             return Dropped::InFlight;
         }
         let position = slot.position();
+        if slot.is_chain() {
+            return self.void_chain(key, position);
+        }
         let Some(sqe) = self.ring.staged_mut(position, Addressee::Slot(key).user_data()) else {
             return Dropped::InFlight;
         };
@@ -289,8 +306,8 @@ impl Driver {
     /// A future is awaited elsewhere from now on. Gives the cell back with the result if that is here.
     pub(crate) fn watch(&mut self, key: Key, cell: Arc<Elsewhere>) {
         let Some(slot) = self.slot(key) else { return };
-        if let Some(cqe) = slot.done() {
-            let (_, earlier) = self.slots.remove(key);
+        if slot.is_done() {
+            let (earlier, cqe) = self.take_last(key);
             return self.harvest.watched.push((cell, earlier, cqe));
         }
         if let State::Waiting(waker) = slot.replace(State::Watched(cell)) {
@@ -300,13 +317,15 @@ impl Driver {
 
     /// Whether the kernel has not let go of what the key names.
     pub(crate) fn is_in_flight(&mut self, key: Key) -> bool {
-        self.slot(key).is_some_and(|slot| !slot.is_done())
+        self.slot(key.whole()).is_some_and(|slot| !slot.is_done())
     }
 
     /// Asks the kernel to cancel an operation. Its completion tells what became of it.
     pub(crate) fn cancel(&mut self, key: Key) {
-        if self.slot(key).is_none_or(|slot| slot.is_done()) {
-            return;
+        let key = key.whole();
+        let Some(slot) = self.slot(key).filter(|slot| !slot.is_done()) else { return };
+        if slot.is_chain() {
+            return self.cancel_chain(key);
         }
         let user_data = Addressee::Slot(key).user_data();
         let cancel = Sqe::new(io_uring::opcode::AsyncCancel::CODE).addr(user_data).flags(SKIP_SUCCESS);
@@ -315,7 +334,7 @@ impl Driver {
 
     /// Has an orphan cancelled at the end of the turn, unless somebody adopts it until then.
     pub(crate) fn cancel_later(&mut self, key: Key) {
-        self.cancels.push(key);
+        self.cancels.push(key.whole());
     }
 
     // ---- descriptors ------------------------------------------------------------------------------------------
@@ -460,7 +479,7 @@ impl Driver {
             self.wakeup_armed = false;
         }
         self.counted_closes -= internal[1] as usize;
-        if !self.harvest.floods.is_empty() {
+        if !self.harvest.floods.is_empty() || !self.harvest.slow_chains.is_empty() {
             self.stop_floods();
         }
         count
@@ -471,6 +490,9 @@ impl Driver {
     fn stop_floods(&mut self) {
         for key in std::mem::take(&mut self.harvest.floods) {
             self.cancel(key);
+        }
+        for key in std::mem::take(&mut self.harvest.slow_chains) {
+            self.cancel_chain_later(key);
         }
     }
 

@@ -167,6 +167,22 @@ async fn file(seed: usize, alive: Arc<AtomicUsize>) {
     let bytes: Vec<u8> = bytes;
     insist(|| async { file.write_all_at(Counted::new(bytes.clone(), &alive), 0).await.0 }).await;
     insist(|| file.sync_all()).await;
+    for round in 0..12 {
+        // Chains, some of which are dropped: what comes back is what was written.
+        let start = (round * 104_729 + seed * 31) % (LEN - 512);
+        let buf = Counted::new(bytes[start..start + 512].to_vec(), &alive);
+        let back = Counted::new(Vec::with_capacity(512), &alive);
+        let chain = file
+            .write_all_at(buf, start as u64)
+            .link(file.sync_data())
+            .link(file.read_exact_at(back, 512, start as u64))
+            .hardlink(op::nop());
+        let Some(((written, _), _, (read, back), _)) = poll_times(chain, round % 7).await else { continue };
+        assert!(written.is_ok() || read.is_err(), "what follows a failure does not run");
+        if read.is_ok() {
+            assert!(back.bytes == bytes[start..start + 512]);
+        }
+    }
     let file = Arc::new(file);
     let readers: Vec<_> = (0..8)
         .map(|reader| {

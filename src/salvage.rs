@@ -427,12 +427,17 @@ impl Salvage {
 
     /// Puts bytes back that were taken and not used, before everything else that is here.
     pub(crate) fn put_back(&self, bytes: Vec<u8>) {
+        self.put_items_back(vec![Item::Bytes(bytes)]);
+    }
+
+    /// The same of everything that a receive brought which is undone.
+    pub(crate) fn put_items_back(&self, items: Vec<Item>) {
         let mut inner = self.lock();
         let taken = std::mem::take(&mut inner.taken);
         if let Some(Item::Bytes(first)) = inner.items.front_mut() {
             first.drain(..taken);
         }
-        inner.items.push_front(Item::Bytes(bytes));
+        items.into_iter().rev().for_each(|item| inner.items.push_front(item));
         self.release_and_wake(inner);
     }
 

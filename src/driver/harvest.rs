@@ -5,7 +5,7 @@ use std::task::Waker;
 
 use super::Metrics;
 use crate::ring::Cqe;
-use crate::slot::{Delivered, Earlier, Elsewhere, Key, Orphan, Slots};
+use crate::slot::{Delivered, Earlier, Elsewhere, Heard, Key, Orphan, Slots};
 
 /// So many completions of one operation that nobody takes, and it is told to stop.
 const FLOOD: usize = 16;
@@ -16,8 +16,11 @@ pub(crate) struct Harvest {
     pub wakers: Vec<Waker>,
     pub orphans: Vec<(Box<dyn Orphan>, Earlier, Cqe)>,
     pub watched: Vec<(Arc<Elsewhere>, Earlier, Cqe)>,
-    /// Operations of several completions of which too many lie in their slots. The driver's own: it stops them at once.
+    /// Operations of several completions of which too many lie in their slots, and chains that go on though they are to end.
+    /// The driver's own: it stops them at once.
     pub(super) floods: Vec<Key>,
+    /// Chains that it is to stop in a while.
+    pub(super) slow_chains: Vec<Key>,
 }
 
 impl Harvest {
@@ -59,6 +62,9 @@ fn push_waker(harvest: &mut Harvest, waker: Waker) {
 #[cold]
 #[inline(never)]
 fn deliver_rare(slots: &mut Slots, harvest: &mut Harvest, metrics: &mut Metrics, key: Key, cqe: Cqe) {
+    if key.number().is_some() {
+        return deliver_link(slots, harvest, metrics, key, cqe);
+    }
     match slots.deliver_rare(key) {
         Some(Delivered::Orphan(orphan, earlier)) => harvest.orphans.push((orphan, earlier, cqe)),
         Some(Delivered::Watched(cell, earlier)) => harvest.watched.push((cell, earlier, cqe)),
@@ -80,5 +86,18 @@ fn deliver_earlier(slots: &mut Slots, harvest: &mut Harvest, metrics: &mut Metri
     if let Some(waker) = slot.waker() {
         // Taken, not cloned: a clone may run anything. The future leaves its waker again when it is polled.
         harvest.wakers.push(std::mem::replace(waker, Waker::noop().clone()));
+    }
+}
+
+/// A completion of one link of a chain.
+fn deliver_link(slots: &mut Slots, harvest: &mut Harvest, metrics: &mut Metrics, link: Key, cqe: Cqe) {
+    match slots.hear(link, cqe) {
+        Heard::Nothing => {}
+        Heard::Stale => metrics.stale_completions += 1,
+        Heard::Wake(waker) => harvest.wakers.push(waker),
+        Heard::Delivered(Delivered::Orphan(orphan, earlier), last) => harvest.orphans.push((orphan, earlier, last)),
+        Heard::Delivered(Delivered::Watched(cell, earlier), last) => harvest.watched.push((cell, earlier, last)),
+        Heard::Cancel => harvest.floods.push(link.whole()),
+        Heard::CancelLater => harvest.slow_chains.push(link.whole()),
     }
 }

@@ -102,13 +102,21 @@ async fn send(mut random: Random, mut stream: TcpStream, total: usize, alive: Ar
     while at < total {
         let end = (at + 1 + random.below(600)).min(total);
         let buf = Counted::new((at..end).map(pattern).collect(), &alive);
-        let done = if random.below(2) == 0 {
-            let write = stream.write(buf);
-            do_something(&mut random, write).await.map(|(result, _)| result)
-        } else {
-            let write = stream.write_all(buf);
-            let output = do_something(&mut random, write).await;
-            output.map(|(result, _)| result.map(|()| end - at))
+        let done = match random.below(4) {
+            0 | 1 => {
+                let write = stream.write(buf);
+                do_something(&mut random, write).await.map(|(result, _)| result)
+            }
+            2 => {
+                let write = stream.write_all(buf);
+                let output = do_something(&mut random, write).await;
+                output.map(|(result, _)| result.map(|()| end - at))
+            }
+            _ => {
+                let chain = op::nop().link(stream.write_all(buf)).link(op::nop()).hardlink(op::nop());
+                let output = do_something(&mut random, chain).await;
+                output.map(|(_, (result, _), ..)| result.map(|()| end - at))
+            }
         };
         at += match done {
             Some(Ok(count)) => count,
@@ -141,7 +149,7 @@ async fn receive(mut random: Random, mut stream: TcpStream, total: usize, alive:
         let capacity = 1 + random.below(500);
         let buf = Counted::new(Vec::with_capacity(capacity), &alive);
         let mut consumed = None;
-        match random.below(5) {
+        match random.below(6) {
             0 => {
                 let peek = stream.peek(buf);
                 if let Some((Ok(_), buf)) = do_something(&mut random, peek).await {
@@ -156,9 +164,15 @@ async fn receive(mut random: Random, mut stream: TcpStream, total: usize, alive:
                 let read = stream.read_exact(buf, capacity.min(total - at));
                 consumed = do_something(&mut random, read).await.map(|(result, buf)| (result.map(drop), buf));
             }
-            _ => {
-                let read = stream.read(buf);
-                consumed = do_something(&mut random, read).await.map(|(result, buf)| {
+            way => {
+                let output = if way == 3 {
+                    let chain = op::nop().hardlink(stream.read(buf)).link(op::nop());
+                    do_something(&mut random, chain).await.map(|(_, read, _)| read)
+                } else {
+                    let read = stream.read(buf);
+                    do_something(&mut random, read).await
+                };
+                consumed = output.map(|(result, buf)| {
                     let result = result.map(|count| assert_ne!(count, 0, "the end came early, at {at}"));
                     (result, buf)
                 });

@@ -5,7 +5,7 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
 
 use super::at::Duplicate;
-use super::{Arena, Cqe, Next, Op, Sealed, Sqe};
+use super::{Arena, Cqe, Link, Next, Op, Sealed, Sqe};
 use crate::salvage::Lane;
 use crate::sys;
 
@@ -139,3 +139,7 @@ unsafe impl Op for Seek {
         Lane::PositionWrite
     }
 }
+
+impl Link for Fsync {}
+
+impl Link for Ftruncate {}

@@ -5,6 +5,7 @@
 //!
 //! * bound it: [`Operation::timeout`], [`Operation::cancel_on`]. The buffer comes back with the error;
 //! * end it: [`Operation::cancel`], which gives the result, or the error of the cancellation, and the buffer;
+//! * have another one done behind it, for one submission and one wake: [`Operation::link`], see [`chain`];
 //! * drop it at any moment, see below;
 //! * submit what this crate does not wrap: [`submit`].
 //!
@@ -29,6 +30,7 @@
 #![allow(unsafe_code)]
 
 mod at;
+pub mod chain;
 mod datagrams;
 mod file;
 mod fixed;
@@ -65,6 +67,7 @@ mod zero_copy;
 
 pub use crate::ring::{Arena, Cqe, Sqe};
 pub(crate) use at::{At, Name};
+use chain::Link;
 #[cfg(all(any(fuzzing, test), not(loom)))]
 pub(crate) use datagrams::fuzzed_datagram;
 pub use datagrams::{Datagrams, RecvMsgLease, RecvMsgMulti};
@@ -82,8 +85,8 @@ pub use message_vectored::{RecvMsgVectored, SendMsgVectored};
 pub use names::{LinkAt, MkdirAt, RenameAt, SymlinkAt, UnlinkAt};
 pub(crate) use net::poll_number;
 pub use net::{Accept, Accepted, Connect, PollAdd, Recv, Send, Shutdown, Socket, poll_readable, poll_writable};
-use operation::Next;
 pub use operation::Operation;
+use operation::{Next, Passed};
 use orphan::Left;
 pub use path::{Close, OpenAt, Opened, Statx};
 pub(crate) use path::{FromStatx, KernelPath, close, invalid, kernel_path};
@@ -106,7 +109,11 @@ pub use write::{All, Write};
 pub use xattr::{GetXattr, SetXattr};
 pub use zero_copy::{Sends, ZeroCopy};
 
+use std::task::Waker;
+
+use crate::driver::Driver;
 use crate::salvage::{Lane, Salvage};
+use crate::slot::Key;
 
 mod sealed {
     pub trait Sealed {}
@@ -129,6 +136,13 @@ pub unsafe trait Op: Sized + 'static + Sealed {
     #[doc(hidden)]
     fn prepare(&mut self, sqe: &mut Sqe, arena: &mut Arena) -> Result<(), i32>;
 
+    /// Hands it to the ring. `Err` is what [`Op::prepare`] says, with the waker, to be dropped outside.
+    #[doc(hidden)]
+    #[inline]
+    fn stage(&mut self, _loop_id: u64, driver: &mut Driver, waker: Waker) -> Result<Key, (i32, Waker)> {
+        driver.submit(waker, |sqe, arena| self.prepare(sqe, arena))
+    }
+
     /// Takes a completion in and says whether the operation is done.
     #[doc(hidden)]
     #[inline]
@@ -139,6 +153,13 @@ pub unsafe trait Op: Sized + 'static + Sealed {
     /// Turns the completion that ended it into the output.
     #[doc(hidden)]
     fn complete(self, cqe: Cqe) -> Self::Output;
+
+    /// The same where nobody takes the output.
+    #[doc(hidden)]
+    #[inline]
+    fn discard(self, cqe: Cqe) {
+        drop(self.complete(cqe));
+    }
 
     /// How it stands to others on the same object.
     #[doc(hidden)]
@@ -181,6 +202,27 @@ pub unsafe trait Op: Sized + 'static + Sealed {
     fn is_promised(&self) -> bool {
         false
     }
+
+    /// Whether it is on several objects and looks after their gates by itself: see [`Op::pass`].
+    #[doc(hidden)]
+    #[inline]
+    fn has_gates(&self) -> bool {
+        false
+    }
+
+    /// Asks whether it may go, as far as what was dropped on its objects is concerned.
+    #[doc(hidden)]
+    fn pass(&mut self, _waker: &Waker) -> Passed {
+        Passed::Go
+    }
+
+    /// Its future is being dropped while the kernel has it; this is its name there. Its objects are there still.
+    #[doc(hidden)]
+    fn orphaned(&mut self, _loop_id: u64, _key: Key) {}
+
+    /// Its future is being dropped while the kernel has nothing of it. Its objects are there still.
+    #[doc(hidden)]
+    fn forsake(&mut self) {}
 
     /// Takes what an orphan left, as if the kernel had just given it.
     #[doc(hidden)]

@@ -5,7 +5,7 @@
 
 use std::io;
 
-use super::{Arena, Cqe, Name, Next, Op, Sealed, Sqe, invalid};
+use super::{Arena, Cqe, Link, Name, Next, Op, Sealed, Sqe, invalid};
 
 fn outcome<const N: usize>(paths: [&Name; N], cqe: Cqe) -> io::Result<()> {
     match paths.into_iter().find_map(Name::reason) {
@@ -208,3 +208,13 @@ unsafe impl Op for SymlinkAt {
         outcome([&self.target, &self.link], cqe)
     }
 }
+
+impl Link for MkdirAt {}
+
+impl Link for UnlinkAt {}
+
+impl Link for RenameAt {}
+
+impl Link for LinkAt {}
+
+impl Link for SymlinkAt {}

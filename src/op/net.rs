@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 
 use super::read::Fill;
 use super::write::{All, Drain};
-use super::{Arena, Cqe, Left, Next, Op, Operation, Sealed, Sqe};
+use super::{Arena, Cqe, Left, Link, Next, Op, Operation, Sealed, Sqe};
 use crate::buf::{BufResult, IoBuf, IoBufMut, Region};
 use crate::driver::poll_mask;
 use crate::salvage::{Item, Lane, Salvage};
@@ -182,24 +182,26 @@ pub struct Recv<B> {
     fd: RawFd,
     fill: Fill<B>,
     peek: bool,
+    /// In a chain: what is to be filled is waited for by the kernel.
+    linked: bool,
 }
 
 impl<B: IoBufMut> Recv<B> {
     #[inline]
     pub(crate) fn some(fd: RawFd, buf: B) -> Recv<B> {
-        Recv { fd, fill: Fill::some(buf), peek: false }
+        Recv { fd, fill: Fill::some(buf), peek: false, linked: false }
     }
 
     pub(crate) fn append(fd: RawFd, buf: B) -> Recv<B> {
-        Recv { fd, fill: Fill::append(buf), peek: false }
+        Recv { fd, fill: Fill::append(buf), peek: false, linked: false }
     }
 
     pub(crate) fn exact(fd: RawFd, buf: B, len: usize) -> Recv<B> {
-        Recv { fd, fill: Fill::exact(buf, len), peek: false }
+        Recv { fd, fill: Fill::exact(buf, len), peek: false, linked: false }
     }
 
     pub(crate) fn peek(fd: RawFd, buf: B) -> Recv<B> {
-        Recv { fd, fill: Fill::some(buf), peek: true }
+        Recv { fd, fill: Fill::some(buf), peek: true, linked: false }
     }
 }
 
@@ -212,8 +214,11 @@ unsafe impl<B: IoBufMut> Op for Recv<B> {
     #[inline]
     fn prepare(&mut self, sqe: &mut Sqe, _arena: &mut Arena) -> Result<(), i32> {
         let (address, len) = self.fill.window()?;
-        let flags = if self.peek { libc::MSG_PEEK as u32 } else { 0 };
-        *sqe = Sqe::new(io_uring::opcode::Recv::CODE).fd(self.fd).addr(address).len(len).op_flags(flags);
+        let mut flags = if self.peek { libc::MSG_PEEK } else { 0 };
+        if self.linked && self.fill.is_exact() {
+            flags |= libc::MSG_WAITALL;
+        }
+        *sqe = Sqe::new(io_uring::opcode::Recv::CODE).fd(self.fd).addr(address).len(len).op_flags(flags as u32);
         Ok(())
     }
 
@@ -246,6 +251,12 @@ unsafe impl<B: IoBufMut> Op for Recv<B> {
 
     fn take_salvaged(&mut self, salvage: &Salvage) -> Option<Cqe> {
         self.fill.take_salvaged(salvage, self.peek)
+    }
+}
+
+impl<B: IoBufMut> Link for Recv<B> {
+    fn join(&mut self) {
+        self.linked = true;
     }
 }
 
@@ -327,6 +338,14 @@ unsafe impl<B: IoBuf> Op for Send<B> {
 
     fn progress(&self) -> usize {
         self.drain.done()
+    }
+}
+
+impl<B: IoBuf> Link for Send<B> {
+    fn join(&mut self) {
+        if self.drain.is_whole() {
+            self.flags |= libc::MSG_WAITALL;
+        }
     }
 }
 

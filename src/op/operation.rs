@@ -140,6 +140,17 @@ impl<'a, O: Op> Operation<'a, O> {
         Operation::made(op, Some(fd))
     }
 
+    /// What it is made of, to be made a part of another one.
+    ///
+    /// # Panics
+    /// If it was polled.
+    pub(super) fn into_parts(mut self) -> (O, Option<&'a Fd>) {
+        let fresh = self.phase == Phase::Start && self.stop == Stop::No && self.rare.is_none();
+        assert!(fresh, "ringtoss: an operation can be linked only before it is polled");
+        self.phase = Phase::Finished;
+        (self.op.take().expect("it has not ended"), self.fd)
+    }
+
     #[inline]
     fn made(op: O, fd: Option<&'a Fd>) -> Operation<'a, O> {
         let key = Key { index: 0, generation: 0 };
@@ -295,7 +306,7 @@ impl<'a, O: Op> Operation<'a, O> {
     /// Whether another operation's traces on the same object must be looked at before this one goes.
     #[inline]
     fn must_ask(&self) -> bool {
-        let (Some(fd), Some(op)) = (self.fd, &*self.op) else { return false };
+        let (Some(fd), Some(op)) = (self.fd, &*self.op) else { return self.op.as_ref().is_some_and(O::has_gates) };
         match op.lane() {
             Lane::Free => false,
             Lane::Accept => true,
@@ -326,6 +337,14 @@ impl<'a, O: Op> Operation<'a, O> {
                 }
             }
         }
+        if self.op().has_gates() {
+            self.special = true;
+            match self.op().pass(waker) {
+                Passed::Go => {}
+                Passed::Wait => return Answer::Pending,
+                Passed::Took(cqe) => return Answer::Cqe(cqe),
+            }
+        }
         if self.op().lane() == Lane::Accept
             && let Some(salvage) = self.salvage()
         {
@@ -351,7 +370,7 @@ impl<'a, O: Op> Operation<'a, O> {
             if let Some(fd) = fd {
                 fd.visit(core.id);
             }
-            self.key = driver.submit(waker, |sqe, arena| op.prepare(sqe, arena))?;
+            self.key = op.stage(core.id, driver, waker)?;
             self.loop_id = core.id;
             self.phase = Phase::InFlight;
             if beside_others && let Some(fd) = fd {
@@ -540,7 +559,7 @@ fn refused(waker: Waker) -> Result<(), (i32, Waker)> {
 }
 
 /// What the gate of an object's salvage has let through.
-enum Passed {
+pub enum Passed {
     Go,
     Wait,
     Took(Cqe),

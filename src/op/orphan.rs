@@ -52,7 +52,7 @@ impl<O: Op> Orphan for Orphaned<O> {
         match salvage {
             // First the object, then the value, whose drop is the user's code.
             Some(salvage) => leave(&mut op, &salvage, cqe, loop_id, key),
-            None => drop(op.complete(cqe)),
+            None => op.discard(cqe),
         }
     }
 

@@ -9,7 +9,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{Arena, At, Cqe, Name, Next, Op, Operation, Sealed, Sqe};
+use super::{Arena, At, Cqe, Link, Name, Next, Op, Operation, Sealed, Sqe};
 use crate::context;
 use crate::fd::Fd;
 use crate::ring::ASYNC;
@@ -293,3 +293,7 @@ pub(crate) async fn close(fd: Fd) -> io::Result<()> {
     }
     closed
 }
+
+impl<F: Opened> Link for OpenAt<F> {}
+
+impl<M: FromStatx> Link for Statx<M> {}

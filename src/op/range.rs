@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::RawFd;
 
 use super::at::Duplicate;
-use super::{Arena, Cqe, Next, Op, Sealed, Sqe};
+use super::{Arena, Cqe, Link, Next, Op, Sealed, Sqe};
 use crate::salvage::Lane;
 
 /// `IORING_OP_FALLOCATE`: `fallocate(2)`, on a duplicate of its own.
@@ -154,3 +154,9 @@ unsafe impl Op for SyncFileRange {
         Lane::Settle
     }
 }
+
+impl Link for Fadvise {}
+
+impl Link for Fallocate {}
+
+impl Link for SyncFileRange {}

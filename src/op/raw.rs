@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::{Arena, Cqe, Next, Op, Operation, Sealed, Sqe};
+use super::{Arena, Cqe, Link, Next, Op, Operation, Sealed, Sqe};
 use crate::buf::BufResult;
 use crate::ring::{HARDLINK, LINK, SKIP_SUCCESS};
 
@@ -115,3 +115,5 @@ unsafe impl<K: 'static> Op for Raw<K> {
 pub unsafe fn submit<K: 'static>(entry: Sqe, keep_alive: K) -> Operation<'static, Raw<K>> {
     Operation::<Raw<K>>::new(Raw { entry, keep_alive, first: None })
 }
+
+impl Link for Nop {}

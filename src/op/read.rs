@@ -5,7 +5,7 @@ use std::os::fd::RawFd;
 
 use super::flags::unknown_flags;
 use super::position::{AT_POSITION, NO_OFFSET, Position};
-use super::{Arena, Cqe, CutShort, Left, Next, Op, Sealed, Sqe, fixed};
+use super::{Arena, Cqe, CutShort, Left, Link, Next, Op, Sealed, Sqe, fixed};
 use crate::buf::{BufResult, IoBufMut};
 use crate::fd::Fd;
 use crate::salvage::{Item, Lane, Salvage};
@@ -110,6 +110,11 @@ impl<B: IoBufMut> Fill<B> {
 
     pub(super) fn done(&self) -> usize {
         self.done
+    }
+
+    /// Whether it is to be filled.
+    pub(super) fn is_exact(&self) -> bool {
+        self.exact
     }
 
     /// Whether there is room left.
@@ -271,3 +276,5 @@ unsafe impl<B: IoBufMut> Op for Read<B> {
         self.fill.take_salvaged(salvage, false)
     }
 }
+
+impl<B: IoBufMut> Link for Read<B> {}

@@ -6,7 +6,7 @@ use std::os::fd::RawFd;
 use super::flags::{appends, unknown_flags};
 use super::position::{AT_POSITION, NO_OFFSET, Position};
 use super::read::MAX_TRANSFER;
-use super::{Arena, Cqe, CutShort, Left, Next, Op, Sealed, Sqe, fixed};
+use super::{Arena, Cqe, CutShort, Left, Link, Next, Op, Sealed, Sqe, fixed};
 use crate::buf::{BufResult, IoBuf, Region};
 use crate::fd::Fd;
 use crate::salvage::Lane;
@@ -92,6 +92,11 @@ impl<B: IoBuf> Drain<B> {
 
     pub(super) fn done(&self) -> usize {
         self.done
+    }
+
+    /// Whether all of it is to be written.
+    pub(super) fn is_whole(&self) -> bool {
+        self.all
     }
 
     pub(super) fn len(&self) -> usize {
@@ -222,6 +227,8 @@ unsafe impl<B: IoBuf> Op for Write<B> {
     }
 }
 
+impl<B: IoBuf> Link for Write<B> {}
+
 /// An operation that moves everything, whose output therefore needs no count.
 #[derive(Debug)]
 pub struct All<O>(pub(super) O);
@@ -270,5 +277,11 @@ unsafe impl<B, O: Op<Output = BufResult<usize, B>>> Op for All<O> {
 
     fn progress(&self) -> usize {
         self.0.progress()
+    }
+}
+
+impl<B, O: Link<Output = BufResult<usize, B>>> Link for All<O> {
+    fn join(&mut self) {
+        self.0.join();
     }
 }

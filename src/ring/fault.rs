@@ -6,7 +6,7 @@ use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::os::fd::RawFd;
 
-use super::{BufferRing, Config, Cqe, Entered, Sqe, Uring, Wait};
+use super::{BufferRing, Config, Cqe, Entered, HARDLINK, LINK, Sqe, Uring, Wait};
 
 /// How often something happens, in 256 cases.
 #[derive(Clone, Copy, Debug)]
@@ -73,13 +73,15 @@ impl Faulty {
         if self.happens(self.faults.short) {
             let random = self.random();
             let sqe = self.inner.stage();
+            // The kernel would not know that it was short, and go on with what follows.
+            let ties = sqe.flags & (LINK | HARDLINK) != 0;
             let shortens = [
                 io_uring::opcode::Read::CODE,
                 io_uring::opcode::Write::CODE,
                 io_uring::opcode::Recv::CODE,
                 io_uring::opcode::Send::CODE,
             ];
-            if shortens.contains(&sqe.opcode) && sqe.len > 1 {
+            if !ties && shortens.contains(&sqe.opcode) && sqe.len > 1 {
                 sqe.len = 1 + (random % u64::from(sqe.len)) as u32;
             }
         }
@@ -110,13 +112,30 @@ impl Faulty {
             _ => return,
         };
         let user_data = sqe.user_data;
-        *sqe = Sqe::new(io_uring::opcode::Nop::CODE);
-        sqe.user_data = user_data;
+        if sqe.flags & (LINK | HARDLINK) != 0 {
+            // It has to fail in truth, or what follows goes on.
+            sqe.fd = -1;
+        } else {
+            *sqe = Sqe::new(io_uring::opcode::Nop::CODE);
+            sqe.user_data = user_data;
+        }
         self.failures.insert(user_data, -errnos[random % errnos.len()]);
     }
 
     pub(crate) fn is_full(&self) -> bool {
         self.inner.is_full()
+    }
+
+    pub(crate) fn room(&self) -> usize {
+        self.inner.room()
+    }
+
+    pub(crate) fn capacity(&self) -> usize {
+        self.inner.capacity()
+    }
+
+    pub(crate) fn take_back(&mut self, count: u32) {
+        self.inner.take_back(count);
     }
 
     pub(crate) fn staged(&self) -> usize {
@@ -183,7 +202,10 @@ impl Faulty {
         self.left_alone = 0;
         let Faulty { inner, held, failures, .. } = self;
         inner.harvest(|user_data, mut cqe| {
-            if let Some(result) = failures.remove(&user_data) {
+            // One that was cancelled because of what came before it in its chain has not failed by itself.
+            if let Some(result) = failures.remove(&user_data)
+                && cqe.result != -libc::ECANCELED
+            {
                 cqe.result = result;
             }
             held.push_back((user_data, cqe));

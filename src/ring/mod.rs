@@ -35,6 +35,9 @@ pub(crate) use sqe::{ASYNC, BUFFER_SELECT, HARDLINK, LINK, SKIP_SUCCESS};
 pub use sqe::{Cqe, Sqe};
 pub(crate) use uring::Uring;
 
+/// Links of a chain, at most. Each may have a time limit, which is one more entry.
+pub(crate) const LINKS_AT_MOST: usize = 6;
+
 /// How large a ring is made.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Config {
@@ -138,6 +141,21 @@ impl Ring {
     #[inline]
     pub(crate) fn is_full(&self) -> bool {
         either!(self, ring => ring.is_full())
+    }
+
+    /// How many more entries can be staged now that one enter hands over with those that are there.
+    pub(crate) fn room(&self) -> usize {
+        either!(self, ring => ring.room())
+    }
+
+    /// How many entries there is room for at best.
+    pub(crate) fn capacity(&self) -> usize {
+        either!(self, ring => ring.capacity())
+    }
+
+    /// Takes back the youngest entries, which were staged with [`Ring::commit_fitting`] and are nobody's yet.
+    pub(crate) fn take_back(&mut self, count: u32) {
+        either!(self, ring => ring.take_back(count));
     }
 
     /// How many entries are staged: the next enter hands them over, unless the queue is still full of others.

@@ -132,6 +132,20 @@ impl Uring {
         self.tail == self.full_at
     }
 
+    pub(crate) fn room(&self) -> usize {
+        // With a backlog the queue is full.
+        self.full_at.wrapping_sub(self.tail) as usize
+    }
+
+    pub(crate) fn capacity(&self) -> usize {
+        self.capacity as usize
+    }
+
+    pub(crate) fn take_back(&mut self, count: u32) {
+        debug_assert!(count as usize <= self.staged() && self.backlog.is_empty());
+        self.tail = self.tail.wrapping_sub(count);
+    }
+
     #[inline]
     pub(crate) fn staged(&self) -> usize {
         self.tail.wrapping_sub(self.published) as usize + self.backlog.len()

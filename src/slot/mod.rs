@@ -26,6 +26,7 @@
 //! * A slot's name is its index and a generation that the loop counts up with every submission; both make the entry's
 //!   `user_data`. A CQE, a cancel or a piece of mail for an older generation is recognised and ignored.
 
+mod chained;
 mod elsewhere;
 
 use std::collections::VecDeque;
@@ -33,15 +34,16 @@ use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::task::Waker;
 
+pub(crate) use chained::{CANCEL, Chained, Heard, Link, RETRY};
 pub(crate) use elsewhere::{Elsewhere, Handed};
 
 use crate::ring::Cqe;
 
 /// The name of a slot, for as long as it is in use and ever after: generations are not reused within 2^32 submissions.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
-pub(crate) struct Key {
-    pub index: u32,
-    pub generation: u32,
+pub struct Key {
+    pub(crate) index: u32,
+    pub(crate) generation: u32,
 }
 
 /// Indices from here on are no slots but the loop's own entries.
@@ -139,6 +141,10 @@ enum Status {
     Done,
     /// Orphan or watched: see `Rare`.
     Rare,
+    /// A chain, and its future waits. See `chained`.
+    Chained,
+    /// A chain that is complete.
+    ChainDone,
 }
 
 enum Owner {
@@ -150,6 +156,8 @@ enum Owner {
 struct Rare {
     owner: Owner,
     earlier: Earlier,
+    /// Where the chain is, if it is one.
+    chain: Option<usize>,
 }
 
 pub(crate) struct Slot {
@@ -157,7 +165,7 @@ pub(crate) struct Slot {
     /// Where the entry was staged; it may still be there. In a free slot, the next free one.
     position: u32,
     status: Status,
-    /// In a done slot, the last completion.
+    /// In a done slot, the last completion; in one with a chain, where that is.
     cqe: Cqe,
     /// In a waiting slot, who is to be woken.
     waker: Option<Waker>,
@@ -170,12 +178,13 @@ impl Slot {
     }
 
     pub(crate) fn is_done(&self) -> bool {
-        self.status == Status::Done
+        matches!(self.status, Status::Done | Status::ChainDone)
     }
 
     /// The last completion, if it has come.
+    #[cfg(all(any(fuzzing, test), not(loom)))]
     pub(crate) fn done(&self) -> Option<Cqe> {
-        self.is_done().then_some(self.cqe)
+        (self.status == Status::Done).then_some(self.cqe)
     }
 
     /// The value whose future is gone.
@@ -193,7 +202,7 @@ impl Slot {
 
     /// Keeps a completion with more to come; how many are kept now.
     pub(crate) fn push_earlier(&mut self, cqe: Cqe) -> usize {
-        let rare = self.rare.get_or_insert_with(|| Box::new(Rare { owner: Owner::Future, earlier: None }));
+        let rare = self.rare.get_or_insert_with(|| Box::new(Rare { owner: Owner::Future, earlier: None, chain: None }));
         let earlier = rare.earlier.get_or_insert_default();
         earlier.push_back(cqe);
         earlier.len()
@@ -207,6 +216,7 @@ impl Slot {
 
     /// Gives the slot another owner; gives what it held.
     pub(crate) fn replace(&mut self, state: State) -> State {
+        let chain = self.chain();
         let earlier = self.rare.as_mut().and_then(|rare| rare.earlier.take());
         let old = self.take_state();
         let owner = match state {
@@ -215,14 +225,14 @@ impl Slot {
             state => unreachable!("nobody goes back to {state:?}"),
         };
         self.status = Status::Rare;
-        self.rare = Some(Box::new(Rare { owner, earlier }));
+        self.rare = Some(Box::new(Rare { owner, earlier, chain }));
         old
     }
 
     fn take_state(&mut self) -> State {
         match self.status {
-            Status::Waiting => State::Waiting(self.waker.take().expect("a waiting slot has a waker")),
-            Status::Done => State::Done(self.cqe),
+            Status::Waiting | Status::Chained => State::Waiting(self.waker.take().expect("a waiting slot has a waker")),
+            Status::Done | Status::ChainDone => State::Done(self.cqe),
             Status::Rare => match self.rare.take().map(|rare| rare.owner) {
                 Some(Owner::Orphan(orphan)) => State::Orphan(orphan),
                 Some(Owner::Watched(cell)) => State::Watched(cell),
@@ -242,6 +252,8 @@ pub(crate) enum Delivered {
 /// The slots of a loop. Like a slab, but names carry the generation.
 pub(crate) struct Slots {
     slots: Vec<Slot>,
+    /// The chains among what is in flight.
+    chains: slab::Slab<Chained>,
     /// The first free one; the length if there is none.
     free: u32,
     next_generation: u32,
@@ -249,7 +261,7 @@ pub(crate) struct Slots {
 
 impl Slots {
     pub(crate) fn new() -> Slots {
-        Slots { slots: Vec::new(), free: 0, next_generation: 0 }
+        Slots { slots: Vec::new(), chains: slab::Slab::new(), free: 0, next_generation: 0 }
     }
 
     /// Starts with generations just below their wrap.
@@ -289,7 +301,7 @@ impl Slots {
     #[inline(never)]
     fn grow_and_insert(&mut self, key: Key, position: u32, waker: Waker) {
         let index = self.slots.len() as u32;
-        assert!(index < FIRST_INTERNAL - 1, "more operations in flight than there are names");
+        assert!(index < chained::LINK_OF_CHAIN, "more operations in flight than there are names");
         let cqe = Cqe::of(0);
         self.slots.push(Slot {
             generation: 0,
@@ -351,18 +363,22 @@ impl Slots {
     /// Frees a slot that is in use.
     pub(crate) fn remove(&mut self, key: Key) -> (State, Earlier) {
         let slot = self.get_mut(key).expect("a slot is freed once");
+        let (chain, done) = (slot.chain(), slot.is_done());
         let earlier = slot.rare.as_mut().and_then(|rare| rare.earlier.take());
         let state = slot.take_state();
         slot.rare = None;
         slot.status = Status::Free;
         self.slots[key.index as usize].position = self.free;
         self.free = key.index;
-        (state, earlier)
+        match chain {
+            Some(id) => self.take_chain(id, done, state),
+            None => (state, earlier),
+        }
     }
 
     /// Those in use that are not done.
     pub(crate) fn in_flight(&self) -> impl Iterator<Item = Key> {
-        let busy = |slot: &Slot| matches!(slot.status, Status::Waiting | Status::Rare);
+        let busy = |slot: &Slot| matches!(slot.status, Status::Waiting | Status::Rare | Status::Chained);
         let slots = self.slots.iter().enumerate().filter(move |(_, slot)| busy(slot));
         slots.map(|(index, slot)| Key { index: index as u32, generation: slot.generation })
     }

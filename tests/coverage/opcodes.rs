@@ -66,7 +66,9 @@ pub const OPCODES: &[Opcode] = &[
         "LINK_TIMEOUT",
         "5.5",
         &["LinkTimeout"],
-        Not("`Operation::timeout` costs no entry: the loop's timers cancel"),
+        By(
+            "op::Operation::link_timeout, for links of chains (`Operation::timeout` costs no entry: the loop's timers cancel)",
+        ),
     ),
     opcode("CONNECT", "5.5", &["Connect"], By("net::TcpStream::connect, net::UnixStream::connect")),
     opcode("FALLOCATE", "5.6", &["Fallocate"], By("fs::File::allocate")),

@@ -57,6 +57,7 @@ impl<O: Op> Operation<'_, O> {
 
     /// What an operation of several steps had moved before it was dropped between two of them is not lost either.
     pub(super) fn leave_progress(&self, op: &mut O) {
+        op.forsake();
         if op.progress() > 0
             && let Some(salvage) = self.fd.map(Fd::salvage)
         {
@@ -108,6 +109,7 @@ impl<O: Op> Operation<'_, O> {
         {
             fd.hand_receiver_over(key);
         }
+        op.orphaned(loop_id, key);
         op.abandon();
         Box::new(Orphaned { op, salvage, lane, loop_id, key })
     }

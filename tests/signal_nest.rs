@@ -14,8 +14,8 @@ fn a_storm_of_many_kinds_on_one_thread_does_not_overflow_its_signal_stack() {
     static STOP: AtomicBool = AtomicBool::new(false);
     let (tell, told) = std::sync::mpsc::channel();
     let target = std::thread::spawn(move || {
-        // SAFETY: it names the calling thread.
-        tell.send(unsafe { libc::pthread_self() }).unwrap();
+        // As a number: musl's is a pointer. SAFETY: it names the calling thread.
+        tell.send(unsafe { libc::pthread_self() } as usize).unwrap();
         while !STOP.load(Ordering::Relaxed) {
             std::hint::spin_loop();
         }
@@ -26,7 +26,7 @@ fn a_storm_of_many_kinds_on_one_thread_does_not_overflow_its_signal_stack() {
             scope.spawn(move || {
                 for _ in 0..2000 {
                     // SAFETY: the thread is joined below, after this. A full queue is no matter.
-                    unsafe { libc::pthread_kill(thread, kind.as_raw_value()) };
+                    unsafe { libc::pthread_kill(thread as libc::pthread_t, kind.as_raw_value()) };
                 }
             });
         }

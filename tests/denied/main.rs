@@ -1,5 +1,8 @@
-//! Where no ring can be had the error names the cause and the fix: each cause is provoked for real, in a child process.
+//! Restricted places, each for real, in a child process. Where no ring can be had the error names the cause and the fix;
+//! where one can be had, what works works, and what does not is an error.
 #![allow(unsafe_code, reason = "limits and filters are set by system calls")]
+
+mod places;
 
 use std::process::{Command, Output};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -79,6 +82,9 @@ fn deny_setup(errno: i32) {
 #[test]
 fn child() {
     let Ok(how) = std::env::var(ROLE) else { return };
+    if let Some(place) = how.strip_prefix("in-") {
+        return places::live(place);
+    }
     restrict(&how);
     if how == "memlock-64k" {
         return pin_memory();

@@ -1,0 +1,195 @@
+//! What the tests share.
+
+use std::future::Future;
+use std::io::{self, BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::time::Duration;
+
+pub const ROLE: &str = "RINGTOSS_TROUBLE_AS";
+
+/// How long anything may take: far more than it does, on a machine that is busy with other things.
+pub const PATIENCE: Duration = Duration::from_secs(100);
+
+/// Runs a test on a loop of its own, for a bounded time.
+pub fn run<F: Future>(test: F) -> F::Output {
+    ringtoss::block_on(async { ringtoss::time::timeout(PATIENCE, test).await.expect("the test hangs") })
+}
+
+/// Says why a test is left out.
+pub fn left_out(why: impl std::fmt::Display) {
+    eprintln!("LEFT OUT: {why}");
+}
+
+pub fn is_root() -> bool {
+    // SAFETY: no memory is passed.
+    unsafe { libc::geteuid() == 0 }
+}
+
+/// Lets the loop go round.
+pub async fn turn() {
+    ringtoss::op::nop().await.unwrap();
+}
+
+/// Waits until nothing is in flight on this loop.
+pub async fn quiet() {
+    while ringtoss::metrics().in_flight > 0 {
+        turn().await;
+    }
+}
+
+/// The byte at a place of a stream, from which the place can be told.
+pub fn byte_at(place: usize) -> u8 {
+    ((place as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 53) as u8
+}
+
+/// The bytes from a place on.
+pub fn pattern(place: usize, len: usize) -> Vec<u8> {
+    (place..place + len).map(byte_at).collect()
+}
+
+/// Checks that these are the bytes from a place on.
+#[track_caller]
+pub fn check(bytes: &[u8], place: usize) {
+    for (index, &byte) in bytes.iter().enumerate() {
+        assert_eq!(byte, byte_at(place + index), "byte {index} of {} at {place}", bytes.len());
+    }
+}
+
+/// Numbers that look random, the same ones every time.
+pub struct Random(pub u64);
+
+impl Random {
+    pub fn below(&mut self, limit: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 11) % limit
+    }
+}
+
+/// Another process, which runs a role of this binary's. It is killed when this is dropped.
+pub struct Other {
+    pub child: Child,
+    pub stdin: Option<ChildStdin>,
+    lines: std::sync::mpsc::Receiver<String>,
+}
+
+impl Other {
+    pub fn start(role: &str) -> Other {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.args(["--exact", "child", "--nocapture", "--test-threads=1"]).env(ROLE, role);
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let stdout = BufReader::new(child.stdout.take().unwrap());
+        let (to, lines) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            for line in stdout.lines().map_while(Result::ok) {
+                // libtest writes the test's name before the first one, without an end.
+                let line = line.split_once("SAYS ").map(|(_, said)| said.to_string());
+                if line.is_some_and(|line| to.send(line).is_err()) {
+                    return;
+                }
+            }
+        });
+        Other { stdin: child.stdin.take(), child, lines }
+    }
+
+    /// The next thing it says.
+    pub fn line(&self) -> String {
+        self.lines.recv_timeout(PATIENCE).expect("the other process is gone or hangs")
+    }
+
+    /// What it has said and nobody has heard, to the end of what it says.
+    pub fn rest(&self) -> Vec<String> {
+        self.lines.iter().collect()
+    }
+
+    pub fn signal(&self, signal: i32) {
+        // SAFETY: no memory is passed.
+        assert_eq!(unsafe { libc::kill(self.child.id() as i32, signal) }, 0);
+    }
+
+    /// Waits until it is stopped, as `SIGSTOP` does some time later.
+    pub fn stop(&self) {
+        self.signal(libc::SIGSTOP);
+        let mut status = 0;
+        // SAFETY: the status lives over the call.
+        let stopped = unsafe { libc::waitpid(self.child.id() as i32, &raw mut status, libc::WUNTRACED) };
+        assert!(stopped == self.child.id() as i32 && libc::WIFSTOPPED(status));
+    }
+
+    pub fn end(mut self) {
+        drop(self.stdin.take());
+        assert!(self.child.wait().unwrap().success());
+    }
+}
+
+impl Drop for Other {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Says something to the process that has started this one.
+pub fn say(what: impl std::fmt::Display) {
+    use std::io::Write;
+    let mut out = io::stdout().lock();
+    writeln!(out, "SAYS {what}").unwrap();
+    out.flush().unwrap();
+}
+
+/// Something mounted on a directory of its own, until it is dropped.
+pub struct Mounted {
+    pub dir: tempfile::TempDir,
+}
+
+impl Mounted {
+    /// `mount -t tmpfs -o size=…`. Says so if that cannot be.
+    pub fn tmpfs(bytes: usize) -> Option<Mounted> {
+        Mounted::new(&["-t", "tmpfs", "-o", &format!("size={bytes}"), "none"])
+    }
+
+    /// An ext4 of so many bytes in a file, by a loop device.
+    pub fn ext4(bytes: u64) -> Option<Mounted> {
+        let image = tempfile::NamedTempFile::new().unwrap();
+        image.as_file().set_len(bytes).unwrap();
+        let path = image.path().to_str().unwrap();
+        let made = Command::new("mkfs.ext4").args(["-q", "-F", "-m", "0", path]).output();
+        if !made.is_ok_and(|output| output.status.success()) {
+            left_out("there is no mkfs.ext4");
+            return None;
+        }
+        // The loop device holds the file.
+        Mounted::new(&["-t", "ext4", "-o", "loop", path])
+    }
+
+    fn new(arguments: &[&str]) -> Option<Mounted> {
+        if !is_root() {
+            left_out("only root may mount");
+            return None;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        match Command::new("mount").args(arguments).arg(dir.path()).output() {
+            Ok(output) if output.status.success() => Some(Mounted { dir }),
+            Ok(output) => {
+                left_out(format_args!("mount {arguments:?}: {}", String::from_utf8_lossy(&output.stderr)));
+                None
+            }
+            Err(error) => {
+                left_out(format_args!("there is no mount: {error}"));
+                None
+            }
+        }
+    }
+
+    pub fn path(&self) -> &Path {
+        self.dir.path()
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(self.dir.path()).status();
+    }
+}

@@ -1,15 +1,18 @@
-//! A disk that fails: a file system of our own, in a thread, which answers each call as the test has told it to. Writes are
+//! A disk that fails: a file system of our own, in another process, which answers each call as the test has told it to. Writes are
 //! cut short, torn or refused, syncs fail, reads stop in the middle, and calls hang until they are let go.
 
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::ffi::OsStr;
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Write};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, SystemTime};
 
 use fuser::{
-    BackgroundSession, FileAttr, FileType, Filesystem, KernelConfig, MountOption, ReplyAttr, ReplyData, ReplyEmpty,
-    ReplyEntry, ReplyOpen, ReplyWrite, Request, TimeOrNow,
+    FileAttr, FileType, Filesystem, KernelConfig, MountOption, ReplyAttr, ReplyData, ReplyEmpty, ReplyEntry, ReplyOpen,
+    ReplyWrite, Request, TimeOrNow,
 };
 use ringtoss::fs::{self, File};
 use ringtoss::op::transferred;
@@ -30,18 +33,15 @@ enum Fate {
 }
 
 #[derive(Default)]
-struct Disk {
-    bytes: Vec<u8>,
+struct Plan {
     writes: VecDeque<Fate>,
     reads: VecDeque<Fate>,
     syncs: VecDeque<Fate>,
     flushes: VecDeque<Fate>,
-    hanging: usize,
     let_go: bool,
-    calls: usize,
 }
 
-type Shared = Arc<(Mutex<Disk>, Condvar)>;
+type Shared = Arc<(Mutex<Plan>, Condvar)>;
 
 /// Whether the kernel may have several calls under way for one that is made.
 #[derive(Clone, Copy, PartialEq)]
@@ -50,7 +50,12 @@ enum Calls {
     AtOnce,
 }
 
-struct Faulty(Shared, Calls);
+/// The file system: one file, which is another one's content.
+struct Faulty {
+    plan: Shared,
+    calls: Calls,
+    content: std::fs::File,
+}
 
 const FILE: u64 = 2;
 const TTL: Duration = Duration::ZERO;
@@ -61,7 +66,7 @@ impl Faulty {
         let is_file = inode == FILE;
         FileAttr {
             ino: inode,
-            size: if is_file { self.0.0.lock().unwrap().bytes.len() as u64 } else { 0 },
+            size: if is_file { self.content.metadata().unwrap().len() } else { 0 },
             blocks: 0,
             atime: time,
             mtime: time,
@@ -79,16 +84,13 @@ impl Faulty {
     }
 
     /// The next fate of a kind; hangs if that is it.
-    fn fate(&self, of: fn(&mut Disk) -> &mut VecDeque<Fate>) -> Fate {
-        let (lock, changed) = &*self.0;
-        let mut disk = lock.lock().unwrap();
-        disk.calls += 1;
-        let fate = of(&mut disk).pop_front().unwrap_or(Fate::Well);
+    fn fate(&self, of: fn(&mut Plan) -> &mut VecDeque<Fate>) -> Fate {
+        let (lock, changed) = &*self.plan;
+        let mut plan = lock.lock().unwrap();
+        let fate = of(&mut plan).pop_front().unwrap_or(Fate::Well);
         if matches!(fate, Fate::Hangs) {
-            disk.hanging += 1;
-            changed.notify_all();
-            disk = changed.wait_timeout_while(disk, PATIENCE, |disk| !disk.let_go).unwrap().0;
-            disk.hanging -= 1;
+            say("hangs");
+            drop(changed.wait_timeout_while(plan, PATIENCE, |plan| !plan.let_go).unwrap());
         }
         fate
     }
@@ -105,7 +107,7 @@ impl Filesystem for Faulty {
     fn init(&mut self, _: &Request<'_>, config: &mut KernelConfig) -> Result<(), libc::c_int> {
         // As libfuse does. Without it the kernel (6.18) reads and writes such files while it takes the entry, and what it
         // makes of a short read is wrong; with it, a short write is an error. See docs/kernels.md.
-        match self.1 {
+        match self.calls {
             Calls::OneByOne => Ok(()),
             Calls::AtOnce => config.add_capabilities(fuser::consts::FUSE_ASYNC_DIO).map_err(|_| libc::ENOSYS),
         }
@@ -141,7 +143,7 @@ impl Filesystem for Faulty {
         reply: ReplyAttr,
     ) {
         if let Some(size) = size {
-            self.0.0.lock().unwrap().bytes.resize(size as usize, 0);
+            self.content.set_len(size).unwrap();
         }
         reply.attr(&TTL, &self.attributes(inode));
     }
@@ -162,14 +164,13 @@ impl Filesystem for Faulty {
         _: Option<u64>,
         reply: ReplyData,
     ) {
-        let fate = self.fate(|disk| &mut disk.reads);
-        let disk = self.0.0.lock().unwrap();
-        let start = (offset as usize).min(disk.bytes.len());
-        let end = (start + size as usize).min(disk.bytes.len());
+        let fate = self.fate(|plan| &mut plan.reads);
+        let mut bytes = vec![0; size as usize];
+        let count = self.content.read_at(&mut bytes, offset as u64).unwrap();
         match fate {
             Fate::Fails(errno) | Fate::Torn(_, errno) => reply.error(errno),
-            Fate::Short(count) => reply.data(&disk.bytes[start..end.min(start + count)]),
-            Fate::Well | Fate::Hangs => reply.data(&disk.bytes[start..end]),
+            Fate::Short(fewer) => reply.data(&bytes[..count.min(fewer)]),
+            Fate::Well | Fate::Hangs => reply.data(&bytes[..count]),
         }
     }
 
@@ -185,18 +186,13 @@ impl Filesystem for Faulty {
         _: Option<u64>,
         reply: ReplyWrite,
     ) {
-        let fate = self.fate(|disk| &mut disk.writes);
+        let fate = self.fate(|plan| &mut plan.writes);
         let count = match fate {
             Fate::Short(count) | Fate::Torn(count, _) => count.min(data.len()),
             Fate::Fails(_) => 0,
             Fate::Well | Fate::Hangs => data.len(),
         };
-        let mut disk = self.0.0.lock().unwrap();
-        let offset = offset as usize;
-        if disk.bytes.len() < offset + count {
-            disk.bytes.resize(offset + count, 0);
-        }
-        disk.bytes[offset..offset + count].copy_from_slice(&data[..count]);
+        self.content.write_all_at(&data[..count], offset as u64).unwrap();
         match fate {
             Fate::Fails(errno) | Fate::Torn(_, errno) => reply.error(errno),
             _ => reply.written(count as u32),
@@ -204,64 +200,123 @@ impl Filesystem for Faulty {
     }
 
     fn flush(&mut self, _: &Request<'_>, _: u64, _: u64, _: u64, reply: ReplyEmpty) {
-        let fate = self.fate(|disk| &mut disk.flushes);
+        let fate = self.fate(|plan| &mut plan.flushes);
         self.nothing(fate, reply);
     }
 
     fn fsync(&mut self, _: &Request<'_>, _: u64, _: u64, _: bool, reply: ReplyEmpty) {
-        let fate = self.fate(|disk| &mut disk.syncs);
+        let fate = self.fate(|plan| &mut plan.syncs);
         self.nothing(fate, reply);
     }
 }
 
+/// Serves the file system until its input ends. In a process of its own, because a process that ends closes its files, and
+/// the kernel asks whoever serves them.
+pub fn serve(content: &Path, calls: &str) {
+    let dir = tempfile::tempdir().unwrap();
+    let plan = Shared::default();
+    let calls = if calls == "at-once" { Calls::AtOnce } else { Calls::OneByOne };
+    let content = std::fs::File::options().read(true).write(true).open(content).unwrap();
+    let options = [MountOption::FSName("faulty".to_string())];
+    let _session = match fuser::spawn_mount2(Faulty { plan: plan.clone(), calls, content }, dir.path(), &options) {
+        Ok(session) => session,
+        Err(error) => return say(format_args!("left out {error}")),
+    };
+    say(dir.path().display());
+    for line in std::io::stdin().lines().map_while(Result::ok) {
+        let words: Vec<&str> = line.split(' ').collect();
+        let number = |index: usize| words[index].parse().unwrap();
+        let mut state = plan.0.lock().unwrap();
+        if words[0] == "go" {
+            state.let_go = true;
+            plan.1.notify_all();
+        } else {
+            let fates = match words[0] {
+                "writes" => &mut state.writes,
+                "reads" => &mut state.reads,
+                "syncs" => &mut state.syncs,
+                "flushes" => &mut state.flushes,
+                other => panic!("{other}"),
+            };
+            fates.push_back(match words[1] {
+                "well" => Fate::Well,
+                "short" => Fate::Short(number(2)),
+                "torn" => Fate::Torn(number(2), libc::EIO),
+                "fails" => Fate::Fails(number(2) as i32),
+                "hangs" => Fate::Hangs,
+                other => panic!("{other}"),
+            });
+        }
+        say("ok");
+    }
+}
+
 struct Mount {
-    shared: Shared,
-    dir: tempfile::TempDir,
-    _session: BackgroundSession,
+    other: RefCell<Other>,
+    dir: PathBuf,
+    content: tempfile::NamedTempFile,
 }
 
 impl Mount {
     fn new(calls: Calls) -> Option<Mount> {
-        let dir = tempfile::tempdir().unwrap();
-        let shared = Shared::default();
-        let options = [MountOption::FSName("faulty".to_string())];
-        match fuser::spawn_mount2(Faulty(shared.clone(), calls), dir.path(), &options) {
-            Ok(session) => Some(Mount { shared, dir, _session: session }),
-            Err(error) => {
-                left_out(format_args!("a FUSE file system cannot be mounted: {error}"));
-                None
-            }
+        if !is_root() {
+            left_out("only root may mount");
+            return None;
         }
+        let content = tempfile::NamedTempFile::new().unwrap();
+        let calls = if calls == Calls::AtOnce { "at-once" } else { "one-by-one" };
+        let other = Other::start(&format!("disk {} {calls}", content.path().display()));
+        let line = other.line();
+        if let Some(why) = line.strip_prefix("left out ") {
+            left_out(format_args!("a FUSE file system cannot be mounted: {why}"));
+            return None;
+        }
+        Some(Mount { other: RefCell::new(other), dir: line.into(), content })
     }
 
     async fn file(&self) -> File {
-        File::options().read(true).write(true).open(self.dir.path().join("file")).await.unwrap()
+        File::options().read(true).write(true).open(self.dir.join("file")).await.unwrap()
     }
 
-    fn plan(&self, of: fn(&mut Disk) -> &mut VecDeque<Fate>, fates: &[Fate]) {
-        of(&mut self.shared.0.lock().unwrap()).extend(fates);
+    /// Plans one call after the other, each as `kind fate`.
+    fn plan(&self, kind: &str, fates: &[&str]) {
+        for fate in fates {
+            self.tell(&format!("{kind} {fate}"));
+        }
+    }
+
+    fn tell(&self, what: &str) {
+        let mut other = self.other.borrow_mut();
+        writeln!(other.stdin.as_mut().unwrap(), "{what}").unwrap();
+        assert_eq!(other.line(), "ok");
     }
 
     fn bytes(&self) -> Vec<u8> {
-        self.shared.0.lock().unwrap().bytes.clone()
+        std::fs::read(self.content.path()).unwrap()
+    }
+
+    fn set_bytes(&self, bytes: impl AsRef<[u8]>) {
+        std::fs::write(self.content.path(), bytes).unwrap();
     }
 
     /// Waits until a call hangs.
     async fn hangs(&self) {
-        while self.shared.0.lock().unwrap().hanging == 0 {
-            turn().await;
+        while self.other.borrow().line_so_far().is_none_or(|line| line != "hangs") {
+            ringtoss::time::sleep(Duration::from_millis(1)).await;
         }
     }
 
     fn let_go(&self) {
-        self.shared.0.lock().unwrap().let_go = true;
-        self.shared.1.notify_all();
+        self.tell("go");
     }
 }
 
 impl Drop for Mount {
     fn drop(&mut self) {
-        self.let_go();
+        // It unmounts when it ends.
+        let mut other = self.other.borrow_mut();
+        drop(other.stdin.take());
+        let _ = other.child.wait();
     }
 }
 
@@ -275,12 +330,12 @@ fn writes_that_are_cut_short_go_on() {
     let Some(mount) = Mount::new(Calls::OneByOne) else { return };
     run(async {
         let mut file = mount.file().await;
-        mount.plan(|disk| &mut disk.writes, &[Fate::Short(1), Fate::Short(4000), Fate::Well, Fate::Short(17)]);
+        mount.plan("writes", &["short 1", "short 4000", "well", "short 17"]);
         file.write_all(pattern(0, LEN)).await.0.unwrap();
         assert_eq!(mount.bytes().len(), LEN);
         check(&mount.bytes(), 0);
         // A single one tells how much.
-        mount.plan(|disk| &mut disk.writes, &[Fate::Short(5)]);
+        mount.plan("writes", &["short 5"]);
         assert_eq!(file.write_at(pattern(0, 100), 0).await.0.unwrap(), 5);
         file.close().await.unwrap();
     });
@@ -289,14 +344,14 @@ fn writes_that_are_cut_short_go_on() {
 #[test]
 fn reads_that_are_cut_short_go_on() {
     let Some(mount) = Mount::new(Calls::AtOnce) else { return };
-    mount.shared.0.lock().unwrap().bytes = pattern(0, LEN);
+    mount.set_bytes(pattern(0, LEN));
     run(async {
         let mut file = mount.file().await;
-        mount.plan(|disk| &mut disk.reads, &[Fate::Short(100), Fate::Short(1), Fate::Short(5000)]);
+        mount.plan("reads", &["short 100", "short 1", "short 5000"]);
         let (result, bytes) = file.read_exact_at(Vec::with_capacity(ONE_CALL), ONE_CALL, 0).await;
         assert_eq!(result.unwrap(), ONE_CALL);
         check(&bytes, 0);
-        mount.plan(|disk| &mut disk.reads, &[Fate::Short(7)]);
+        mount.plan("reads", &["short 7"]);
         let (result, bytes) = file.read_to_end(Vec::new()).await;
         assert_eq!(result.unwrap(), LEN);
         check(&bytes, 0);
@@ -309,9 +364,9 @@ fn a_write_that_fails_tells_what_was_taken_and_can_be_made_again() {
     run(async {
         let mut file = mount.file().await;
         for errno in [libc::EIO, libc::ENOSPC, libc::EDQUOT, libc::EROFS, libc::ENXIO] {
-            mount.shared.0.lock().unwrap().bytes.clear();
+            mount.set_bytes([]);
             file.rewind().await.unwrap();
-            mount.plan(|disk| &mut disk.writes, &[Fate::Short(40_000), Fate::Fails(errno)]);
+            mount.plan("writes", &["short 40000", &format!("fails {errno}")]);
             let (result, bytes) = file.write_all(pattern(0, LEN)).await;
             let error = result.unwrap_err();
             assert_eq!(error.raw_os_error(), Some(errno));
@@ -330,10 +385,10 @@ fn a_write_that_fails_tells_what_was_taken_and_can_be_made_again() {
 fn a_torn_write_is_an_error_and_made_good_by_writing_again() {
     let Some(mount) = Mount::new(Calls::OneByOne) else { return };
     // What a write that fails has added at the end is cut off by the kernel: so it is within.
-    mount.shared.0.lock().unwrap().bytes = vec![0xdd; LEN];
+    mount.set_bytes(vec![0xdd; LEN]);
     run(async {
         let file = mount.file().await;
-        mount.plan(|disk| &mut disk.writes, &[Fate::Torn(777, libc::EIO)]);
+        mount.plan("writes", &["torn 777"]);
         let (result, bytes) = file.write_all_at(pattern(0, LEN), 0).await;
         let error = result.unwrap_err();
         assert_eq!(error.raw_os_error(), Some(libc::EIO));
@@ -343,8 +398,8 @@ fn a_torn_write_is_an_error_and_made_good_by_writing_again() {
         file.write_all_at(bytes, 0).await.0.unwrap();
         check(&mount.bytes(), 0);
         // Of several at once, one is torn: the others are as they were told to be.
-        mount.shared.0.lock().unwrap().bytes.fill(0xdd);
-        mount.plan(|disk| &mut disk.writes, &[Fate::Well, Fate::Torn(10, libc::EIO), Fate::Well, Fate::Well]);
+        mount.set_bytes(vec![0xdd; LEN]);
+        mount.plan("writes", &["well", "torn 10", "well", "well"]);
         let part = |index: usize| file.write_all_at(pattern(index * 4096, 4096), (index * 4096) as u64);
         let (a, b, c, d) = futures::join!(part(0), part(1), part(2), part(3));
         let results = [a.0, b.0, c.0, d.0];
@@ -364,15 +419,15 @@ fn a_sync_or_a_close_that_fails_is_told() {
     run(async {
         let file = mount.file().await;
         file.write_all_at(pattern(0, 1000), 0).await.0.unwrap();
-        mount.plan(|disk| &mut disk.syncs, &[Fate::Fails(libc::EIO), Fate::Fails(libc::ENOSPC)]);
+        mount.plan("syncs", &["fails 5", "fails 28"]);
         assert_eq!(file.sync_all().await.unwrap_err().raw_os_error(), Some(libc::EIO));
         assert_eq!(file.sync_data().await.unwrap_err().kind(), ErrorKind::StorageFull);
         file.sync_data().await.unwrap();
-        mount.plan(|disk| &mut disk.flushes, &[Fate::Fails(libc::EIO)]);
+        mount.plan("flushes", &["fails 5"]);
         assert_eq!(file.close().await.unwrap_err().raw_os_error(), Some(libc::EIO));
         // The same of what does all in one.
-        mount.plan(|disk| &mut disk.flushes, &[Fate::Fails(libc::EDQUOT)]);
-        let error = fs::write(mount.dir.path().join("file"), pattern(0, 10)).await.unwrap_err();
+        mount.plan("flushes", &["fails 122"]);
+        let error = fs::write(mount.dir.join("file"), pattern(0, 10)).await.unwrap_err();
         assert_eq!(error.raw_os_error(), Some(libc::EDQUOT));
     });
 }
@@ -380,24 +435,24 @@ fn a_sync_or_a_close_that_fails_is_told() {
 #[test]
 fn a_read_that_fails_in_the_middle_keeps_what_came_before() {
     let Some(mount) = Mount::new(Calls::AtOnce) else { return };
-    mount.shared.0.lock().unwrap().bytes = pattern(0, LEN);
+    mount.set_bytes(pattern(0, LEN));
     run(async {
         let mut file = mount.file().await;
-        mount.plan(|disk| &mut disk.reads, &[Fate::Short(50_000), Fate::Fails(libc::EIO)]);
+        mount.plan("reads", &["short 50000", "fails 5"]);
         let (result, bytes) = file.read_exact_at(Vec::with_capacity(ONE_CALL), ONE_CALL, 0).await;
         assert_eq!(result.unwrap_err().raw_os_error(), Some(libc::EIO));
         assert_eq!(bytes.len(), 50_000);
         check(&bytes, 0);
         // In order, and again.
         file.rewind().await.unwrap();
-        mount.plan(|disk| &mut disk.reads, &[Fate::Fails(libc::EIO), Fate::Short(10)]);
+        mount.plan("reads", &["fails 5", "short 10"]);
         let (result, bytes) = file.read(Vec::with_capacity(100)).await;
         assert!(result.is_err() && bytes.is_empty());
         let (result, bytes) = file.read(Vec::with_capacity(100)).await;
         assert_eq!(result.unwrap(), 10);
         check(&bytes, 0);
-        let path = mount.dir.path().join("file");
-        mount.plan(|disk| &mut disk.reads, &[Fate::Short(1000), Fate::Fails(libc::EIO)]);
+        let path = mount.dir.join("file");
+        mount.plan("reads", &["short 1000", "fails 5"]);
         assert_eq!(fs::read(&path).await.unwrap_err().raw_os_error(), Some(libc::EIO));
         check(&fs::read(&path).await.unwrap(), 0);
     });
@@ -409,7 +464,7 @@ fn a_disk_that_hangs_holds_up_nobody_else() {
     run(async {
         let file = mount.file().await;
         file.write_all_at(pattern(0, LEN), 0).await.0.unwrap();
-        mount.plan(|disk| &mut disk.reads, &[Fate::Hangs]);
+        mount.plan("reads", &["hangs"]);
         let read = ringtoss::spawn(async move {
             let (result, bytes) = file.read_exact_at(Vec::with_capacity(1000), 1000, 0).await;
             result.unwrap();
@@ -432,12 +487,11 @@ fn what_hangs_can_be_dropped_and_its_fate_is_known_later() {
     let Some(mount) = Mount::new(Calls::AtOnce) else { return };
     run(async {
         let file = mount.file().await;
-        mount.plan(|disk| &mut disk.writes, &[Fate::Hangs]);
+        mount.plan("writes", &["hangs"]);
         let write = file.write_all_at(pattern(0, 1000), 0);
         let mut write = Box::pin(write);
-        while futures::poll!(write.as_mut()).is_pending() && mount.shared.0.lock().unwrap().hanging == 0 {
-            turn().await;
-        }
+        let hangs = mount.hangs();
+        futures::future::select(write.as_mut(), Box::pin(hangs)).await;
         drop(write);
         for _ in 0..100 {
             turn().await;

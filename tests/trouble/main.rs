@@ -21,6 +21,7 @@ fn child() {
     match words[0] {
         "records" => killed::write_records(words[1].as_ref()),
         "replaces" => killed::replace_again_and_again(words[1].as_ref()),
+        "disk" => faulty_disk::serve(words[1].as_ref(), words[2]),
         "echo" => stopped::echo(),
         "ticks" => stopped::ticks(),
         "swallow" => stopped::swallow(words[1].parse().unwrap()),

@@ -99,6 +99,11 @@ impl Other {
         self.lines.recv_timeout(PATIENCE).expect("the other process is gone or hangs")
     }
 
+    /// The next thing it says, if it has.
+    pub fn line_so_far(&self) -> Option<String> {
+        self.lines.try_recv().ok()
+    }
+
     /// What it has said and nobody has heard, to the end of what it says.
     pub fn rest(&self) -> Vec<String> {
         self.lines.iter().collect()

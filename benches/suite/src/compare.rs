@@ -11,9 +11,14 @@ use crate::table::{Style, bytes};
 /// Two runs differ by more than their windows do: where code and buffers lie in memory is drawn anew for each process. So
 /// over runs a smaller change than this is none.
 const FLOOR: f64 = 0.05;
-/// Counts have no such noise; but there may be a few more of something in a window.
+/// The same where there were fewer windows than `MANY`, which say little about their own noise.
+const FLOOR_OF_FEW: f64 = 0.1;
+const MANY: usize = 5;
+/// For each CPU that others used meanwhile, in either run: two runs of the same beside them differ by as much.
+const FLOOR_OF_OTHERS: f64 = 0.25;
+/// Counts have less noise; but how much is done at once depends on how fast it comes.
 const COUNT_FLOOR: f64 = 0.03;
-const COUNT_LEAST: f64 = 0.02;
+const COUNT_LEAST: f64 = 0.05;
 
 pub struct Comparison<'a> {
     old: &'a Report,
@@ -25,6 +30,8 @@ pub struct Comparison<'a> {
     compared: usize,
     /// How much slower the limits are than they were, one for each row that has some.
     paces: Vec<f64>,
+    /// Rows that others disturbed in either run.
+    disturbed: usize,
 }
 
 /// A figure that is another than it was.
@@ -48,7 +55,7 @@ impl Change<'_> {
 impl<'a> Comparison<'a> {
     pub fn new(old: &'a Report, new: &'a Report) -> Comparison<'a> {
         let (changes, others) = (Vec::new(), Vec::new());
-        let mut comparison = Comparison { old, new, changes, others, compared: 0, paces: Vec::new() };
+        let mut comparison = Comparison { old, new, changes, others, compared: 0, paces: Vec::new(), disturbed: 0 };
         for row in &new.rows {
             if let Some(before) = old.row(&row.id).filter(|before| before.figure == row.figure) {
                 comparison.row(before, row);
@@ -59,23 +66,30 @@ impl<'a> Comparison<'a> {
     }
 
     fn row(&mut self, before: &Measured, row: &'a Measured) {
-        let pace = self.pace(before, row);
+        let paces = self.paces_of(before, row);
+        let pace = middle(paces.clone());
         self.paces.extend(pace);
-        for entry in &row.entries {
+        let disturbed = [before, row].map(disturbance).into_iter().fold(0.0, f64::max);
+        self.disturbed += usize::from(disturbed > FLOOR);
+        // Limits that do not agree on how the machine has changed show how little one run says about another.
+        let floor = before.noise_floor.max(row.noise_floor).max(disagreement(&paces)).max(disturbed);
+        // Limits are what the machine is known by.
+        let others = row.entries.iter().filter(|entry| self.new.kind(&entry.candidate) != Kind::Limit);
+        for entry in others {
             let earlier = before.entries.iter().find(|other| other.candidate == entry.candidate);
             let Some(earlier) = earlier else { continue };
-            self.others.extend(other_changes(row, earlier, entry));
+            self.others.extend(other_changes(row, earlier, entry, disturbed));
             let Some((was, is)) = before.figure_of(earlier).zip(row.figure_of(entry)) else { continue };
             self.compared += 1;
-            // A limit is what the machine is known by; it is compared with itself only.
-            let pace = pace.filter(|_| self.new.kind(&entry.candidate) != Kind::Limit);
-            self.changes.extend(change(before, row, entry, (was, is), pace));
+            let windows = [earlier, entry].map(|entry| entry.samples.len());
+            let few = windows.iter().any(|windows| (1..MANY).contains(windows));
+            let floor = floor.max(if few { FLOOR_OF_FEW } else { FLOOR });
+            self.changes.extend(change(row, entry, (was, is), pace, floor));
         }
     }
 
-    /// How much slower the row's limits are than they were: the same code in both runs, so that is the machine. The middle
-    /// one of them, because one may have changed itself.
-    fn pace(&self, before: &Measured, row: &Measured) -> Option<f64> {
+    /// How much slower the row's limits are than they were: the same code in both runs, so that is the machine.
+    fn paces_of(&self, before: &Measured, row: &Measured) -> Vec<f64> {
         let limit = |report: &Report, name: &str| report.kind(name) == Kind::Limit;
         let ratio = |entry: &Entry| {
             let name = &entry.candidate;
@@ -83,7 +97,7 @@ impl<'a> Comparison<'a> {
             let both = limit(self.old, name) && limit(self.new, name);
             Some(row.figure_of(entry)?.best_quartile / before.figure_of(earlier)?.best_quartile).filter(|_| both)
         };
-        middle(row.entries.iter().filter_map(ratio).collect())
+        row.entries.iter().filter_map(ratio).collect()
     }
 
     /// What one has to know before the changes.
@@ -118,6 +132,12 @@ impl<'a> Comparison<'a> {
             let how = if pace > 1.0 { "more" } else { "less" };
             remarks.push(format!(
                 "the machine itself: the limits need {percent:.0} % {how} than they did (median of the rows)"
+            ));
+        }
+        if self.disturbed > 0 {
+            remarks.push(format!(
+                "disturbed by other processes in one of the runs: {} rows; there only large changes count",
+                self.disturbed
             ));
         }
         let worse = self.changes.iter().filter(|change| change.by > 0.0).count();
@@ -186,13 +206,12 @@ impl<'a> Comparison<'a> {
 
 /// `None` if it is the noise, or the machine.
 fn change<'a>(
-    before: &Measured,
     row: &'a Measured,
     entry: &'a Entry,
     (was, is): (&Summary, &Summary),
     pace: Option<f64>,
+    floor: f64,
 ) -> Option<Change<'a>> {
-    let floor = before.noise_floor.max(row.noise_floor).max(FLOOR);
     let expected = was.times(pace.unwrap_or(1.0));
     let part = |from: &Summary| is.best_quartile / from.best_quartile - 1.0;
     let (by, beside) = (part(was), part(&expected));
@@ -211,7 +230,7 @@ fn change<'a>(
 }
 
 /// What is no figure of the row's, but changes all the same.
-fn other_changes(row: &Measured, was: &Entry, is: &Entry) -> Vec<String> {
+fn other_changes(row: &Measured, was: &Entry, is: &Entry, disturbed: f64) -> Vec<String> {
     let what = format!("{}, {}", row.title, is.candidate);
     let mut others = Vec::new();
     match (&was.failure, &is.failure) {
@@ -224,7 +243,9 @@ fn other_changes(row: &Measured, was: &Entry, is: &Entry) -> Vec<String> {
     let names = ["system calls", "ring entries", "allocations"];
     for (at, name) in names.into_iter().enumerate() {
         let both = counted.and_then(|(was, is)| counts(was)[at].zip(counts(is)[at]));
-        let differs = |(was, is): &(f64, f64)| (was - is).abs() > (was.max(*is) * COUNT_FLOOR).max(COUNT_LEAST);
+        let range = [was, is].map(|entry| entry.counts_range.and_then(|range| counts(range)[at]).unwrap_or(0.0));
+        let (floor, least) = (COUNT_FLOOR.max(disturbed), COUNT_LEAST.max(range[0]).max(range[1]));
+        let differs = |(was, is): &(f64, f64)| (was - is).abs() > (was.max(*is) * floor).max(least);
         if let Some((was, is)) = both.filter(differs) {
             others.push(format!("{what}: {was:.2} {name} per {} then, {is:.2} now", row.unit));
         }
@@ -236,6 +257,17 @@ fn other_changes(row: &Measured, was: &Entry, is: &Entry) -> Vec<String> {
     others
 }
 
+/// How much two runs may differ because of what else was going on in one of them.
+fn disturbance(row: &Measured) -> f64 {
+    row.disturbance.map_or(0.0, |disturbance| (disturbance.others + disturbance.stolen) * FLOOR_OF_OTHERS)
+}
+
+fn disagreement(paces: &[f64]) -> f64 {
+    let (low, high) =
+        paces.iter().fold((f64::INFINITY, 0.0_f64), |(low, high), pace| (low.min(*pace), high.max(*pace)));
+    if paces.is_empty() { 0.0 } else { high / low - 1.0 }
+}
+
 fn middle(mut values: Vec<f64>) -> Option<f64> {
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied()
@@ -244,6 +276,8 @@ fn middle(mut values: Vec<f64>) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::machine::busy::Disturbance;
+    use crate::stats::Sample;
 
     /// The example, with figures of some made larger or smaller.
     fn changed(change: impl Fn(&str, &str) -> f64) -> Report {
@@ -253,6 +287,8 @@ mod tests {
                 let factor = change(&row.id, &entry.candidate);
                 entry.cpu_ns = entry.cpu_ns.map(|figure| figure.times(factor));
                 entry.time_ns = entry.time_ns.map(|figure| figure.times(factor));
+                entry.p99_ns = entry.p99_ns.map(|figure| figure.times(factor));
+                entry.bytes = entry.bytes.map(|figure| figure.times(factor));
             }
         }
         report
@@ -287,14 +323,12 @@ mod tests {
     }
 
     #[test]
-    fn a_machine_that_became_slower_has_changed_nobody_but_the_limits() {
+    fn a_machine_that_became_slower_has_changed_nobody_beside_its_limits() {
         let old = Report::example();
-        let limits = |who: &str| ["raw ring", "raw multishot", "syscalls"].contains(&who);
         let new = changed(|_, _| 1.5);
         let comparison = Comparison::new(&old, &new);
-        let rows_without = ["spawn-1", "yield-1000", "channel", "wake"];
         for change in &comparison.changes {
-            assert!(limits(change.candidate) || rows_without.contains(&change.row.id.as_str()), "{}", change.row.id);
+            assert!(crate::verdict::limit(&old, change.row).is_none(), "{}", change.row.id);
         }
         assert!(comparison.remarks().iter().any(|remark| remark.contains("the limits need 50 % more")));
     }
@@ -309,6 +343,43 @@ mod tests {
             Some(Summary { best_quartile, median: best_quartile * 1.8, worst_quartile: best_quartile * 2.0 });
         let new = changed(|row, who| if (row, who) == ("nop-128", "ringtoss") { 1.3 } else { 1.0 });
         assert_eq!(who(&Comparison::new(&old, &new)), []);
+    }
+
+    #[test]
+    fn what_others_disturbed_has_to_change_by_more() {
+        let disturbed = |others| {
+            let mut old = Report::example();
+            let row = old.rows.iter_mut().find(|row| row.id == "nop-128").unwrap();
+            row.disturbance = Some(Disturbance { others, stolen: 0.0 });
+            old
+        };
+        let new = changed(|row, who| if (row, who) == ("nop-128", "ringtoss") { 1.3 } else { 1.0 });
+        let old = disturbed(1.5);
+        let comparison = Comparison::new(&old, &new);
+        assert_eq!(who(&comparison), []);
+        assert!(comparison.remarks().iter().any(|remark| remark.starts_with("disturbed by other processes")));
+        assert_eq!(who(&Comparison::new(&disturbed(0.1), &new)), [("nop-128", "ringtoss")]);
+    }
+
+    #[test]
+    fn limits_that_do_not_agree_and_few_windows_are_believed_less() {
+        let old = Report::example();
+        let slower = |row: &str, who: &str| row == "read-4k-1" && who == "ringtoss";
+        let agree = changed(|row, who| if slower(row, who) { 1.2 } else { 1.0 });
+        assert_eq!(who(&Comparison::new(&old, &agree)), [("read-4k-1", "ringtoss")]);
+        let differ = changed(|row, who| match (slower(row, who), who) {
+            (true, _) => 1.2,
+            (false, "syscalls") => 1.25,
+            _ => 1.0,
+        });
+        assert!(!who(&Comparison::new(&old, &differ)).contains(&("read-4k-1", "ringtoss")));
+        let mut few = changed(|row, who| if (row, who) == ("yield-1000", "ringtoss") { 1.08 } else { 1.0 });
+        assert_eq!(who(&Comparison::new(&old, &few)), [("yield-1000", "ringtoss")]);
+        let sample = Sample { ops: 1, ..old.rows[1].entries[0].samples[0] };
+        for row in &mut few.rows {
+            row.entries.iter_mut().for_each(|entry| entry.samples = vec![sample; 3]);
+        }
+        assert_eq!(who(&Comparison::new(&old, &few)), []);
     }
 
     #[test]

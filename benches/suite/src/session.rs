@@ -305,7 +305,7 @@ impl Session {
         let able = candidates.iter().filter(|candidate| (candidate.can)(&row.work));
         let mut racers: Vec<Racer> = able.map(|&candidate| Racer::of(candidate)).collect();
         for round in 0..rounds {
-            for racer in racers.iter_mut().filter(|racer| racer.failure.is_none()) {
+            for racer in racers.iter_mut().filter(|racer| racer.failure.is_none()).take_while(|_| !sys::interrupted()) {
                 progress.show(&row.title, racer.candidate.name, round + 1, rounds);
                 let started = racer.start(row, &self.file, &self.cpus);
                 match started.and_then(|()| racer.weigh(row)) {

@@ -66,7 +66,7 @@ fn extent(report: &Report, row: &Measured) -> f64 {
 }
 
 fn description(report: &Report, row: &Measured) -> String {
-    let mut text = format!("{} per {}, less is better. ", figure_name(row), row.unit);
+    let mut text = format!("{}, less is better. ", figure_per(row));
     for entry in by_figure(report, row) {
         let figure = row.figure_of(entry).map(|figure| row.show(figure.best_quartile));
         let figure = figure.unwrap_or_else(|| entry.failure.clone().unwrap_or_else(|| "nothing was done".into()));
@@ -86,6 +86,12 @@ pub fn figure_name(row: &Measured) -> &'static str {
     }
 }
 
+/// The same with what it is taken for.
+pub fn figure_per(row: &Measured) -> String {
+    let name = figure_name(row);
+    if row.figure == "p99" { name.into() } else { format!("{name} per {}", row.unit) }
+}
+
 impl Drawing<'_> {
     fn frame(&self, chart: &mut Chart, limit: Option<(&str, f64)>, top: f64, bottom: f64) {
         let columns = &self.columns;
@@ -99,7 +105,7 @@ impl Drawing<'_> {
             };
             chart.text(x, bottom + 15.0, anchor, self.row.show_round(tick));
         }
-        let per = format!("{} per {}", figure_name(self.row), self.row.unit);
+        let per = figure_per(self.row);
         let (heads, left) = if self.width == Width::Wide { (14.0, columns.bars) } else { (30.0, 6.0) };
         chart.text(left, 14.0, "dim small", format!("{per}; less is better"));
         chart.text(columns.figure, heads, "dim small end", "best quartile");

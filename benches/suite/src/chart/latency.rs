@@ -29,7 +29,7 @@ pub fn row(report: &Report, row: &Measured, width: Width) -> Option<Chart> {
         title: format!("Latency: {}", row.title),
         description: description.trim_end().into(),
         across: "percentile of requests",
-        upwards: "latency".into(),
+        upwards: if row.rate.is_some() { "latency from when it was due" } else { "latency" }.into(),
         steps: STEPS.map(Into::into).into(),
         series,
         show: &nanoseconds,

@@ -46,7 +46,7 @@ mod tests {
         let report = Report::example();
         let rows = rows(&report);
         let ids: Vec<&str> = rows.iter().map(|row| row.id.as_str()).collect();
-        assert_eq!(ids, ["memory-echo-500x64", "memory-echo-5000x64"]);
+        assert_eq!(ids, ["memory-echo-500x64", "memory-echo-5000x64", "memory-wait-10000"]);
         let entry = &rows[0].entries[0];
         assert_eq!(rows[0].figure_of(entry).unwrap().median, entry.connection_bytes.unwrap() as f64);
         assert_eq!(rows[0].show(2300.0), "2300 B");

@@ -39,6 +39,13 @@ const FAMILIES: &[Family] = &[
     },
     Family { name: "nop", title: "NOPs, by depth", across: "NOPs in flight", before: "nop-", after: "" },
     Family {
+        name: "idle",
+        title: "Memory of an idle connection, by connections",
+        across: "connections",
+        before: "idle-",
+        after: "",
+    },
+    Family {
         name: "spawn",
         title: "Spawn and join, by tasks at once",
         across: "tasks at once",
@@ -70,13 +77,8 @@ fn draw(report: &Report, family: &Family, width: Width) -> Option<Chart> {
         drawn(report, &measured).into_iter().map(|name| series(report, name, &measured)).collect();
     let (show, show_round) = (|figure| first.show(figure), |figure| first.show_round(figure));
     let steps: Vec<String> = rows.iter().map(|(step, _)| crate::table::thousands(*step as f64)).collect();
-    let mut description = format!(
-        "{} per {} on a log scale, at {} {}. ",
-        bars::figure_name(first),
-        first.unit,
-        steps.join(", "),
-        family.across
-    );
+    let mut description =
+        format!("{} on a log scale, at {} {}. ", bars::figure_per(first), steps.join(", "), family.across);
     for series in &series {
         let figures = series.figures.iter().map(|figure| figure.map_or("-".into(), show));
         description.push_str(&format!("{}: {}. ", series.name, figures.collect::<Vec<_>>().join(", ")));
@@ -86,7 +88,7 @@ fn draw(report: &Report, family: &Family, width: Width) -> Option<Chart> {
         title: family.title.into(),
         description: description.trim_end().into(),
         across: family.across,
-        upwards: format!("{} per {}", bars::figure_name(first), first.unit),
+        upwards: bars::figure_per(first),
         steps,
         series,
         show: &show,

@@ -8,6 +8,7 @@ use crate::chart::{self, Chart, Width, bars, escape, latency, memory, overview, 
 use crate::compare::Comparison;
 use crate::machine::date;
 use crate::report::{Measured, Report};
+use crate::table::thousands;
 use crate::verdict::{self, Standing, Verdict};
 
 const STYLE: &str = include_str!("page.css");
@@ -161,6 +162,13 @@ fn row(text: &mut String, report: &Report, row: &Measured) {
     if let Some((ours, (name, limit))) = ours.zip(verdict::limit(report, row)) {
         let ratio = bars::ratio(ours.best_quartile / limit.best_quartile);
         let _ = write!(text, " It needs {ratio} what the best limit needs ({}).", escape(name));
+    }
+    if let Some(rate) = row.rate {
+        let rate = thousands(rate);
+        let _ = write!(
+            text,
+            " An open loop: {rate} requests a second, whether or not others have been answered, each timed from when it was due."
+        );
     }
     text.push_str("</p>\n");
     if row.partial {

@@ -3,11 +3,12 @@
 use std::fmt::Write as _;
 
 use crate::candidate::Kind;
-use crate::chart::bars::ratio;
+use crate::chart::bars::{figure_per, ratio};
 use crate::chart::escape;
 use crate::compare::Comparison;
 use crate::machine::date;
-use crate::report::{Entry, GENERATOR_LIMITS_AT, Measured, Report};
+use crate::report::{Entry, GENERATOR_LIMITS_AT, Latency, Measured, Report};
+use crate::stats::Summary;
 use crate::table::{by_figure, bytes, nanoseconds, thousands};
 use crate::verdict;
 
@@ -63,31 +64,21 @@ fn best(report: &Report, row: &Measured, entry: &Entry, cell: &str) -> String {
     if !limit && row.is_best(report, entry) { format!("<strong>{cell}</strong>") } else { cell.to_owned() }
 }
 
+/// A column of a row's table, and what is in it for a candidate.
+type Column<'a> = (&'a str, Cell<'a>);
+type Cell<'a> = Box<dyn Fn(&Entry) -> Option<String> + 'a>;
+
 /// One row with all that was measured in it.
 pub fn row(text: &mut String, report: &Report, row: &Measured) {
-    let has = |what: fn(&Entry) -> bool| row.entries.iter().any(what);
-    let served = has(|entry| entry.latency.is_some());
-    let busy = has(|entry| entry.generator_busy.is_some());
-    let memory = has(|entry| entry.connection_bytes.or(entry.task_bytes).is_some());
-    let counted = has(|entry| entry.counts.is_some());
     let per_second = format!("{}s/s", row.unit);
-    let mut heads = vec!["", "best quartile", "median", "worst quartile", "spread", "÷ limit", &per_second];
-    if served {
-        heads.extend(["p50", "p90", "p99", "p99.9", "max"]);
-    }
-    if busy {
-        heads.push("generator busy");
-    }
-    if counted {
-        heads.extend(["calls", "enters", "sqes", "to workers", "switches", "interrupts", "allocs"]);
-    }
-    if memory {
-        heads.push("memory");
-    }
-    heads.push("");
-    let caption = format!("{} per {}; counts are per {}", crate::chart::bars::figure_name(row), row.unit, row.unit);
+    let mut columns = figures(report, row, &per_second);
+    columns.extend(others());
+    // What nobody has is not there.
+    columns.retain(|(_, cell)| row.entries.iter().any(|entry| cell(entry).is_some()));
+    let heads: Vec<&str> =
+        std::iter::once("").chain(columns.iter().map(|(head, _)| *head)).chain(std::iter::once("")).collect();
+    let caption = format!("{}; counts are per {}", figure_per(row), row.unit);
     open(text, &caption, &heads);
-    let limit = verdict::limit(report, row).map(|(_, limit)| limit.best_quartile);
     for entry in by_figure(report, row) {
         let _ = write!(
             text,
@@ -95,48 +86,63 @@ pub fn row(text: &mut String, report: &Report, row: &Measured) {
             class(report, &entry.candidate),
             escape(&entry.candidate)
         );
-        let mut cells = figures(report, row, entry, limit);
-        if served {
-            let latency = entry.latency.map(|all| [all.p50, all.p90, all.p99, all.p999, all.max]);
-            cells.extend((0..5).map(|at| latency.map_or("–".into(), |all| nanoseconds(all[at] as f64))));
+        for (_, cell) in &columns {
+            let _ = write!(text, "<td>{}</td>", cell(entry).unwrap_or("–".into()));
         }
-        if busy {
-            let mark = |busy| if busy > GENERATOR_LIMITS_AT { " (limits)" } else { "" };
-            cells.push(entry.generator_busy.map_or("–".into(), |busy| format!("{:.0} %{}", busy * 100.0, mark(busy))));
-        }
-        if counted {
-            let counts = entry.counts.unwrap_or_default();
-            cells.extend(counts.fields().map(|count| count.map_or("–".into(), |count| format!("{count:.2}"))));
-        }
-        if memory {
-            cells.push(entry.connection_bytes.or(entry.task_bytes).map_or("–".into(), |each| bytes(each as f64)));
-        }
-        cells.push(note(entry));
-        for cell in &cells {
-            let _ = write!(text, "<td>{cell}</td>");
-        }
-        text.push_str("</tr>\n");
+        let _ = writeln!(text, "<td class=\"left\">{}</td></tr>", note(entry));
     }
     close(text);
 }
 
-fn figures(report: &Report, row: &Measured, entry: &Entry, limit: Option<f64>) -> Vec<String> {
-    let Some(figure) = row.figure_of(entry) else { return vec!["–".into(); 6] };
-    let per_second = entry.time_ns.as_ref().map_or("–".into(), |time| thousands(1e9 / time.best_quartile));
+fn figures<'a>(report: &'a Report, row: &'a Measured, per_second: &'a str) -> Vec<Column<'a>> {
+    let limit = verdict::limit(report, row).map(|(_, limit)| limit.best_quartile);
+    let of = move |show: fn(&Measured, &Summary) -> String| -> Cell<'a> {
+        Box::new(move |entry| row.figure_of(entry).map(|figure| show(row, figure)))
+    };
     vec![
-        best(report, row, entry, &row.show(figure.best_quartile)),
-        row.show(figure.median),
-        row.show(figure.worst_quartile),
-        format!("{:.1} %", figure.spread() * 100.0),
-        limit.map_or("–".into(), |limit| ratio(figure.best_quartile / limit)),
-        per_second,
+        (
+            "best quartile",
+            Box::new(|entry| Some(best(report, row, entry, &row.show(row.figure_of(entry)?.best_quartile)))),
+        ),
+        ("median", of(|row, figure| row.show(figure.median))),
+        ("worst quartile", of(|row, figure| row.show(figure.worst_quartile))),
+        ("spread", of(|_, figure| format!("{:.1} %", figure.spread() * 100.0))),
+        ("÷ limit", Box::new(move |entry| Some(ratio(row.figure_of(entry)?.best_quartile / limit?)))),
+        (per_second, Box::new(|entry| Some(thousands(1e9 / entry.time_ns.as_ref()?.best_quartile)))),
     ]
+}
+
+fn others() -> Vec<Column<'static>> {
+    let mut columns: Vec<Column> = Vec::new();
+    for (at, name) in ["p50", "p90", "p99", "p99.9", "max"].into_iter().enumerate() {
+        let of = |all: Latency| [all.p50, all.p90, all.p99, all.p999, all.max];
+        columns.push((name, Box::new(move |entry| Some(nanoseconds(of(entry.latency?)[at] as f64)))));
+    }
+    columns.push(("generator busy", Box::new(|entry| Some(busy(entry.generator_busy?)))));
+    columns.push(("generator late, p99", Box::new(|entry| Some(nanoseconds(entry.lag_p99_ns? as f64)))));
+    columns.push(("files/s beside", Box::new(|entry| Some(thousands(entry.beside_per_s?)))));
+    for (at, name) in
+        ["calls", "enters", "sqes", "to workers", "switches", "interrupts", "allocs"].into_iter().enumerate()
+    {
+        columns.push((name, Box::new(move |entry| Some(format!("{:.2}", entry.counts?.fields()[at]?)))));
+    }
+    let memory = |entry: &Entry| Some(bytes(entry.connection_bytes.or(entry.task_bytes)? as f64));
+    columns.push(("memory", Box::new(memory)));
+    columns.push(("kernel's memory", Box::new(|entry| Some(bytes(entry.kernel_bytes? as f64)))));
+    columns
+}
+
+fn busy(busy: f64) -> String {
+    format!("{:.0} %{}", busy * 100.0, if busy > GENERATOR_LIMITS_AT { " (limits)" } else { "" })
 }
 
 fn note(entry: &Entry) -> String {
     let mut notes = Vec::new();
     if entry.restless {
         notes.push("busy while idle: measured alone".to_owned());
+    }
+    if entry.generator_lags() {
+        notes.push("the generator itself was late".into());
     }
     notes.extend(entry.failure.clone());
     escape(&notes.join("; "))

@@ -1,8 +1,14 @@
-//! The atomics of `inbox` and `task`: the standard ones, or loom's in tests under `--cfg loom`.
+//! The atomics and locks of `inbox` and `task`: the standard ones, or loom's in tests under `--cfg loom`.
 //!
 //! Nothing here costs anything in a normal build: the names are re-exports, and the cell's
 //! accessors are inlined into the plain pointer that `std::cell::UnsafeCell` gives. Loom needs the
 //! closures, because it records when an access begins and ends.
+
+#[cfg(not(all(test, loom)))]
+pub(crate) use std::sync::{Mutex, MutexGuard};
+
+#[cfg(all(test, loom))]
+pub(crate) use loom::sync::{Mutex, MutexGuard};
 
 #[cfg(not(all(test, loom)))]
 pub(crate) use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering, fence};

@@ -13,7 +13,7 @@ use loom::sync::atomic::{AtomicUsize, Ordering};
 use loom::thread;
 
 use super::here::PRETENDED_ID;
-use super::{JoinError, JoinHandle, MainWaker, Owner, Scheduler, blocking};
+use super::{JoinError, JoinHandle, MainWaker, Owner, Scheduler, blocking, scope};
 use crate::inbox::Inbox;
 
 /// Explores interleavings with at most `preemptions` forced switches. Most faults need two.
@@ -115,6 +115,19 @@ struct Parker(Arc<Inbox>);
 impl Wake for Parker {
     fn wake(self: Arc<Self>) {
         self.0.signal();
+    }
+}
+
+/// Awaits something on a thread that is no loop.
+fn drive<T>(future: impl Future<Output = T>) -> T {
+    let inbox = Inbox::new(2).unwrap();
+    let waker = Waker::from(Arc::new(Parker(Arc::clone(&inbox))));
+    let mut future = std::pin::pin!(future);
+    loop {
+        match future.as_mut().poll(&mut Context::from_waker(&waker)) {
+            Poll::Ready(output) => return output,
+            Poll::Pending => inbox.wait(),
+        }
     }
 }
 
@@ -470,5 +483,62 @@ fn blocking_job_against_abort_and_join() {
         running.join().unwrap();
         aborting.join().unwrap();
         assert_eq!(drops.count(), 1);
+    });
+}
+
+/// Waits until another thread has said so. That one wakes before, too: so the second poll may be under way when it says so and
+/// wakes once more, and must not be the last.
+async fn woken_in_the_middle() {
+    let said = Arc::new(AtomicUsize::new(0));
+    let mut other = None;
+    poll_fn(|cx| {
+        if other.is_none() {
+            let (said, waker) = (Arc::clone(&said), cx.waker().clone());
+            other = Some(thread::spawn(move || {
+                waker.wake_by_ref();
+                said.store(1, Ordering::Relaxed);
+                waker.wake();
+            }));
+            return Poll::Pending;
+        }
+        if said.load(Ordering::Relaxed) == 1 { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
+    other.unwrap().join().unwrap();
+}
+
+#[test]
+fn a_child_of_a_scope_is_woken_from_another_thread() {
+    model(3, || {
+        let result: Result<(), ()> = drive(scope(async |s| {
+            s.spawn(async { Ok::<(), ()>(woken_in_the_middle().await) });
+            Ok(())
+        }));
+        assert!(result.is_ok());
+    });
+}
+
+#[test]
+fn the_body_of_a_scope_is_woken_from_another_thread() {
+    model(3, || {
+        let result: Result<(), ()> = drive(scope(async |_| {
+            woken_in_the_middle().await;
+            Ok(())
+        }));
+        assert!(result.is_ok());
+    });
+}
+
+/// Two children of which one ends while the other is woken: the places are told apart, and none is forgotten.
+#[test]
+fn two_children_of_a_scope_are_woken_from_two_threads() {
+    model(2, || {
+        let result: Result<(), ()> = drive(scope(async |s| {
+            for _ in 0..2 {
+                s.spawn(async { Ok::<(), ()>(woken_in_the_middle().await) });
+            }
+            Ok(())
+        }));
+        assert!(result.is_ok());
     });
 }

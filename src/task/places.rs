@@ -1,8 +1,10 @@
 //! Who has something to tell: the numbers of their places, in order.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::PoisonError;
 use std::task::{Context, Poll, Waker};
+
+use crate::inbox::sync::{Mutex, MutexGuard};
 
 /// See the module's text. What waits for it is woken, one at a time.
 #[derive(Default)]

@@ -16,7 +16,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
 use slab::Slab;
@@ -25,6 +24,7 @@ pub use self::handle::ScopedJoinHandle;
 use self::handle::{Fills, Output};
 use super::error::{drop_payload, quietly};
 use super::places::Places;
+use crate::inbox::sync::{AtomicBool, Ordering};
 use crate::token::CancellationToken;
 
 /// Where the body has its place.

@@ -5,6 +5,8 @@
 mod cancellation;
 #[path = "house/soundness.rs"]
 mod soundness;
+#[path = "house/supply.rs"]
+mod supply;
 
 use std::collections::BTreeMap;
 use std::fs;

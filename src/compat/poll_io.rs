@@ -88,7 +88,7 @@ impl<S: Readable> PollIo<S> {
     }
 
     /// Reads what there is, up to so many bytes.
-    #[cfg(any(feature = "futures-io", feature = "tokio", feature = "hyper"))]
+    #[cfg(any(feature = "tokio", feature = "hyper"))]
     pub(super) fn poll_read_into(
         &mut self,
         cx: &mut Context<'_>,

@@ -210,7 +210,7 @@ impl Shot {
 }
 
 /// What a receiver makes of bytes that the kernel might have put into a buffer.
-#[cfg(all(any(fuzzing, test), not(loom)))]
+#[cfg(any(fuzzing, all(test, not(loom))))]
 pub(crate) fn fuzzed_datagram<R: Receives>(bytes: &[u8]) -> io::Result<(usize, R::Output)> {
     let Parts { from, flags, control, payload } = Parts::of::<R>(bytes);
     let details = Details::new(-1, payload.len(), Some(from), flags, Control::of_nobodys(control));

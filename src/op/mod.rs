@@ -68,7 +68,7 @@ mod zero_copy;
 pub use crate::ring::{Arena, Cqe, Sqe};
 pub(crate) use at::{At, Name};
 use chain::Link;
-#[cfg(all(any(fuzzing, test), not(loom)))]
+#[cfg(any(fuzzing, all(test, not(loom))))]
 pub(crate) use datagrams::fuzzed_datagram;
 pub use datagrams::{Datagrams, RecvMsgLease, RecvMsgMulti};
 pub use file::{Fsync, Ftruncate, Seek};

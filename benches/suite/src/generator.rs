@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use io_uring::{IoUring, cqueue, opcode, squeue, types};
 
+use crate::by_epoll;
 use crate::load::{Load, SILENCE};
 use crate::ring::poll_first;
 use crate::sys;
@@ -24,7 +25,8 @@ pub struct Driven {
 
 /// The generator's ring. A server that breaks leaves operations behind in it: make a new one then.
 pub struct Generator {
-    ring: IoUring,
+    /// Without one it has only the closed loop, by epoll.
+    ring: Option<IoUring>,
     pub completions: Vec<cqueue::Entry>,
 }
 
@@ -37,11 +39,27 @@ impl Generator {
     pub fn new() -> io::Result<Generator> {
         let mut builder = IoUring::builder();
         builder.setup_single_issuer().setup_coop_taskrun().setup_submit_all().setup_cqsize(16384);
-        Ok(Generator { ring: builder.build(4096)?, completions: Vec::new() })
+        Ok(Generator { ring: Some(builder.build(4096)?), completions: Vec::new() })
+    }
+
+    /// Where the kernel gives no io_uring.
+    pub fn without_ring() -> Generator {
+        Generator { ring: None, completions: Vec::new() }
+    }
+
+    pub fn has_ring(&self) -> bool {
+        self.ring.is_some()
+    }
+
+    fn ring(&mut self) -> &mut IoUring {
+        self.ring.as_mut().expect("rows that need one were left out")
     }
 
     /// Sends on every connection, and again whenever the whole answer has come, until the time is over.
     pub fn drive(&mut self, load: &mut Load, duration: Duration) -> io::Result<Driven> {
+        if self.ring.is_none() {
+            return by_epoll::drive(load, duration);
+        }
         let (start, own_cpu_ns) = (Instant::now(), sys::thread_cpu_ns());
         let (mut ops, mut late_ops, mut over, mut now) = (0, 0, false, start);
         let mut left = load.connections.len();
@@ -135,15 +153,15 @@ impl Generator {
     /// What the entry points to must live until its completion has come.
     pub unsafe fn push(&mut self, entry: squeue::Entry) {
         // SAFETY: passed on to the caller.
-        while unsafe { self.ring.submission().push(&entry) }.is_err() {
-            let _ = self.ring.submit();
+        while unsafe { self.ring().submission().push(&entry) }.is_err() {
+            let _ = self.ring().submit();
         }
     }
 
     pub fn wait(&mut self) -> io::Result<()> {
         let timeout = types::Timespec::from(SILENCE);
         let arguments = types::SubmitArgs::new().timespec(&timeout);
-        match self.ring.submitter().submit_with_args(1, &arguments) {
+        match self.ring().submitter().submit_with_args(1, &arguments) {
             Ok(_) => {}
             Err(error) if matches!(error.raw_os_error(), Some(libc::EINTR | libc::EBUSY)) => {}
             Err(error) if error.raw_os_error() == Some(libc::ETIME) => {
@@ -151,18 +169,20 @@ impl Generator {
             }
             Err(error) => return Err(error),
         }
-        self.completions.extend(self.ring.completion());
+        let ring = self.ring.as_mut().expect("as above");
+        self.completions.extend(ring.completion());
         Ok(())
     }
 
     /// Hands over what is staged and takes what has completed, without waiting.
     pub fn look(&mut self) -> io::Result<()> {
-        match self.ring.submitter().submit() {
+        match self.ring().submitter().submit() {
             Ok(_) => {}
             Err(error) if matches!(error.raw_os_error(), Some(libc::EINTR | libc::EBUSY)) => {}
             Err(error) => return Err(error),
         }
-        self.completions.extend(self.ring.completion());
+        let ring = self.ring.as_mut().expect("as above");
+        self.completions.extend(ring.completion());
         Ok(())
     }
 }

@@ -11,6 +11,7 @@
 
 mod args;
 mod awake;
+mod by_epoll;
 mod candidate;
 mod chart;
 mod child;

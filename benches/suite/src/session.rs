@@ -47,7 +47,10 @@ impl Session {
     fn renew_generator(&mut self) {
         match Generator::new() {
             Ok(generator) => self.generator = Some(generator),
-            Err(error) => self.generator_failure = format!("the generator got no io_uring: {error}"),
+            Err(error) => {
+                self.generator_failure = format!("it is driven from a ring, and there is no io_uring: {error}");
+                self.generator = Some(Generator::without_ring());
+            }
         }
     }
 
@@ -67,7 +70,7 @@ impl Session {
         }
         match row.drive {
             Drive::Wrk { .. } if !wrk::is_installed() => Some("wrk is not installed".into()),
-            Drive::Generator { .. } | Drive::Storm { .. } | Drive::Open { .. } if self.generator.is_none() => {
+            Drive::Storm { .. } | Drive::Open { .. } if !self.generator.as_ref().is_some_and(Generator::has_ring) => {
                 Some(self.generator_failure.clone())
             }
             _ => None,
@@ -75,6 +78,18 @@ impl Session {
     }
 
     pub fn measure(&mut self, row: &Row, candidates: &[&Candidate], progress: &mut Progress) -> Vec<Entry> {
+        let mut entries = self.measure_all(row, candidates, progress);
+        if !self.generator.as_ref().is_some_and(Generator::has_ring) {
+            // Said of the machine already, at length.
+            let failures = entries.iter_mut().filter_map(|entry| entry.failure.as_mut());
+            failures
+                .filter(|failure| speaks_of_no_ring(failure))
+                .for_each(|failure| *failure = "needs io_uring".into());
+        }
+        entries
+    }
+
+    fn measure_all(&mut self, row: &Row, candidates: &[&Candidate], progress: &mut Progress) -> Vec<Entry> {
         self.rate = 0.0;
         if matches!(row.drive, Drive::Idle { .. }) {
             return self.count_idle(row, candidates, progress);
@@ -317,6 +332,12 @@ impl Session {
         }
         racers.into_iter().map(Racer::finish).collect()
     }
+}
+
+/// Whether a crash is that of one who got no ring: by name, or by what the kernel said.
+fn speaks_of_no_ring(failure: &str) -> bool {
+    let errors = ["io_uring", "Operation not permitted", "Function not implemented", "os error 1)", "os error 38)"];
+    errors.iter().any(|error| failure.contains(error))
 }
 
 /// Marks those that work without having anything to do.

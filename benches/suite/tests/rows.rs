@@ -1,6 +1,7 @@
 //! Every row runs, and gives figures: for this crate and for the limits, so briefly that the figures mean nothing. That the
 //! bytes are right is the suite's own business: it looks at the first answer on every connection.
 
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -16,9 +17,14 @@ impl Drop for Scratch {
 }
 
 fn smoke(name: &str, only: &str) -> Value {
+    let suite = Command::new(env!("CARGO_BIN_EXE_ringtoss-bench"));
+    run(suite, name, only)
+}
+
+fn run(mut suite: Command, name: &str, only: &str) -> Value {
     let path = std::env::temp_dir().join(format!("ringtoss-bench-{name}-{}.json", std::process::id()));
     let scratch = Scratch(path);
-    let output = Command::new(env!("CARGO_BIN_EXE_ringtoss-bench"))
+    let output = suite
         .args(["--smoke", "--peers", "ringtoss", "--only", only, "--json"])
         .arg(&scratch.0)
         .output()
@@ -70,4 +76,54 @@ fn every_row_of_the_network_runs() {
         let without = ["ringtoss leases", "raw multishot", "syscalls"].contains(&waits);
         assert!(if without { each < 4096.0 } else { (4096.0..16384.0).contains(&each) }, "{waits}: {each} B");
     }
+}
+
+/// Has the kernel refuse `io_uring_setup`, as the filters of containers do.
+fn forbid_rings(command: &mut Command) {
+    const LOAD: u16 = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;
+    const JUMP: u16 = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
+    const RETURN: u16 = (libc::BPF_RET | libc::BPF_K) as u16;
+    let refuse = libc::SECCOMP_RET_ERRNO | libc::EPERM as u32;
+    let step = |code, k| libc::sock_filter { code, jt: 0, jf: 0, k };
+    let mut filter = [
+        // The call's number comes first.
+        step(LOAD, 0),
+        libc::sock_filter { code: JUMP, jt: 0, jf: 1, k: libc::SYS_io_uring_setup as u32 },
+        step(RETURN, refuse),
+        step(RETURN, libc::SECCOMP_RET_ALLOW),
+    ];
+    let forbid = move || {
+        let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
+        // SAFETY: the program lives across the call, which copies it.
+        let set = unsafe {
+            libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+            libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program)
+        };
+        if set == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) }
+    };
+    // SAFETY: only system calls, no allocation.
+    unsafe { command.pre_exec(forbid) };
+}
+
+#[test]
+fn without_io_uring_the_rest_is_compared() {
+    let mut suite = Command::new(env!("CARGO_BIN_EXE_ringtoss-bench"));
+    forbid_rings(&mut suite);
+    let report = run(suite, "no-ring", "echo-50x64,udp-50x64,proxy-50x64,storm-50,read-4k-1");
+    let warnings = array(&report["machine"], "warnings");
+    assert!(warnings.iter().any(|warning| warning.as_str().unwrap().starts_with("no io_uring here")), "{warnings:?}");
+    let rows = array(&report, "rows");
+    assert_eq!(rows.len(), 4, "{report:#}");
+    for row in rows {
+        for entry in array(row, "entries") {
+            let (name, done) = (entry["candidate"].as_str().unwrap(), !array(entry, "samples").is_empty());
+            if name == "syscalls" {
+                assert!(done && entry["failure"].is_null(), "{}: {entry:#}", row["id"]);
+            } else {
+                assert_eq!(entry["failure"], "needs io_uring", "{}: {name}", row["id"]);
+            }
+        }
+    }
+    let left_out = array(&report, "left_out");
+    assert!(left_out.len() == 1 && left_out[0]["id"] == "storm-50", "{left_out:?}");
 }

@@ -1,5 +1,6 @@
 //! The report as one page that needs nothing from outside: charts, tables, what spoilt the run, how it was measured.
 
+mod rows_mean;
 mod tables;
 
 use std::fmt::Write as _;
@@ -48,6 +49,9 @@ pub fn page(report: &Report, comparison: Option<&Comparison>) -> String {
         &scaling::all(report, Width::Narrow),
     );
     charts(&mut text, "memory", "Memory", &memory::all(report, Width::Wide), &memory::all(report, Width::Narrow));
+    text.push_str("<section id=\"rows\">\n<h2>What the rows mean</h2>\n");
+    rows_mean::table(&mut text);
+    text.push_str("</section>\n");
     let _ = write!(text, "<section id=\"method\">\n<h2>How it was measured</h2>\n{METHOD}</section>\n");
     text.push_str("<section id=\"machine\">\n<h2>Where, and who</h2>\n");
     tables::machine(&mut text, report);
@@ -88,7 +92,7 @@ fn header(text: &mut String, report: &Report, groups: &[(&str, &str, Vec<&Measur
     for (id, title, _) in groups {
         let _ = writeln!(text, "<a href=\"#{id}\">{}</a>", escape(title.split(',').next().unwrap_or(title)));
     }
-    text.push_str("<a href=\"#scaling\">Scaling</a>\n<a href=\"#memory\">Memory</a>\n<a href=\"#method\">Method</a>\n<a href=\"#machine\">Machine</a>\n</nav>\n");
+    text.push_str("<a href=\"#scaling\">Scaling</a>\n<a href=\"#memory\">Memory</a>\n<a href=\"#rows\">The rows</a>\n<a href=\"#method\">Method</a>\n<a href=\"#machine\">Machine</a>\n</nav>\n");
     text.push_str("<p id=\"highlight\" hidden><label>Point out <select></select></label></p>\n</header>\n");
     if !machine.warnings.is_empty() {
         text.push_str("<aside class=\"warn\">\n<h2>What may have spoilt this run</h2>\n<ul>\n");

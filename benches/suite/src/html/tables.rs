@@ -12,10 +12,15 @@ use crate::stats::Summary;
 use crate::table::{by_figure, bytes, nanoseconds, thousands};
 use crate::verdict;
 
+/// Of figures.
 fn open(text: &mut String, caption: &str, heads: &[&str]) {
+    open_as(text, "figures", caption, heads);
+}
+
+fn open_as(text: &mut String, class: &str, caption: &str, heads: &[&str]) {
     let _ = write!(
         text,
-        "<div class=\"scroll\" tabindex=\"0\">\n<table>\n<caption>{}</caption>\n<thead><tr>",
+        "<div class=\"scroll\" tabindex=\"0\">\n<table class=\"{class}\">\n<caption>{}</caption>\n<thead><tr>",
         escape(caption)
     );
     for head in heads {
@@ -150,7 +155,7 @@ fn note(entry: &Entry) -> String {
 
 pub fn machine(text: &mut String, report: &Report) {
     let machine = &report.machine;
-    open(text, "The machine", &["", ""]);
+    open_as(text, "words", "The machine", &["", ""]);
     let mut line = |name: &str, value: &str| {
         if !value.is_empty() {
             let _ = writeln!(text, "<tr><th scope=\"row\">{name}</th><td class=\"left\">{}</td></tr>", escape(value));
@@ -169,7 +174,7 @@ pub fn machine(text: &mut String, report: &Report) {
 }
 
 pub fn candidates(text: &mut String, report: &Report) {
-    open(text, "Who was compared", &["", "version", "set-up"]);
+    open_as(text, "words", "Who was compared", &["", "version", "set-up"]);
     for contender in &report.candidates {
         let _ = writeln!(
             text,
@@ -183,7 +188,7 @@ pub fn candidates(text: &mut String, report: &Report) {
     }
     close(text);
     if !report.left_out.is_empty() {
-        open(text, "Rows that could not be measured here", &["row", "why"]);
+        open_as(text, "words", "Rows that could not be measured here", &["row", "why"]);
         for row in &report.left_out {
             let _ = writeln!(
                 text,

@@ -3,11 +3,13 @@
 //! be freed once, nothing be left in flight.
 
 mod chaos;
+mod objects;
+mod points;
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -18,7 +20,7 @@ use crate::fs::File;
 use crate::inbox::Inbox;
 use crate::net::{TcpListener, TcpStream};
 use crate::registry;
-use crate::ring::fault::{Faults, Faulty};
+use crate::ring::fault::{COUNTS, ERRNOS, Faults, Faulty, NAMES};
 use crate::ring::{Config, Ring};
 use crate::{op, time};
 
@@ -63,6 +65,29 @@ unsafe impl IoBufMut for Counted {
         // SAFETY: passed on.
         unsafe { self.bytes.set_buf_len(len) };
     }
+}
+
+/// What the programs of this process have submitted, and how many they were.
+static ENTRIES: AtomicU64 = AtomicU64::new(0);
+static PROGRAMS: AtomicU64 = AtomicU64::new(0);
+
+/// To be called when a program is over, on its loop.
+fn tally() {
+    ENTRIES.fetch_add(crate::metrics().submissions, Ordering::Relaxed);
+    PROGRAMS.fetch_add(1, Ordering::Relaxed);
+}
+
+/// What a campaign has done so far.
+fn report() {
+    let count = |count: &AtomicU64| count.load(Ordering::Relaxed);
+    println!("{} programs, {} operations", count(&PROGRAMS), count(&ENTRIES));
+    let kinds = COUNTS.iter().zip(NAMES).map(|(number, name)| format!("{name} {}", count(number)));
+    let errnos = ERRNOS
+        .iter()
+        .enumerate()
+        .filter(|(_, number)| count(number) > 0)
+        .map(|(errno, number)| format!("{} {}", std::io::Error::from_raw_os_error(errno as i32), count(number)));
+    println!("faults: {}", kinds.chain(errnos).collect::<Vec<_>>().join(", "));
 }
 
 fn faulty_loop(seed: u64, faults: Faults) -> EventLoop {
@@ -222,11 +247,13 @@ fn program(seed: u64, faults: Faults) {
                 poll_times(op::nop(), round % 3).await;
             }
         });
+        let kinds = crate::spawn(objects::some_of_each(seed, alive.clone()));
         let far = crate::spawn(time::sleep(Duration::from_secs(3600)));
         let all = async {
             work.await.unwrap();
             files.await.unwrap();
             nops.await.unwrap();
+            kinds.await.unwrap();
         };
         time::timeout(Duration::from_secs(60), all).await.expect("stuck");
         far.abort();
@@ -242,6 +269,7 @@ fn program(seed: u64, faults: Faults) {
         .await
         .expect("something is left in flight");
         assert_eq!(crate::metrics().stale_completions, 0);
+        tally();
     });
     drop(event_loop);
     assert_eq!(alive.load(Ordering::Relaxed), 0, "seed {seed}: buffers are freed exactly once");
@@ -252,6 +280,7 @@ fn programs_come_out_right_on_a_ring_that_misbehaves() {
     for seed in seeds() {
         program(seed, Faults::ALL);
     }
+    report();
 }
 
 /// A random program, which ends with its loop: whatever it has left in flight is reaped there.
@@ -263,6 +292,7 @@ fn random_program(seed: u64, faults: Faults) {
         let forgotten =
             time::timeout(Duration::from_secs(60), program).await.unwrap_or_else(|_| panic!("seed {seed}: stuck"));
         assert_eq!(crate::metrics().stale_completions, 0, "seed {seed}");
+        tally();
         forgotten
     });
     drop(event_loop);
@@ -274,6 +304,7 @@ fn random_programs_come_out_right() {
     for seed in seeds() {
         random_program(seed, Faults::ALL);
     }
+    report();
 }
 
 #[test]
@@ -303,6 +334,8 @@ fn each_fault_alone_is_absorbed() {
         Faults { spurious: 200, ..none },
         Faults { failed: 64, ..none },
         Faults { flooded: 224, ..none },
+        Faults { cut: 128, ..none },
+        Faults { raced: 128, ..none },
     ];
     for (seed, faults) in alone.into_iter().enumerate() {
         program(seed as u64 + 1000, faults);

@@ -8,10 +8,10 @@ use super::*;
 use crate::CancellationToken;
 
 /// xorshift64*.
-struct Random(u64);
+pub(super) struct Random(pub u64);
 
 impl Random {
-    fn below(&mut self, bound: usize) -> usize {
+    pub(super) fn below(&mut self, bound: usize) -> usize {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;
@@ -35,7 +35,7 @@ where
 }
 
 /// Does something to an operation. `None`: it was dropped, at whatever moment.
-async fn do_something<O>(random: &mut Random, mut operation: op::Operation<'_, O>) -> Option<O::Output>
+pub(super) async fn do_something<O>(random: &mut Random, mut operation: op::Operation<'_, O>) -> Option<O::Output>
 where
     O: op::Op + Send + Unpin,
     O::Output: Send,
@@ -210,7 +210,7 @@ async fn receive(mut random: Random, mut stream: TcpStream, total: usize, alive:
 }
 
 /// A pair of ends; the accept is dropped now and then.
-async fn connect(random: &mut Random) -> (TcpStream, TcpStream) {
+pub(super) async fn connect(random: &mut Random) -> (TcpStream, TcpStream) {
     // Addresses of their own: those that were used are kept for a minute (`TIME_WAIT`), and one has not ports enough for that.
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let [.., high, low] = NEXT.fetch_add(1, Ordering::Relaxed).to_be_bytes();

@@ -1,12 +1,14 @@
 //! A ring that misbehaves as the kernel may, from a seed: completions come late and in another order, transfers are short,
-//! entries are refused for a while, waits end for no reason, operations fail without having been made, and the completion
-//! queue is left alone until it overflows.
+//! entries are refused for a while, waits end for no reason, operations fail without having been made or are cancelled by
+//! nobody, those that give many results end early, and the completion queue is left alone until it overflows.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::io;
 use std::os::fd::RawFd;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::{BufferRing, Config, Cqe, Entered, HARDLINK, LINK, Sqe, Uring, Wait};
+use super::sqe::CQE_MORE;
+use super::{BufferRing, Config, Cqe, Entered, HARDLINK, LINK, SKIP_SUCCESS, Sqe, Uring, Wait};
 
 /// How often something happens, in 256 cases.
 #[derive(Clone, Copy, Debug)]
@@ -19,11 +21,49 @@ pub(crate) struct Faults {
     pub failed: u8,
     /// Harvests that leave the kernel's queue alone.
     pub flooded: u8,
+    /// Results of operations that give many which turn out to be the last.
+    pub cut: u8,
+    /// Cancels that race with an operation, whenever that is.
+    pub raced: u8,
 }
 
 impl Faults {
-    pub(crate) const ALL: Faults = Faults { late: 96, short: 64, refused: 32, spurious: 32, failed: 24, flooded: 96 };
-    pub(crate) const NONE: Faults = Faults { late: 0, short: 0, refused: 0, spurious: 0, failed: 0, flooded: 0 };
+    pub(crate) const ALL: Faults =
+        Faults { late: 96, short: 64, refused: 32, spurious: 32, failed: 24, flooded: 96, cut: 48, raced: 24 };
+    pub(crate) const NONE: Faults =
+        Faults { late: 0, short: 0, refused: 0, spurious: 0, failed: 0, flooded: 0, cut: 0, raced: 0 };
+}
+
+/// What has happened in this process, for the report of a campaign.
+#[derive(Clone, Copy)]
+pub(crate) enum Happened {
+    Late,
+    Disordered,
+    Short,
+    Refused,
+    Spurious,
+    LeftAlone,
+    Cut,
+    Raced,
+}
+
+pub(crate) const NAMES: [&str; 8] = [
+    "late",
+    "out of order",
+    "short",
+    "refused entries",
+    "waits ended",
+    "queues left alone",
+    "multishots cut",
+    "cancels raced",
+];
+
+pub(crate) static COUNTS: [AtomicU64; NAMES.len()] = [const { AtomicU64::new(0) }; NAMES.len()];
+/// By their numbers.
+pub(crate) static ERRNOS: [AtomicU64; 134] = [const { AtomicU64::new(0) }; 134];
+
+fn count(what: Happened) {
+    COUNTS[what as usize].fetch_add(1, Ordering::Relaxed);
 }
 
 pub(crate) struct Faulty {
@@ -36,6 +76,25 @@ pub(crate) struct Faulty {
     left_alone: u32,
     /// What operations that were turned into nothing are to have failed with.
     failures: HashMap<u64, i32>,
+    /// Operations that give many results.
+    multishot: HashSet<u64>,
+    /// Of these, those that are ending, with the result that will be the last, unless another comes.
+    ending: HashMap<u64, Cqe>,
+    /// What a cancel may hit: it says so, or it was tried again.
+    recent: VecDeque<u64>,
+}
+
+/// `IORING_ACCEPT_MULTISHOT`, `IORING_RECV_MULTISHOT`.
+const ACCEPT_MULTISHOT: u16 = 1;
+const RECV_MULTISHOT: u16 = 2;
+
+/// Whether an entry asks for many results, to an operation.
+fn is_multishot(sqe: &Sqe) -> bool {
+    match sqe.opcode {
+        io_uring::opcode::Accept::CODE => sqe.ioprio & ACCEPT_MULTISHOT != 0,
+        io_uring::opcode::Recv::CODE | io_uring::opcode::RecvMsg::CODE => sqe.ioprio & RECV_MULTISHOT != 0,
+        _ => false,
+    }
 }
 
 impl Faulty {
@@ -50,6 +109,9 @@ impl Faulty {
             empty_handed: 0,
             left_alone: 0,
             failures: HashMap::new(),
+            multishot: HashSet::new(),
+            ending: HashMap::new(),
+            recent: VecDeque::new(),
         })
     }
 
@@ -83,10 +145,43 @@ impl Faulty {
             ];
             if !ties && shortens.contains(&sqe.opcode) && sqe.len > 1 {
                 sqe.len = 1 + (random % u64::from(sqe.len)) as u32;
+                count(Happened::Short);
             }
         }
         self.fail();
+        self.remember();
         self.inner.commit()
+    }
+
+    /// What can be done to the staged entry later.
+    fn remember(&mut self) {
+        let sqe = *self.inner.stage();
+        if is_multishot(&sqe) {
+            self.multishot.insert(sqe.user_data);
+        }
+        let cancellable = [
+            io_uring::opcode::Read::CODE,
+            io_uring::opcode::Recv::CODE,
+            io_uring::opcode::RecvMsg::CODE,
+            io_uring::opcode::Accept::CODE,
+        ];
+        if cancellable.contains(&sqe.opcode) && sqe.flags & (LINK | HARDLINK) == 0 {
+            self.recent.push_back(sqe.user_data);
+            if self.recent.len() > 8 {
+                self.recent.pop_front();
+            }
+        }
+    }
+
+    /// Stages a cancel that nobody has asked for, if there is room.
+    fn cancel(&mut self, user_data: u64) -> bool {
+        if self.inner.is_full() {
+            return false;
+        }
+        let cancel = Sqe::new(io_uring::opcode::AsyncCancel::CODE).addr(user_data).flags(SKIP_SUCCESS);
+        *self.inner.stage() = Sqe { user_data: crate::slot::Addressee::Nobody.user_data(), ..cancel };
+        self.inner.commit();
+        true
     }
 
     pub(crate) fn commit_fitting(&mut self) -> u32 {
@@ -107,6 +202,7 @@ impl Faulty {
             io_uring::opcode::Write::CODE => &[libc::EINTR, libc::EIO, libc::ENOSPC, libc::ECANCELED],
             io_uring::opcode::Fsync::CODE => &[libc::EINTR, libc::EIO],
             io_uring::opcode::Accept::CODE => &[libc::EINTR, libc::EMFILE, libc::ECONNABORTED],
+            io_uring::opcode::RecvMsg::CODE => &[libc::ENOBUFS, libc::ECANCELED, libc::EAGAIN],
             // What a send has moved must be known, so that the stream can go on.
             io_uring::opcode::Send::CODE => &[libc::EINTR],
             _ => return,
@@ -119,7 +215,9 @@ impl Faulty {
             *sqe = Sqe::new(io_uring::opcode::Nop::CODE);
             sqe.user_data = user_data;
         }
-        self.failures.insert(user_data, -errnos[random % errnos.len()]);
+        let errno = errnos[random % errnos.len()];
+        ERRNOS[errno as usize].fetch_add(1, Ordering::Relaxed);
+        self.failures.insert(user_data, -errno);
     }
 
     pub(crate) fn is_full(&self) -> bool {
@@ -180,9 +278,20 @@ impl Faulty {
 
     pub(crate) fn enter(&mut self, wait: Wait) -> io::Result<Entered> {
         if self.inner.unsubmitted() > 0 && self.happens(self.faults.refused) {
+            count(Happened::Refused);
             return Ok(Entered::Pressed);
         }
-        let wait = if !self.held.is_empty() || self.happens(self.faults.spurious) { Wait::No } else { wait };
+        if self.happens(self.faults.raced) && !self.recent.is_empty() {
+            let index = self.random() as usize % self.recent.len();
+            if self.cancel(self.recent[index]) {
+                count(Happened::Raced);
+            }
+        }
+        let spurious = self.happens(self.faults.spurious);
+        if spurious && wait != Wait::No {
+            count(Happened::Spurious);
+        }
+        let wait = if !self.held.is_empty() || spurious { Wait::No } else { wait };
         self.inner.enter(wait)
     }
 
@@ -197,32 +306,66 @@ impl Faulty {
     pub(crate) fn harvest(&mut self, mut each: impl FnMut(u64, Cqe)) -> usize {
         if self.left_alone < 8 && self.happens(self.faults.flooded) {
             self.left_alone += 1;
+            count(Happened::LeftAlone);
             return 0;
         }
         self.left_alone = 0;
-        let Faulty { inner, held, failures, .. } = self;
-        inner.harvest(|user_data, mut cqe| {
-            // One that was cancelled because of what came before it in its chain has not failed by itself.
-            if let Some(result) = failures.remove(&user_data)
-                && cqe.result != -libc::ECANCELED
-            {
-                cqe.result = result;
-            }
-            held.push_back((user_data, cqe));
-        });
-        let mut count = self.held.len();
-        if self.empty_handed < 3 && self.happens(self.faults.late) {
-            count = self.random() as usize % (count + 1);
+        let mut came = Vec::new();
+        self.inner.harvest(|user_data, cqe| came.push((user_data, cqe)));
+        for (user_data, cqe) in came {
+            self.take_in(user_data, cqe);
         }
-        self.empty_handed = if count == 0 { self.empty_handed + 1 } else { 0 };
-        for _ in 0..count {
+        let mut number = self.held.len();
+        if self.empty_handed < 3 && self.happens(self.faults.late) {
+            number = self.random() as usize % (number + 1);
+            count(Happened::Late);
+        }
+        self.empty_handed = if number == 0 { self.empty_handed + 1 } else { 0 };
+        for _ in 0..number {
             let index = self.random() as usize % self.held.len();
             let user_data = self.held[index].0;
             // Completions of one submission keep their order.
             let index = self.held.iter().position(|(other, _)| *other == user_data).expect("it is there");
+            if index > 0 {
+                count(Happened::Disordered);
+            }
             let (user_data, cqe) = self.held.remove(index).expect("it is there");
             each(user_data, cqe);
         }
-        count
+        number
+    }
+
+    /// A completion of the kernel's, which goes to those that are held.
+    fn take_in(&mut self, user_data: u64, mut cqe: Cqe) {
+        if let Some(result) = self.failures.remove(&user_data) {
+            cqe.result = result;
+        }
+        if let Some(mut last) = self.ending.remove(&user_data) {
+            if cqe.more() {
+                self.ending.insert(user_data, cqe);
+            } else if cqe.result == -libc::ECANCELED {
+                // The one before was the last, as far as the loop can tell.
+                last.flags &= !CQE_MORE;
+                self.held.push_back((user_data, last));
+                self.multishot.remove(&user_data);
+                return;
+            }
+            self.held.push_back((user_data, last));
+            if !cqe.more() {
+                self.multishot.remove(&user_data);
+                self.held.push_back((user_data, cqe));
+            }
+            return;
+        }
+        if cqe.more() && self.multishot.contains(&user_data) && self.happens(self.faults.cut) && self.cancel(user_data)
+        {
+            count(Happened::Cut);
+            self.ending.insert(user_data, cqe);
+            return;
+        }
+        if !cqe.more() {
+            self.multishot.remove(&user_data);
+        }
+        self.held.push_back((user_data, cqe));
     }
 }

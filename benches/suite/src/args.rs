@@ -15,6 +15,7 @@ Compares ringtoss with other runtimes on this machine, and all of them with what
     --smoke                every row for milliseconds, to see that it works; the figures mean nothing
     --only GROUP,ROW,…     only these groups (net, files, tasks) or rows (see --list)
     --peers NAME,…         only these peers; ringtoss and the limits are always there
+    --dir DIR              where big files are made; O_DIRECT rows want a disk there (default: the temporary folder)
     --json FILE            where the result goes, after every row (default: ringtoss-bench.json in the target folder)
     --html FILE            a page with charts, at the end
     --markdown FILE        the same as Markdown, for an issue
@@ -24,6 +25,7 @@ Compares ringtoss with other runtimes on this machine, and all of them with what
     --resume FILE          measure only what this result of an earlier run lacks, and go on writing it
     --compare OLD.json     say what has changed since, beyond noise
     --show FILE            take the result of an earlier run and measure nothing
+    --sizes                build a small program with each runtime from nothing: crates, time, size; takes minutes
     --list                 print rows and candidates and measure nothing
 ";
 
@@ -31,6 +33,7 @@ pub struct Arguments {
     pub pace: Pace,
     pub only: Vec<String>,
     pub peers: Option<Vec<String>>,
+    pub dir: Option<PathBuf>,
     pub json: Option<PathBuf>,
     pub html: Option<PathBuf>,
     pub markdown: Option<PathBuf>,
@@ -39,6 +42,7 @@ pub struct Arguments {
     pub resume: Option<PathBuf>,
     pub compare: Option<PathBuf>,
     pub show: Option<PathBuf>,
+    pub sizes: bool,
     pub list: bool,
 }
 
@@ -49,6 +53,7 @@ impl Arguments {
             pace: Pace::Normal,
             only: Vec::new(),
             peers: None,
+            dir: None,
             json: None,
             html: None,
             markdown: None,
@@ -57,6 +62,7 @@ impl Arguments {
             resume: None,
             compare: None,
             show: None,
+            sizes: false,
             list: false,
         };
         let mut arguments = arguments.peekable();
@@ -68,6 +74,7 @@ impl Arguments {
                 "--full" => parsed.pace = Pace::Full,
                 "--only" => parsed.only = list(&value()?),
                 "--peers" => parsed.peers = Some(list(&value()?)),
+                "--dir" => parsed.dir = Some(value()?.into()),
                 "--json" => parsed.json = Some(value()?.into()),
                 "--html" => parsed.html = Some(value()?.into()),
                 "--svg" => parsed.svg = Some(value()?.into()),
@@ -76,6 +83,7 @@ impl Arguments {
                 "--resume" => parsed.resume = Some(value()?.into()),
                 "--compare" => parsed.compare = Some(value()?.into()),
                 "--show" => parsed.show = Some(value()?.into()),
+                "--sizes" => parsed.sizes = true,
                 "--list" => parsed.list = true,
                 // `cargo bench` gives it to every target of a selected package.
                 "--bench" => {}
@@ -112,6 +120,12 @@ impl Arguments {
             None => true,
             Some(peers) => peers.iter().any(|name| name == candidate.name || name == candidate.package),
         }
+    }
+
+    /// The same of a program of `sizes`.
+    pub fn wants_program(&self, name: &str) -> bool {
+        let peers = self.peers.as_ref();
+        name.starts_with("std") || name == "ringtoss" || peers.is_none_or(|peers| peers.iter().any(|peer| peer == name))
     }
 }
 

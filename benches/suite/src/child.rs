@@ -30,7 +30,7 @@ pub fn run(arguments: &[String]) -> Result<(), String> {
     let file = Path::new(file);
     obey(|line| {
         let duration = line.parse().map_err(|_| "milliseconds, please")?;
-        if matches!(work, Work::Read { .. }) {
+        if matches!(work, Work::Blocks(work) if !work.write && !work.direct) {
             // The page cache may have been dropped since the last time.
             std::hint::black_box(std::fs::read(file).map_err(|error| error.to_string())?);
         }

@@ -210,6 +210,14 @@ pub fn count_allocations(on: bool) -> u64 {
     ALLOCATIONS.swap(0, Ordering::SeqCst)
 }
 
+/// What is done meanwhile is not counted.
+pub fn uncounted<T>(errand: impl FnOnce() -> T) -> T {
+    let was_counting = COUNTING.swap(false, Ordering::SeqCst);
+    let output = errand();
+    COUNTING.store(was_counting, Ordering::SeqCst);
+    output
+}
+
 /// What the process allocates and does not give back while this lives.
 pub struct Scales {
     was_counting: bool,

@@ -8,9 +8,11 @@
 //!   `load`, `open_loop` at a rate of its own, `storm` makes and closes connections;
 //! * `machine` looks at what it is measured on, and what spoils it;
 //! * `stats`, `report`, `verdict` and `compare` make figures of it; `table`, `markdown`, `html`, `chart` and `docs` show them.
+//! * `places` is where files are made for it, `sizes` what a runtime costs to build;
 
 mod args;
 mod awake;
+mod buffers;
 mod by_epoll;
 mod candidate;
 mod chart;
@@ -30,6 +32,7 @@ mod markdown;
 mod open_loop;
 mod output;
 mod peers;
+mod places;
 mod plan;
 mod progress;
 mod racer;
@@ -37,6 +40,7 @@ mod report;
 mod ring;
 mod runtime;
 mod session;
+mod sizes;
 mod stats;
 mod storm;
 mod sys;
@@ -54,6 +58,7 @@ use candidate::{Candidate, Kind};
 use cpus::Cpus;
 use machine::busy::Snapshot;
 use machine::{Conditions, Host, Machine};
+use places::Places;
 use plan::{Pace, Row};
 use progress::Progress;
 use report::{Measured, Report};
@@ -62,9 +67,6 @@ use table::Style;
 
 #[global_allocator]
 static ALLOCATOR: counts::Allocator = counts::Allocator;
-
-/// The size of the file that is read.
-const FILE_BYTES: usize = 64 << 20;
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1).peekable();
@@ -84,6 +86,10 @@ fn main() -> ExitCode {
 
 fn suite(arguments: &Arguments) -> Result<(), String> {
     let style = Style::of_stdout();
+    if arguments.sizes {
+        let base = arguments.dir.clone().unwrap_or_else(std::env::temp_dir);
+        return sizes::run(&base, |name| arguments.wants_program(name));
+    }
     let old = arguments.compare.as_deref().map(Report::load).transpose()?;
     if let Some(path) = &arguments.show {
         let report = Report::load(path)?;
@@ -151,6 +157,7 @@ fn measure(
         format: report::FORMAT,
         pace: arguments.pace.name().into(),
         machine: Machine::look(&host, &Conditions::look(&host, &cpus, file_limit)),
+        places: Vec::new(),
         candidates: candidates.iter().map(|&candidate| candidate.into()).collect(),
         rows: Vec::new(),
         revision: env!("RINGTOSS_BENCH_REVISION").into(),
@@ -161,9 +168,11 @@ fn measure(
         report.take_over(earlier)?;
     }
     cpus.pin_generator().map_err(|error| format!("cannot be pinned to a CPU: {error}"))?;
-    let file = make_file().map_err(|error| format!("no file to read: {error}"))?;
+    let base = arguments.dir.clone().unwrap_or_else(std::env::temp_dir);
+    let places = Places::make(&base).map_err(|error| format!("no files to work on at {}: {error}", base.display()))?;
+    report.places = places.describe();
     let used = [cpus.server, cpus.generator];
-    let mut session = Session::new(cpus, arguments.pace, file.0.clone(), file_limit);
+    let mut session = Session::new(cpus, arguments.pace, places.file.clone(), file_limit);
     print!("{}", table::head(&report, style));
     let planned = |row: &Row| planned(row, candidates, arguments.pace);
     let mut progress = Progress::new(rows.iter().map(planned).sum(), rows.len());
@@ -211,22 +220,4 @@ fn default_path() -> PathBuf {
     // target/release/ringtoss-bench
     let folder = std::env::current_exe().ok().and_then(|exe| Some(exe.parent()?.parent()?.to_owned()));
     folder.unwrap_or_default().join("ringtoss-bench.json")
-}
-
-/// Removed when the run is over.
-struct Scratch(PathBuf);
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.0);
-    }
-}
-
-fn make_file() -> std::io::Result<Scratch> {
-    let path: &Path = &std::env::temp_dir().join(format!("ringtoss-bench-{}", std::process::id()));
-    let scratch = Scratch(path.to_owned());
-    let mut random = work::Random::new(0);
-    let bytes: Vec<u8> = (0..FILE_BYTES / 8).flat_map(|_| random.below(u64::MAX).to_ne_bytes()).collect();
-    std::fs::write(path, bytes)?;
-    Ok(scratch)
 }

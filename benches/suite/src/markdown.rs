@@ -38,6 +38,9 @@ pub fn machine(report: &Report) -> String {
         report.pace,
         machine::date(machine.started_at)
     );
+    for place in &report.places {
+        let _ = writeln!(text, "* {place}");
+    }
     for warning in &machine.warnings {
         let _ = writeln!(text, "* {warning}");
     }

@@ -1,5 +1,7 @@
 //! Which rows there are.
 
+mod files;
+
 use std::time::Duration;
 
 use crate::work::Work;
@@ -128,6 +130,12 @@ pub enum Pace {
 }
 
 impl Pace {
+    /// Whether what is measured at that pace is measured at this one. To see that everything works, not every depth is needed.
+    pub fn is_at_least(self, other: Pace) -> bool {
+        let pace = if self == Pace::Smoke { Pace::Normal } else { self };
+        pace as u8 >= other as u8
+    }
+
     pub fn windows(self) -> usize {
         match self {
             Pace::Smoke => 1,
@@ -213,7 +221,7 @@ impl Pace {
 pub fn rows(pace: Pace) -> Vec<Row> {
     let mut rows = Vec::new();
     network(pace, &mut rows);
-    files(pace, &mut rows);
+    rows.extend(files::rows(pace));
     tasks(pace, &mut rows);
     rows
 }
@@ -316,20 +324,6 @@ const HTTP: &str = "HTTP/1.1 keep-alive";
 
 /// What the file server sends.
 pub const FILE_SERVED: usize = 64 * 1024;
-
-fn files(pace: Pace, rows: &mut Vec<Row>) {
-    for in_flight in if pace == Pace::Quick { &[1, 32][..] } else { &[1, 32, 128] } {
-        rows.push(Row {
-            id: format!("read-4k-{in_flight}"),
-            group: Group::Files,
-            title: format!("random 4 KiB reads, page cache, {in_flight} in flight"),
-            unit: "read",
-            work: Work::Read { in_flight: *in_flight },
-            drive: Drive::Itself,
-            figure: Figure::Cpu,
-        });
-    }
-}
 
 fn tasks(pace: Pace, rows: &mut Vec<Row>) {
     let mut row = |id: &str, title: &str, unit, work, figure| {

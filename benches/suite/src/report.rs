@@ -22,6 +22,9 @@ pub struct Report {
     pub format: u32,
     pub pace: String,
     pub machine: Machine,
+    /// File systems, of what and where.
+    #[serde(default)]
+    pub places: Vec<String>,
     pub candidates: Vec<Contender>,
     pub rows: Vec<Measured>,
     /// What of ringtoss was measured, as git names it.

@@ -5,8 +5,11 @@
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::Duration;
+
+use crate::buffers::Buffer;
 
 /// A buffer and what became of the operation on it.
 pub type BufResult<T> = (io::Result<T>, Vec<u8>);
@@ -102,19 +105,109 @@ pub trait Udp: Runtime {
 pub trait Files: Runtime {
     /// A file.
     type File: 'static;
+    /// What is read into and written from.
+    type Buf: Buffer;
 
-    /// Opens a file to read.
-    fn open(path: &Path) -> impl Future<Output = io::Result<Self::File>>;
+    /// So many buffers of so many bytes, full ones.
+    fn buffers(bytes: usize, count: usize) -> Vec<Self::Buf>;
+    /// Opens a file.
+    fn open(path: &Path, how: How) -> impl Future<Output = io::Result<Self::File>>;
     /// Reads at an offset, as the runtime's documentation advises; several at a time on one file.
-    fn read_at(file: &Self::File, buf: Vec<u8>, offset: u64) -> impl Future<Output = BufResult<usize>>;
+    fn read_at(file: &Self::File, buf: Self::Buf, offset: u64) -> impl Future<Output = Transfer<Self>>;
+    /// Writes a buffer at an offset; as above.
+    fn write_at(file: &Self::File, buf: Self::Buf, offset: u64) -> impl Future<Output = Transfer<Self>>;
+    /// Makes durable what was written, without more metadata than that takes (`fdatasync`), if there is a choice.
+    fn sync(file: &Self::File) -> impl Future<Output = io::Result<()>>;
+    /// Closes a file, and waits for that.
+    fn close(file: Self::File) -> impl Future<Output = io::Result<()>>;
+    /// Takes a name away.
+    fn unlink(path: &Path) -> impl Future<Output = io::Result<()>>;
+    /// The length of a file, by its path.
+    fn stat(path: &Path) -> impl Future<Output = io::Result<u64>>;
+
+    /// Makes a file that is not there, with what is in the buffer. A runtime with a pool does it in one go there.
+    fn write_file(path: &Path, buf: Self::Buf) -> impl Future<Output = Transfer<Self>> {
+        async {
+            let file = match Self::open(path, How { write: true, create: true, direct: false }).await {
+                Ok(file) => file,
+                Err(error) => return (Err(error), buf),
+            };
+            let (result, buf) = Self::write_at(&file, buf, 0).await;
+            (Self::close(file).await.and(result), buf)
+        }
+    }
+
+    /// Reads a file that fits into the buffer; as above.
+    fn read_file(path: &Path, buf: Self::Buf) -> impl Future<Output = Transfer<Self>> {
+        async {
+            let file = match Self::open(path, How::default()).await {
+                Ok(file) => file,
+                Err(error) => return (Err(error), buf),
+            };
+            let (result, buf) = Self::read_at(&file, buf, 0).await;
+            (Self::close(file).await.and(result), buf)
+        }
+    }
+
+    /// Copies a file to a path where there is none; by the runtime's own copy, if it has one.
+    fn copy(from: &Path, to: &Path) -> impl Future<Output = io::Result<u64>> {
+        async {
+            let source = Self::open(from, How::default()).await?;
+            let target = Self::open(to, How { write: true, create: true, direct: false }).await?;
+            let (mut buf, mut copied) = (Self::buffers(COPY_BYTES, 1).pop().expect("one"), 0);
+            loop {
+                let (read, full) = Self::read_at(&source, buf, copied).await;
+                if read? == 0 {
+                    break;
+                }
+                let (written, emptied) = Self::write_at(&target, full, copied).await;
+                copied += written? as u64;
+                buf = emptied;
+            }
+            Self::close(source).await?;
+            Self::close(target).await?;
+            Ok(copied)
+        }
+    }
+}
+
+/// How much is copied at once by runtimes that have no copy of their own.
+pub const COPY_BYTES: usize = 256 << 10;
+
+/// What became of a read or a write, and its buffer.
+pub type Transfer<R> = (io::Result<usize>, <R as Files>::Buf);
+
+/// How a file is opened: to read, or else to write.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct How {
+    pub write: bool,
+    pub create: bool,
+    /// `O_DIRECT`.
+    pub direct: bool,
+}
+
+impl How {
+    /// Beside those for reading, writing and creating.
+    pub fn flags(self) -> i32 {
+        if self.direct { libc::O_DIRECT } else { 0 }
+    }
+
+    /// std's way.
+    pub fn open(self, path: &Path) -> io::Result<std::fs::File> {
+        let mut options = std::fs::File::options();
+        options.read(!self.write).write(self.write).create(self.create).custom_flags(self.flags()).open(path)
+    }
 }
 
 /// What a file server does.
 pub trait Sends: Net + Files {
+    /// Reads the beginning of a file, as much as the buffer has room for.
+    fn read_start(file: &Self::File, buf: Vec<u8>) -> impl Future<Output = BufResult<usize>>;
+
     /// Sends the beginning of a file, as much as the buffer has room for.
     fn send_file(stream: &mut Self::Stream, file: &Self::File, buf: Vec<u8>) -> impl Future<Output = BufResult<()>> {
         async move {
-            let (result, buf) = Self::read_at(file, buf, 0).await;
+            let (result, buf) = Self::read_start(file, buf).await;
             match result {
                 Ok(_) => stream.write_all(buf).await,
                 Err(error) => (Err(error), buf),

@@ -11,6 +11,7 @@ use crate::contestant::Contestant;
 use crate::counts::Counters;
 use crate::cpus::Cpus;
 use crate::generator::{Driven, Generator};
+use crate::places;
 use crate::plan::{Drive, Pace, Rate, Row};
 use crate::progress::Progress;
 use crate::racer::Racer;
@@ -70,6 +71,9 @@ impl Session {
         }
         match row.drive {
             Drive::Wrk { .. } if !wrk::is_installed() => Some("wrk is not installed".into()),
+            Drive::Itself if matches!(row.work, Work::Blocks(work) if work.direct) => {
+                places::direct_obstacle(&self.file)
+            }
             Drive::Storm { .. } | Drive::Open { .. } if !self.generator.as_ref().is_some_and(Generator::has_ring) => {
                 Some(self.generator_failure.clone())
             }
@@ -229,7 +233,13 @@ impl Session {
         let allocations = racer.contestant.as_mut().map(Contestant::counted_allocations);
         match allocations.transpose() {
             // Servers and others that take orders by a thread of their own: their own calls for it are a few of thousands.
-            Ok(allocations) => racer.counts.push(counters.per_op(racer.all_ops, allocations)),
+            Ok(allocations) => {
+                let mut counts = counters.per_op(racer.all_ops, allocations);
+                if row.work.has_errands() {
+                    counts.system_calls = None;
+                }
+                racer.counts.push(counts);
+            }
             Err(failure) => racer.fail(failure),
         }
     }

@@ -36,6 +36,9 @@ pub fn head(report: &Report, style: Style) -> String {
         "{} · {} CPUs · {} MiB · Linux {} · {}\n",
         machine.cpu, machine.cpus, machine.memory_mib, machine.kernel, machine.rustc
     );
+    for place in &report.places {
+        let _ = writeln!(text, "{place}");
+    }
     for warning in &machine.warnings {
         let _ = writeln!(text, "{} {warning}", style.paint(RED, "!"));
     }
@@ -94,7 +97,10 @@ fn columns(row: &Measured) -> Vec<Column> {
         return Vec::new();
     }
     let mut columns: Vec<Column> = vec![
-        ("calls", |counts| counts.system_calls),
+        match counts().any(|counts| counts.system_calls.is_some()) {
+            true => ("calls", |counts| counts.system_calls),
+            false => ("enters", |counts| counts.enters),
+        },
         ("sqes", |counts| counts.submissions),
         ("allocs", |counts| counts.allocations),
         ("switch", |counts| counts.context_switches),
@@ -199,7 +205,8 @@ pub fn standing(report: &Report, style: Style) -> String {
 pub fn legend() -> &'static str {
     "\n* best, or tied with it within the noise   · a limit: no runtime, no futures   ! the generator may be what limits\n\
      Figures are the best quartile of the windows; less CPU is better. × ours: the figure ÷ that of ringtoss.\n\
-     Per operation: calls, sqes, allocs, switch: system calls, ring entries, allocations, context switches;\n\
+     Per operation: calls (or enters), sqes, allocs, switch: system calls (or only those of the ring), ring entries,\n\
+     allocations, context switches;\n\
      punts: what the kernel gave to its worker threads; irqs: interrupts by other CPUs.\n"
 }
 

@@ -127,3 +127,37 @@ fn without_io_uring_the_rest_is_compared() {
     let left_out = array(&report, "left_out");
     assert!(left_out.len() == 1 && left_out[0]["id"] == "storm-50", "{left_out:?}");
 }
+
+#[test]
+fn every_row_of_files_runs() {
+    let report = smoke("files", "files");
+    let rows = array(&report, "rows");
+    rows.iter().for_each(check);
+    for id in ["read-4k-1", "write-4k-32", "sync-4k-1", "seq-read-32", "small-create-32", "small-drain-32", "stat-32"] {
+        assert!(rows.iter().any(|row| row["id"] == id), "{id} is missing");
+    }
+    // Those past the page cache are left out where the temporary folder has no disk.
+    let candidates = |id: &str| {
+        let row = rows.iter().find(|row| row["id"] == id).expect("the row");
+        array(row, "entries").iter().filter_map(|entry| entry["candidate"].as_str()).collect::<Vec<_>>()
+    };
+    let reads = candidates("read-4k-1");
+    for name in ["raw ring", "raw registered", "syscalls", "ringtoss", "ringtoss registered"] {
+        assert!(reads.contains(&name), "{name} does not read");
+    }
+    assert!(candidates("copy").contains(&"syscalls"));
+    assert_eq!(array(&report, "places").len(), 2, "where it was done");
+}
+
+#[test]
+fn every_row_of_tasks_runs() {
+    let report = smoke("tasks", "tasks");
+    let rows = array(&report, "rows");
+    rows.iter().for_each(check);
+    for id in ["nop-128", "spawn-1000", "sleep-100000", "wake-awake", "wait-10000"] {
+        assert!(rows.iter().any(|row| row["id"] == id), "{id} is missing");
+    }
+    let waiting = rows.iter().find(|row| row["id"] == "wait-10000").expect("the row");
+    let ours = array(waiting, "entries").iter().find(|entry| entry["candidate"] == "ringtoss").expect("this crate");
+    assert!(ours["task_bytes"].as_u64() > Some(32), "a task takes memory: {}", ours["task_bytes"]);
+}

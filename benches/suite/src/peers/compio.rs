@@ -6,13 +6,18 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
+use std::mem::MaybeUninit;
+
 use compio::BufResult as CompioResult;
+use compio::buf::{IoBuf, IoBufMut, SetLen};
 use compio::driver::ProactorBuilder;
-use compio::io::{AsyncRead, AsyncReadAt, AsyncWrite, AsyncWriteExt};
+use compio::fs::OpenOptions;
+use compio::io::{AsyncRead, AsyncReadAt, AsyncWrite, AsyncWriteAt, AsyncWriteExt};
 use compio::net::{TcpListener, TcpStream, UdpSocket, UnixListener, UnixStream};
 use compio::runtime::RuntimeBuilder;
 
-use crate::runtime::{BufResult, Files, Net, Runtime, Sends, Sink, Source, Udp, Unix};
+use crate::buffers::Block;
+use crate::runtime::{BufResult, Files, How, Net, Runtime, Sends, Sink, Source, Transfer, Udp, Unix};
 
 /// With `TUNED`: single issuer, cooperative and deferred task work.
 pub struct Compio<const TUNED: bool>;
@@ -130,16 +135,69 @@ impl<T: AsyncWrite + 'static> Sink for Io<T> {
 
 impl<const TUNED: bool> Files for Compio<TUNED> {
     type File = compio::fs::File;
+    type Buf = Block;
 
-    async fn open(path: &Path) -> io::Result<Self::File> {
-        compio::fs::File::open(path).await
+    fn buffers(bytes: usize, count: usize) -> Vec<Block> {
+        (0..count).map(|_| Block::new(bytes)).collect()
     }
 
-    async fn read_at(file: &Self::File, mut buf: Vec<u8>, offset: u64) -> BufResult<usize> {
-        buf.clear();
+    async fn open(path: &Path, how: How) -> io::Result<Self::File> {
+        let mut options = OpenOptions::new();
+        options.read(!how.write).write(how.write).create(how.create).custom_flags(how.flags()).open(path).await
+    }
+
+    async fn read_at(file: &Self::File, mut buf: Block, offset: u64) -> Transfer<Self> {
+        Block::set_len(&mut buf, 0);
         let CompioResult(result, buf) = file.read_at(buf, offset).await;
         (result, buf)
     }
+
+    async fn write_at(mut file: &Self::File, buf: Block, offset: u64) -> Transfer<Self> {
+        let CompioResult(result, buf) = file.write_at(buf, offset).await;
+        (result, buf)
+    }
+
+    async fn sync(file: &Self::File) -> io::Result<()> {
+        file.sync_data().await
+    }
+
+    async fn close(file: Self::File) -> io::Result<()> {
+        file.close().await
+    }
+
+    async fn unlink(path: &Path) -> io::Result<()> {
+        compio::fs::remove_file(path).await
+    }
+
+    async fn stat(path: &Path) -> io::Result<u64> {
+        Ok(compio::fs::metadata(path).await?.len())
+    }
 }
 
-impl<const TUNED: bool> Sends for Compio<TUNED> {}
+impl IoBuf for Block {
+    fn as_init(&self) -> &[u8] {
+        self.bytes()
+    }
+}
+
+impl SetLen for Block {
+    unsafe fn set_len(&mut self, len: usize) {
+        Block::set_len(self, len);
+    }
+}
+
+impl IoBufMut for Block {
+    fn as_uninit(&mut self) -> &mut [MaybeUninit<u8>] {
+        let (start, len) = (self.as_mut_ptr(), self.capacity());
+        // SAFETY: it owns so many bytes there. (That nobody puts uninitialised ones there is the trait's contract.)
+        unsafe { std::slice::from_raw_parts_mut(start.cast(), len) }
+    }
+}
+
+impl<const TUNED: bool> Sends for Compio<TUNED> {
+    async fn read_start(file: &Self::File, mut buf: Vec<u8>) -> BufResult<usize> {
+        buf.clear();
+        let CompioResult(result, buf) = file.read_at(buf, 0).await;
+        (result, buf)
+    }
+}

@@ -7,11 +7,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use futures_lite::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
-use glommio::io::BufferedFile;
+use glommio::io::{BufferedFile, DmaFile, OpenOptions};
 use glommio::net::{TcpListener, TcpStream, UdpSocket, UnixListener, UnixStream};
 use glommio::{LocalExecutorBuilder, Placement};
 
-use crate::runtime::{BufResult, Files, Net, Runtime, Sends, Sink, Source, Udp, Unix, whole};
+use crate::buffers::Block;
+use crate::runtime::{BufResult, Files, How, Net, Runtime, Sends, Sink, Source, Transfer, Udp, Unix, whole};
 
 pub struct Glommio;
 
@@ -121,25 +122,113 @@ impl<T: AsyncWrite + Unpin + 'static> Sink for Io<T> {
     }
 }
 
+/// With its buffers: a read gives one, a write takes one, so that only the blocks' numbers go to the work's own and back.
 impl Files for Glommio {
-    type File = BufferedFile;
+    type File = GlommioFile;
+    type Buf = Block;
 
-    async fn open(path: &Path) -> io::Result<Self::File> {
-        plain(BufferedFile::open(path).await)
+    fn buffers(bytes: usize, count: usize) -> Vec<Block> {
+        (0..count).map(|_| Block::new(bytes)).collect()
     }
 
-    async fn read_at(file: &Self::File, buf: Vec<u8>, offset: u64) -> BufResult<usize> {
-        let result = plain(file.read_at(offset, buf.capacity()).await);
-        (result.map(|read| std::hint::black_box(&read).len()), buf)
+    async fn open(path: &Path, how: How) -> io::Result<Self::File> {
+        let mut options = OpenOptions::new();
+        options.read(!how.write).write(how.write).create(how.create);
+        Ok(match how.direct {
+            true => GlommioFile::Direct(plain(options.dma_open(path).await)?),
+            false => GlommioFile::Buffered(plain(options.buffered_open(path).await)?),
+        })
     }
+
+    async fn read_at(file: &Self::File, mut buf: Block, offset: u64) -> Transfer<Self> {
+        let result = match file {
+            GlommioFile::Buffered(file) => plain(file.read_at(offset, buf.capacity()).await),
+            GlommioFile::Direct(file) => plain(file.read_at_aligned(offset, buf.capacity()).await),
+        };
+        match result {
+            Ok(read) => {
+                let stamp = read.len().min(8);
+                buf.whole()[..stamp].copy_from_slice(&read[..stamp]);
+                buf.set_len(read.len());
+                (Ok(read.len()), buf)
+            }
+            Err(error) => (Err(error), buf),
+        }
+    }
+
+    async fn write_at(file: &Self::File, buf: Block, offset: u64) -> Transfer<Self> {
+        let result = match file {
+            GlommioFile::Buffered(file) => {
+                let mut own = vec![0; buf.len()];
+                own[..8].copy_from_slice(&buf.bytes()[..8]);
+                file.write_at(own, offset).await
+            }
+            GlommioFile::Direct(file) => {
+                let mut own = file.alloc_dma_buffer(buf.len());
+                own.as_bytes_mut()[..8].copy_from_slice(&buf.bytes()[..8]);
+                file.write_at(own, offset).await
+            }
+        };
+        (plain(result), buf)
+    }
+
+    async fn sync(file: &Self::File) -> io::Result<()> {
+        plain(match file {
+            GlommioFile::Buffered(file) => file.fdatasync().await,
+            GlommioFile::Direct(file) => file.fdatasync().await,
+        })
+    }
+
+    async fn close(file: Self::File) -> io::Result<()> {
+        plain(match file {
+            GlommioFile::Buffered(file) => file.close().await,
+            GlommioFile::Direct(file) => file.close().await,
+        })
+    }
+
+    async fn unlink(path: &Path) -> io::Result<()> {
+        plain(glommio::io::remove(path).await)
+    }
+
+    /// It knows no `stat` by path: by its pool.
+    async fn stat(path: &Path) -> io::Result<u64> {
+        let path = path.to_owned();
+        Ok(glommio::executor().spawn_blocking(move || std::fs::metadata(path)).await?.len())
+    }
+
+    async fn copy(from: &Path, to: &Path) -> io::Result<u64> {
+        let source = plain(BufferedFile::open(from).await)?;
+        let target = plain(BufferedFile::create(to).await)?;
+        let mut copied = 0;
+        loop {
+            let read = plain(source.read_at(copied, crate::runtime::COPY_BYTES).await)?;
+            if read.is_empty() {
+                break;
+            }
+            copied += plain(target.write_at(read.to_vec(), copied).await)? as u64;
+        }
+        plain(source.close().await)?;
+        plain(target.close().await)?;
+        Ok(copied)
+    }
+}
+
+pub enum GlommioFile {
+    Buffered(BufferedFile),
+    Direct(DmaFile),
 }
 
 impl Sends for Glommio {
     /// Its reads come with buffers of their own.
     async fn send_file(stream: &mut Self::Stream, file: &Self::File, buf: Vec<u8>) -> BufResult<()> {
+        let GlommioFile::Buffered(file) = file else { unreachable!("no server opens them otherwise") };
         match plain(file.read_at(0, buf.capacity()).await) {
             Ok(read) => (stream.0.write_all(&read).await, buf),
             Err(error) => (Err(error), buf),
         }
+    }
+
+    async fn read_start(_file: &Self::File, _buf: Vec<u8>) -> BufResult<usize> {
+        unreachable!("it is sent as it was read")
     }
 }

@@ -15,7 +15,8 @@ use kimojio::operations;
 use rustix::fs::{Mode, OFlags};
 use rustix::net::{AddressFamily, SocketType};
 
-use crate::runtime::{BufResult, Files, Net, Runtime, Sends, Sink, Source, Udp, Unix, whole};
+use crate::buffers::Block;
+use crate::runtime::{BufResult, Files, How, Net, Runtime, Sends, Sink, Source, Transfer, Udp, Unix, whole};
 
 pub struct Kimojio;
 
@@ -141,17 +142,54 @@ impl Sink for Rc<OwnedFd> {
 
 impl Files for Kimojio {
     type File = OwnedFd;
+    type Buf = Block;
 
-    async fn open(path: &Path) -> io::Result<Self::File> {
-        let path = CString::new(path.as_os_str().as_bytes())?;
-        plain(operations::open(&path, OFlags::RDONLY, Mode::empty()).await)
+    fn buffers(bytes: usize, count: usize) -> Vec<Block> {
+        (0..count).map(|_| Block::new(bytes)).collect()
     }
 
-    async fn read_at(file: &Self::File, mut buf: Vec<u8>, offset: u64) -> BufResult<usize> {
-        let result = plain(operations::pread(file, whole(&mut buf), offset).await);
+    async fn open(path: &Path, how: How) -> io::Result<Self::File> {
+        let path = CString::new(path.as_os_str().as_bytes())?;
+        let mut flags = if how.write { OFlags::WRONLY } else { OFlags::RDONLY } | OFlags::CLOEXEC;
+        flags.set(OFlags::CREATE, how.create);
+        flags.set(OFlags::DIRECT, how.direct);
+        plain(operations::open(&path, flags, Mode::from_raw_mode(0o666)).await)
+    }
+
+    async fn read_at(file: &Self::File, mut buf: Block, offset: u64) -> Transfer<Self> {
+        let result = plain(operations::pread(file, buf.whole(), offset).await);
+        buf.set_len(*result.as_ref().unwrap_or(&0));
+        (result, buf)
+    }
+
+    async fn write_at(file: &Self::File, buf: Block, offset: u64) -> Transfer<Self> {
+        (plain(operations::pwrite(file, buf.bytes(), offset).await), buf)
+    }
+
+    /// It has no `fdatasync`.
+    async fn sync(file: &Self::File) -> io::Result<()> {
+        plain(operations::fsync(file).await)
+    }
+
+    async fn close(file: Self::File) -> io::Result<()> {
+        plain(operations::close(file).await)
+    }
+
+    async fn unlink(path: &Path) -> io::Result<()> {
+        let path = CString::new(path.as_os_str().as_bytes())?;
+        plain(operations::unlink(&path).await)
+    }
+
+    async fn stat(path: &Path) -> io::Result<u64> {
+        let path = CString::new(path.as_os_str().as_bytes())?;
+        Ok(plain(operations::stat(&path).await)?.stx_size)
+    }
+}
+
+impl Sends for Kimojio {
+    async fn read_start(file: &Self::File, mut buf: Vec<u8>) -> BufResult<usize> {
+        let result = plain(operations::pread(file, whole(&mut buf), 0).await);
         buf.truncate(*result.as_ref().unwrap_or(&0));
         (result, buf)
     }
 }
-
-impl Sends for Kimojio {}

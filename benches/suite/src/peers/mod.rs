@@ -9,6 +9,7 @@ mod kimojio;
 mod leases;
 #[cfg(feature = "monoio")]
 mod monoio;
+mod registered;
 mod ringtoss;
 #[cfg(feature = "smol")]
 mod smol;
@@ -18,19 +19,24 @@ mod tokio;
 #[cfg(feature = "tokio-uring")]
 mod tokio_uring;
 
+use std::fs::File;
 use std::future::Future;
 use std::io;
 use std::net::TcpListener;
 use std::os::unix::fs::FileExt;
+use std::path::Path;
 use std::task::Poll;
 
+use crate::buffers::Block;
 use crate::candidate::{Candidate, Kind};
+use crate::runtime::How;
 
 /// All of them, in the order in which they are shown before anything is measured.
 pub fn all() -> Vec<Candidate> {
     vec![
         Candidate::runtime::<ringtoss::Ringtoss>("ringtoss", "ringtoss", Kind::Ours, "as it comes"),
         leases::candidate(),
+        registered::candidate(),
         splices::candidate(),
         #[cfg(feature = "tokio")]
         Candidate::runtime::<tokio::Tokio<false>>("tokio", "tokio", Kind::Peer, "current-thread; files by its pool"),
@@ -93,8 +99,40 @@ fn yield_once() -> impl Future<Output = ()> {
 
 /// A positional read that blocks, for pools.
 #[allow(dead_code, reason = "for peers that may be left out")]
-fn pread(file: &std::fs::File, mut buf: Vec<u8>, offset: u64) -> (io::Result<usize>, Vec<u8>) {
-    let result = file.read_at(crate::runtime::whole(&mut buf), offset);
+fn pread(file: &File, mut buf: Block, offset: u64) -> (io::Result<usize>, Block) {
+    let result = file.read_at(buf.whole(), offset);
+    buf.set_len(*result.as_ref().unwrap_or(&0));
+    (result, buf)
+}
+
+/// The same of a file's beginning, into a vector.
+#[allow(dead_code, reason = "for peers that may be left out")]
+fn read_start(file: &File, mut buf: Vec<u8>) -> (io::Result<usize>, Vec<u8>) {
+    let result = file.read_at(crate::runtime::whole(&mut buf), 0);
     buf.truncate(*result.as_ref().unwrap_or(&0));
     (result, buf)
+}
+
+/// The same of a write.
+#[allow(dead_code, reason = "for peers that may be left out")]
+fn pwrite(file: &File, buf: Block, offset: u64) -> (io::Result<usize>, Block) {
+    (file.write_at(buf.bytes(), offset), buf)
+}
+
+/// A file is made, written and closed.
+#[allow(dead_code, reason = "for peers that may be left out")]
+fn write_file(path: &Path, buf: Block) -> (io::Result<usize>, Block) {
+    match (How { write: true, create: true, direct: false }).open(path) {
+        Ok(file) => pwrite(&file, buf, 0),
+        Err(error) => (Err(error), buf),
+    }
+}
+
+/// A file is opened, read and closed.
+#[allow(dead_code, reason = "for peers that may be left out")]
+fn read_file(path: &Path, buf: Block) -> (io::Result<usize>, Block) {
+    match How::default().open(path) {
+        Ok(file) => pread(&file, buf, 0),
+        Err(error) => (Err(error), buf),
+    }
 }

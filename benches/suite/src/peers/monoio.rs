@@ -6,12 +6,17 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
+use std::os::unix::fs::OpenOptionsExt;
+
+use monoio::buf::{IoBuf, IoBufMut};
+use monoio::fs::OpenOptions;
 use monoio::io::{AsyncReadRent, AsyncWriteRent, AsyncWriteRentExt, OwnedReadHalf, OwnedWriteHalf, Splitable};
 use monoio::net::udp::UdpSocket;
 use monoio::net::{ListenerOpts, TcpListener, TcpStream, UnixListener, UnixStream};
 use monoio::{FusionDriver, IoUringDriver, RuntimeBuilder};
 
-use crate::runtime::{BufResult, Files, Net, Runtime, Sends, Sink, Source, Udp, Unix};
+use crate::buffers::Block;
+use crate::runtime::{BufResult, Files, How, Net, Runtime, Sends, Sink, Source, Transfer, Udp, Unix};
 
 /// With `TUNED`: io_uring only, the flags that its builder can be given, timers only where the work sleeps.
 pub struct Monoio<const TUNED: bool>;
@@ -129,14 +134,67 @@ impl<T: AsyncWriteRent + 'static> Sink for Io<T> {
 
 impl<const TUNED: bool> Files for Monoio<TUNED> {
     type File = monoio::fs::File;
+    type Buf = Block;
 
-    async fn open(path: &Path) -> io::Result<Self::File> {
-        monoio::fs::File::open(path).await
+    fn buffers(bytes: usize, count: usize) -> Vec<Block> {
+        (0..count).map(|_| Block::new(bytes)).collect()
     }
 
-    async fn read_at(file: &Self::File, buf: Vec<u8>, offset: u64) -> BufResult<usize> {
+    async fn open(path: &Path, how: How) -> io::Result<Self::File> {
+        let mut options = OpenOptions::new();
+        options.read(!how.write).write(how.write).create(how.create).custom_flags(how.flags()).open(path).await
+    }
+
+    async fn read_at(file: &Self::File, buf: Block, offset: u64) -> Transfer<Self> {
         file.read_at(buf, offset).await
+    }
+
+    async fn write_at(file: &Self::File, buf: Block, offset: u64) -> Transfer<Self> {
+        file.write_at(buf, offset).await
+    }
+
+    async fn sync(file: &Self::File) -> io::Result<()> {
+        file.sync_data().await
+    }
+
+    async fn close(file: Self::File) -> io::Result<()> {
+        file.close().await
+    }
+
+    async fn unlink(path: &Path) -> io::Result<()> {
+        monoio::fs::remove_file(path).await
+    }
+
+    async fn stat(path: &Path) -> io::Result<u64> {
+        Ok(monoio::fs::metadata(path).await?.len())
     }
 }
 
-impl<const TUNED: bool> Sends for Monoio<TUNED> {}
+// SAFETY: its pages are on the heap, so they stay put while it is moved; all of its bytes are initialised.
+unsafe impl IoBuf for Block {
+    fn read_ptr(&self) -> *const u8 {
+        self.as_ptr()
+    }
+    fn bytes_init(&self) -> usize {
+        self.len()
+    }
+}
+
+// SAFETY: it owns them all.
+unsafe impl IoBufMut for Block {
+    fn write_ptr(&mut self) -> *mut u8 {
+        self.as_mut_ptr()
+    }
+    fn bytes_total(&mut self) -> usize {
+        self.capacity()
+    }
+    unsafe fn set_init(&mut self, len: usize) {
+        self.set_len(len);
+    }
+}
+
+impl<const TUNED: bool> Sends for Monoio<TUNED> {
+    async fn read_start(file: &Self::File, buf: Vec<u8>) -> BufResult<usize> {
+        file.read_at(buf, 0).await
+    }
+}

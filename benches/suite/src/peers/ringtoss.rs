@@ -7,9 +7,12 @@ use std::os::fd::AsRawFd;
 use std::path::Path;
 use std::time::Duration;
 
+use ringtoss::buf::{IoBuf, IoBufMut};
+use ringtoss::fs::File;
 use ringtoss::net::{OwnedReadHalf, OwnedWriteHalf, TcpListener, TcpStream, UdpSocket, UnixListener, UnixStream};
 
-use crate::runtime::{BufResult, Files, Net, Runtime, Sends, Sink, Source, Udp, Unix};
+use crate::buffers::Block;
+use crate::runtime::{BufResult, Files, How, Net, Runtime, Sends, Sink, Source, Transfer, Udp, Unix};
 
 /// As it comes.
 pub struct Ringtoss;
@@ -129,14 +132,71 @@ sinks! { TcpStream UnixStream OwnedWriteHalf }
 
 impl Files for Ringtoss {
     type File = ringtoss::fs::File;
+    type Buf = Block;
 
-    async fn open(path: &Path) -> io::Result<Self::File> {
-        ringtoss::fs::File::open(path).await
+    fn buffers(bytes: usize, count: usize) -> Vec<Block> {
+        (0..count).map(|_| Block::new(bytes)).collect()
     }
 
-    async fn read_at(file: &Self::File, buf: Vec<u8>, offset: u64) -> BufResult<usize> {
+    async fn open(path: &Path, how: How) -> io::Result<Self::File> {
+        let mut options = File::options();
+        options.read(!how.write).write(how.write).create(how.create).custom_flags(how.flags()).open(path).await
+    }
+
+    async fn read_at(file: &Self::File, buf: Block, offset: u64) -> Transfer<Self> {
         file.read_at(buf, offset).await
+    }
+
+    async fn write_at(file: &Self::File, buf: Block, offset: u64) -> Transfer<Self> {
+        file.write_at(buf, offset).await
+    }
+
+    async fn sync(file: &Self::File) -> io::Result<()> {
+        file.sync_data().await
+    }
+
+    async fn close(file: Self::File) -> io::Result<()> {
+        file.close().await
+    }
+
+    async fn unlink(path: &Path) -> io::Result<()> {
+        ringtoss::fs::remove_file(path).await
+    }
+
+    async fn stat(path: &Path) -> io::Result<u64> {
+        Ok(ringtoss::fs::metadata(path).await?.len())
+    }
+
+    async fn copy(from: &Path, to: &Path) -> io::Result<u64> {
+        ringtoss::fs::copy(from, to).await
     }
 }
 
-impl Sends for Ringtoss {}
+// SAFETY: its pages are on the heap, so they stay put while it is moved; all of its bytes are initialised.
+unsafe impl IoBuf for Block {
+    fn buf_ptr(&self) -> *const u8 {
+        self.as_ptr()
+    }
+    fn buf_len(&self) -> usize {
+        self.len()
+    }
+}
+
+// SAFETY: it owns them all.
+unsafe impl IoBufMut for Block {
+    fn buf_mut_ptr(&mut self) -> *mut u8 {
+        self.as_mut_ptr()
+    }
+    fn buf_capacity(&self) -> usize {
+        self.capacity()
+    }
+    unsafe fn set_buf_len(&mut self, len: usize) {
+        self.set_len(len);
+    }
+}
+
+impl Sends for Ringtoss {
+    async fn read_start(file: &Self::File, buf: Vec<u8>) -> BufResult<usize> {
+        file.read_at(buf, 0).await
+    }
+}

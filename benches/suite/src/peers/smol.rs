@@ -12,7 +12,8 @@ use smol::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use smol::net::unix::{UnixListener, UnixStream};
 use smol::net::{TcpListener, TcpStream, UdpSocket};
 
-use crate::runtime::{BufResult, Files, Net, Runtime, Sends, Sink, Source, Udp, Unix, whole};
+use crate::buffers::Block;
+use crate::runtime::{BufResult, Files, How, Net, Runtime, Sends, Sink, Source, Transfer, Udp, Unix, whole};
 
 pub struct Smol;
 
@@ -123,16 +124,63 @@ impl<T: AsyncWrite + Unpin + 'static> Sink for Io<T> {
 
 impl Files for Smol {
     type File = Arc<std::fs::File>;
+    type Buf = Block;
 
-    async fn open(path: &Path) -> io::Result<Self::File> {
-        let path = path.to_owned();
-        Ok(Arc::new(smol::unblock(move || std::fs::File::open(path)).await?))
+    fn buffers(bytes: usize, count: usize) -> Vec<Block> {
+        (0..count).map(|_| Block::new(bytes)).collect()
     }
 
-    async fn read_at(file: &Self::File, buf: Vec<u8>, offset: u64) -> BufResult<usize> {
+    async fn open(path: &Path, how: How) -> io::Result<Self::File> {
+        let path = path.to_owned();
+        Ok(Arc::new(smol::unblock(move || how.open(&path)).await?))
+    }
+
+    async fn read_at(file: &Self::File, buf: Block, offset: u64) -> Transfer<Self> {
         let file = file.clone();
         smol::unblock(move || super::pread(&file, buf, offset)).await
     }
+
+    async fn write_at(file: &Self::File, buf: Block, offset: u64) -> Transfer<Self> {
+        let file = file.clone();
+        smol::unblock(move || super::pwrite(&file, buf, offset)).await
+    }
+
+    async fn sync(file: &Self::File) -> io::Result<()> {
+        let file = file.clone();
+        smol::unblock(move || file.sync_data()).await
+    }
+
+    /// Closed where they are dropped.
+    async fn close(_file: Self::File) -> io::Result<()> {
+        Ok(())
+    }
+
+    async fn unlink(path: &Path) -> io::Result<()> {
+        smol::fs::remove_file(path).await
+    }
+
+    async fn stat(path: &Path) -> io::Result<u64> {
+        Ok(smol::fs::metadata(path).await?.len())
+    }
+
+    async fn write_file(path: &Path, buf: Block) -> Transfer<Self> {
+        let path = path.to_owned();
+        smol::unblock(move || super::write_file(&path, buf)).await
+    }
+
+    async fn read_file(path: &Path, buf: Block) -> Transfer<Self> {
+        let path = path.to_owned();
+        smol::unblock(move || super::read_file(&path, buf)).await
+    }
+
+    async fn copy(from: &Path, to: &Path) -> io::Result<u64> {
+        smol::fs::copy(from, to).await
+    }
 }
 
-impl Sends for Smol {}
+impl Sends for Smol {
+    async fn read_start(file: &Self::File, buf: Vec<u8>) -> BufResult<usize> {
+        let file = file.clone();
+        smol::unblock(move || super::read_start(&file, buf)).await
+    }
+}

@@ -11,7 +11,8 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpSocket, TcpStream, UdpSocket, UnixListener, UnixStream};
 
-use crate::runtime::{AssertSend, BufResult, Files, Net, Runtime, Sends, Sink, Source, Udp, Unix};
+use crate::buffers::Block;
+use crate::runtime::{AssertSend, BufResult, Files, How, Net, Runtime, Sends, Sink, Source, Transfer, Udp, Unix};
 
 /// With `MULTI`, as many workers as the process has CPUs, which is what `#[tokio::main]` gives.
 pub struct Tokio<const MULTI: bool>;
@@ -136,15 +137,68 @@ impl<T: AsyncWrite + Unpin + 'static> Sink for Io<T> {
 
 impl<const MULTI: bool> Files for Tokio<MULTI> {
     type File = Arc<std::fs::File>;
+    type Buf = Block;
 
-    async fn open(path: &Path) -> io::Result<Self::File> {
-        Ok(Arc::new(tokio::fs::File::open(path).await?.into_std().await))
+    fn buffers(bytes: usize, count: usize) -> Vec<Block> {
+        (0..count).map(|_| Block::new(bytes)).collect()
     }
 
-    async fn read_at(file: &Self::File, buf: Vec<u8>, offset: u64) -> BufResult<usize> {
+    async fn open(path: &Path, how: How) -> io::Result<Self::File> {
+        let mut options = tokio::fs::OpenOptions::new();
+        options.read(!how.write).write(how.write).create(how.create).custom_flags(how.flags());
+        Ok(Arc::new(options.open(path).await?.into_std().await))
+    }
+
+    async fn read_at(file: &Self::File, buf: Block, offset: u64) -> Transfer<Self> {
         let file = file.clone();
-        tokio::task::spawn_blocking(move || super::pread(&file, buf, offset)).await.expect("a read")
+        in_pool(move || super::pread(&file, buf, offset)).await
+    }
+
+    async fn write_at(file: &Self::File, buf: Block, offset: u64) -> Transfer<Self> {
+        let file = file.clone();
+        in_pool(move || super::pwrite(&file, buf, offset)).await
+    }
+
+    async fn sync(file: &Self::File) -> io::Result<()> {
+        let file = file.clone();
+        in_pool(move || file.sync_data()).await
+    }
+
+    /// As tokio's own files: closed where they are dropped.
+    async fn close(_file: Self::File) -> io::Result<()> {
+        Ok(())
+    }
+
+    async fn unlink(path: &Path) -> io::Result<()> {
+        tokio::fs::remove_file(path).await
+    }
+
+    async fn stat(path: &Path) -> io::Result<u64> {
+        Ok(tokio::fs::metadata(path).await?.len())
+    }
+
+    async fn write_file(path: &Path, buf: Block) -> Transfer<Self> {
+        let path = path.to_owned();
+        in_pool(move || super::write_file(&path, buf)).await
+    }
+
+    async fn read_file(path: &Path, buf: Block) -> Transfer<Self> {
+        let path = path.to_owned();
+        in_pool(move || super::read_file(&path, buf)).await
+    }
+
+    async fn copy(from: &Path, to: &Path) -> io::Result<u64> {
+        tokio::fs::copy(from, to).await
     }
 }
 
-impl<const MULTI: bool> Sends for Tokio<MULTI> {}
+impl<const MULTI: bool> Sends for Tokio<MULTI> {
+    async fn read_start(file: &Self::File, buf: Vec<u8>) -> BufResult<usize> {
+        let file = file.clone();
+        in_pool(move || super::read_start(&file, buf)).await
+    }
+}
+
+async fn in_pool<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    tokio::task::spawn_blocking(work).await.expect("the work")
+}

@@ -9,9 +9,14 @@ use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
+use std::os::unix::fs::OpenOptionsExt;
+
+use tokio_uring::buf::{IoBuf, IoBufMut};
+use tokio_uring::fs::OpenOptions;
 use tokio_uring::net::{TcpListener, TcpStream, UdpSocket, UnixListener, UnixStream};
 
-use crate::runtime::{BufResult, Files, Net, Runtime, Sends, Sink, Source, Udp, Unix};
+use crate::buffers::Block;
+use crate::runtime::{BufResult, Files, How, Net, Runtime, Sends, Sink, Source, Transfer, Udp, Unix};
 
 /// With `TUNED`: single issuer, cooperative task work.
 pub struct TokioUring<const TUNED: bool>;
@@ -139,14 +144,67 @@ impl Sink for UnixStream {
 
 impl<const TUNED: bool> Files for TokioUring<TUNED> {
     type File = tokio_uring::fs::File;
+    type Buf = Block;
 
-    async fn open(path: &Path) -> io::Result<Self::File> {
-        tokio_uring::fs::File::open(path).await
+    fn buffers(bytes: usize, count: usize) -> Vec<Block> {
+        (0..count).map(|_| Block::new(bytes)).collect()
     }
 
-    async fn read_at(file: &Self::File, buf: Vec<u8>, offset: u64) -> BufResult<usize> {
+    async fn open(path: &Path, how: How) -> io::Result<Self::File> {
+        let mut options = OpenOptions::new();
+        options.read(!how.write).write(how.write).create(how.create).custom_flags(how.flags()).open(path).await
+    }
+
+    async fn read_at(file: &Self::File, buf: Block, offset: u64) -> Transfer<Self> {
         file.read_at(buf, offset).await
+    }
+
+    async fn write_at(file: &Self::File, buf: Block, offset: u64) -> Transfer<Self> {
+        file.write_at(buf, offset).submit().await
+    }
+
+    async fn sync(file: &Self::File) -> io::Result<()> {
+        file.sync_data().await
+    }
+
+    async fn close(file: Self::File) -> io::Result<()> {
+        file.close().await
+    }
+
+    async fn unlink(path: &Path) -> io::Result<()> {
+        tokio_uring::fs::remove_file(path).await
+    }
+
+    async fn stat(path: &Path) -> io::Result<u64> {
+        Ok(tokio_uring::fs::statx(path).await?.stx_size)
     }
 }
 
-impl<const TUNED: bool> Sends for TokioUring<TUNED> {}
+// SAFETY: its pages are on the heap, so they stay put while it is moved; all of its bytes are initialised.
+unsafe impl IoBuf for Block {
+    fn stable_ptr(&self) -> *const u8 {
+        self.as_ptr()
+    }
+    fn bytes_init(&self) -> usize {
+        self.len()
+    }
+    fn bytes_total(&self) -> usize {
+        self.capacity()
+    }
+}
+
+// SAFETY: it owns them all.
+unsafe impl IoBufMut for Block {
+    fn stable_mut_ptr(&mut self) -> *mut u8 {
+        self.as_mut_ptr()
+    }
+    unsafe fn set_init(&mut self, len: usize) {
+        self.set_len(len);
+    }
+}
+
+impl<const TUNED: bool> Sends for TokioUring<TUNED> {
+    async fn read_start(file: &Self::File, buf: Vec<u8>) -> BufResult<usize> {
+        file.read_at(buf, 0).await
+    }
+}

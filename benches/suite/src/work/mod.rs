@@ -15,7 +15,7 @@ use crate::http;
 use crate::runtime::{Files, Runtime, Sends, Udp, Unix};
 use crate::sys;
 
-pub use files::READ_BYTES;
+pub use files::{Blocks, Offsets, Small, SmallFiles, check_copy, copy_paths, files_to_stat};
 
 /// What a child process is to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,8 +37,14 @@ pub enum Work {
     FileServer { bytes: usize },
     /// `FileServer` and `Echo` in one, as the first byte of a connection says.
     Mixed { bytes: usize },
-    /// Random reads of 4 KiB from a file in the page cache.
-    Read { in_flight: usize },
+    /// Reads or writes of blocks of a big file.
+    Blocks(Blocks),
+    /// Small files, by so many tasks.
+    Small { what: Small, in_flight: usize },
+    /// The lengths of files, by their paths.
+    Stat { in_flight: usize },
+    /// A big file is copied.
+    Copy,
     /// NOPs through the ring.
     Nop { in_flight: usize },
     /// So many tasks are spawned, then all are waited for.
@@ -76,6 +82,11 @@ impl Work {
                 | FileServer { .. }
                 | Mixed { .. }
         )
+    }
+
+    /// Whether it makes system calls between the batches that are measured.
+    pub fn has_errands(&self) -> bool {
+        matches!(self, Work::Small { .. } | Work::Copy)
     }
 
     /// How much a server reads at once.
@@ -154,7 +165,10 @@ pub fn window<R: Files>(work: Work, duration: Duration, file: &Path) -> Window {
 
 async fn once<R: Files>(work: Work, duration: Duration, file: PathBuf) -> Window {
     match work {
-        Work::Read { in_flight } => files::random_reads::<R>(in_flight, duration, &file).await,
+        Work::Blocks(work) => files::blocks::<R>(work, duration, &file).await,
+        Work::Small { what, in_flight } => files::small_files::<R>(what, in_flight, duration, &file).await,
+        Work::Stat { in_flight } => files::stats::<R>(in_flight, duration, &file).await,
+        Work::Copy => files::copies::<R>(duration, &file).await,
         Work::Nop { in_flight } => timed::<R, _>(in_flight, duration, |_, until| tasks::nops::<R>(until)).await,
         Work::Spawn { tasks } => timed::<R, _>(1, duration, move |_, until| tasks::spawns::<R>(tasks, until)).await,
         Work::Yield { tasks } => timed::<R, _>(tasks, duration, |_, until| tasks::yields::<R>(until)).await,
@@ -168,7 +182,7 @@ async fn once<R: Files>(work: Work, duration: Duration, file: PathBuf) -> Window
 }
 
 /// Runs so many tasks at once until the time is over, and adds up what they did.
-async fn timed<R, F>(tasks: usize, duration: Duration, task: impl Fn(usize, Instant) -> F) -> Window
+async fn timed<R, F>(tasks: usize, duration: Duration, mut task: impl FnMut(usize, Instant) -> F) -> Window
 where
     R: Runtime,
     F: Future<Output = u64> + 'static,

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::http;
-use crate::runtime::{Files, Net, Sends, Sink, Source, Udp, Unix, buffer};
+use crate::runtime::{Files, How, Net, Sends, Sink, Source, Udp, Unix, buffer};
 
 use super::Work;
 
@@ -19,7 +19,9 @@ pub async fn serve<R: Sends + Unix + Udp>(work: Work, path: &Path, ready: impl F
         _ => {}
     }
     let file = match work {
-        Work::FileServer { .. } | Work::Mixed { .. } => Some(Arc::new(R::open(path).await.expect("the file"))),
+        Work::FileServer { .. } | Work::Mixed { .. } => {
+            Some(Arc::new(R::open(path, How::default()).await.expect("the file")))
+        }
         _ => None,
     };
     let (listener, port) = R::listen().await.expect("a port to listen on");

@@ -17,7 +17,7 @@ use super::{Clock, Window};
 pub fn starts<R: Runtime>(duration: Duration) -> Window {
     R::block_on(false, async {});
     let (clock, until, mut ops) = (Clock::start(), Instant::now() + duration, 0);
-    while Instant::now() < until {
+    while ops == 0 || Instant::now() < until {
         R::block_on(false, async {});
         ops += 1;
     }
@@ -26,7 +26,7 @@ pub fn starts<R: Runtime>(duration: Duration) -> Window {
 
 pub async fn nops<R: Runtime>(until: Instant) -> u64 {
     let mut ops = 0;
-    while Instant::now() < until {
+    while ops == 0 || Instant::now() < until {
         for _ in 0..16 {
             R::nop().await;
         }
@@ -37,7 +37,7 @@ pub async fn nops<R: Runtime>(until: Instant) -> u64 {
 
 pub async fn spawns<R: Runtime>(tasks: usize, until: Instant) -> u64 {
     let (mut ops, mut handles) = (0, Vec::with_capacity(tasks));
-    while Instant::now() < until {
+    while ops == 0 || Instant::now() < until {
         for _ in 0..(128 / tasks).max(1) {
             handles.extend((0..tasks).map(|number| R::spawn(async move { number })));
             for handle in handles.drain(..) {
@@ -51,7 +51,7 @@ pub async fn spawns<R: Runtime>(tasks: usize, until: Instant) -> u64 {
 
 pub async fn yields<R: Runtime>(until: Instant) -> u64 {
     let mut ops = 0;
-    while Instant::now() < until {
+    while ops == 0 || Instant::now() < until {
         for _ in 0..64 {
             R::yield_now().await;
         }
@@ -69,9 +69,12 @@ pub async fn channel<R: Runtime>(until: Instant) -> u64 {
         }
         ops
     });
-    while Instant::now() < until {
+    loop {
         for number in 0..256 {
             sender.send(number).await.expect("the consumer");
+        }
+        if Instant::now() >= until {
+            break;
         }
     }
     drop(sender);
@@ -80,7 +83,7 @@ pub async fn channel<R: Runtime>(until: Instant) -> u64 {
 
 pub async fn sleeps<R: Runtime>(until: Instant) -> u64 {
     let mut ops = 0;
-    while Instant::now() < until {
+    while ops == 0 || Instant::now() < until {
         R::sleep(Duration::from_millis(1)).await;
         ops += 1;
     }
@@ -89,7 +92,7 @@ pub async fn sleeps<R: Runtime>(until: Instant) -> u64 {
 
 pub async fn dropped_sleeps<R: Runtime>(until: Instant) -> u64 {
     let mut ops = 0;
-    while Instant::now() < until {
+    while ops == 0 || Instant::now() < until {
         for _ in 0..64 {
             let mut sleep = pin!(R::sleep(Duration::from_secs(60)));
             let done = poll_fn(|cx| Poll::Ready(sleep.as_mut().poll(cx).is_ready())).await;
@@ -233,7 +236,7 @@ impl Bell {
 
     fn ring_for(&self, duration: Duration) -> (u64, u64, u64) {
         let (until, mut wall_ns, mut number) = (Instant::now() + duration, 0, 0);
-        while Instant::now() < until {
+        while number == 0 || Instant::now() < until {
             spin(NAP);
             number += 1;
             let start = Instant::now();

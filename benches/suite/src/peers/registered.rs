@@ -1,0 +1,109 @@
+//! This crate with buffers that are registered with the ring.
+
+use std::future::Future;
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use ringtoss::buf::{RegisteredBuf, RegisteredPool};
+
+use crate::buffers::Buffer;
+use crate::candidate::{Candidate, Kind};
+use crate::runtime::{Files, How, Runtime, Transfer};
+use crate::work::{self, Work};
+
+use super::ringtoss::Ringtoss;
+
+pub fn candidate() -> Candidate {
+    Candidate {
+        name: "ringtoss registered",
+        package: "ringtoss",
+        kind: Kind::Ours,
+        setup: "buffers of a RegisteredPool",
+        can: |work| matches!(work, Work::Blocks(_)),
+        serve: |_, _, _| unreachable!("it does not serve"),
+        window: work::window::<Registered>,
+    }
+}
+
+struct Registered;
+
+impl Runtime for Registered {
+    fn block_on<T: 'static>(timers: bool, future: impl Future<Output = T> + 'static) -> T {
+        Ringtoss::block_on(timers, future)
+    }
+
+    fn spawn<T: 'static>(future: impl Future<Output = T> + 'static) -> impl Future<Output = T> + 'static {
+        Ringtoss::spawn(future)
+    }
+
+    fn detach(future: impl Future<Output = ()> + 'static) {
+        Ringtoss::detach(future);
+    }
+
+    async fn yield_now() {
+        Ringtoss::yield_now().await;
+    }
+
+    async fn sleep(duration: Duration) {
+        Ringtoss::sleep(duration).await;
+    }
+}
+
+/// A buffer of a pool, and the pool, which has to live as long.
+struct Pooled {
+    buf: RegisteredBuf,
+    pool: RegisteredPool,
+}
+
+impl Buffer for Pooled {
+    fn stamp(&mut self, number: u64) {
+        self.buf.resize(self.buf.capacity(), 0);
+        self.buf[..8].copy_from_slice(&number.to_ne_bytes());
+    }
+
+    fn stamped(&self) -> u64 {
+        u64::from_ne_bytes(self.buf[..8].try_into().expect("eight bytes"))
+    }
+}
+
+impl Files for Registered {
+    type File = ringtoss::fs::File;
+    type Buf = Pooled;
+
+    fn buffers(bytes: usize, count: usize) -> Vec<Pooled> {
+        let pool = RegisteredPool::new(bytes, count).expect("registered buffers");
+        let take = |_| Pooled { buf: pool.try_take().expect("a registered buffer"), pool: pool.clone() };
+        (0..count).map(take).collect()
+    }
+
+    async fn open(path: &Path, how: How) -> io::Result<Self::File> {
+        Ringtoss::open(path, how).await
+    }
+
+    async fn read_at(file: &Self::File, Pooled { buf, pool }: Pooled, offset: u64) -> Transfer<Self> {
+        let (result, buf) = file.read_at(buf, offset).await;
+        (result, Pooled { buf, pool })
+    }
+
+    async fn write_at(file: &Self::File, Pooled { buf, pool }: Pooled, offset: u64) -> Transfer<Self> {
+        let (result, buf) = file.write_at(buf, offset).await;
+        (result, Pooled { buf, pool })
+    }
+
+    async fn sync(file: &Self::File) -> io::Result<()> {
+        Ringtoss::sync(file).await
+    }
+
+    async fn close(file: Self::File) -> io::Result<()> {
+        Ringtoss::close(file).await
+    }
+
+    async fn unlink(path: &Path) -> io::Result<()> {
+        Ringtoss::unlink(path).await
+    }
+
+    async fn stat(path: &Path) -> io::Result<u64> {
+        Ringtoss::stat(path).await
+    }
+}

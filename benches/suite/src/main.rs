@@ -168,6 +168,8 @@ fn measure(
         report.take_over(earlier)?;
     }
     cpus.pin_generator().map_err(|error| format!("cannot be pinned to a CPU: {error}"))?;
+    // Before there are files that have to be removed.
+    sys::catch_interrupts();
     let base = arguments.dir.clone().unwrap_or_else(std::env::temp_dir);
     let places = Places::make(&base).map_err(|error| format!("no files to work on at {}: {error}", base.display()))?;
     report.places = places.describe();
@@ -176,7 +178,6 @@ fn measure(
     print!("{}", table::head(&report, style));
     let planned = |row: &Row| planned(row, candidates, arguments.pace);
     let mut progress = Progress::new(rows.iter().map(planned).sum(), rows.len());
-    sys::catch_interrupts();
     for row in rows {
         let able = candidates.iter().filter(|candidate| (candidate.can)(&row.work)).map(|candidate| candidate.name);
         if let Some(measured) = report.complete_row(&row.id, able) {

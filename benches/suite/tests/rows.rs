@@ -1,9 +1,10 @@
 //! Every row runs, and gives figures: for this crate and for the limits, so briefly that the figures mean nothing. That the
 //! bytes are right is the suite's own business: it looks at the first answer on every connection.
 
+use std::io::{BufRead, BufReader, Read};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
@@ -160,4 +161,48 @@ fn every_row_of_tasks_runs() {
     let waiting = rows.iter().find(|row| row["id"] == "wait-10000").expect("the row");
     let ours = array(waiting, "entries").iter().find(|entry| entry["candidate"] == "ringtoss").expect("this crate");
     assert!(ours["task_bytes"].as_u64() > Some(32), "a task takes memory: {}", ours["task_bytes"]);
+}
+
+/// Rows that are quick to measure, but not so quick that all are over before somebody has read a line.
+const SOME: &str = "nop-1,nop-128,spawn-1,spawn-128,yield-1000,channel";
+
+fn quick(path: &Path, options: &[&str]) -> Command {
+    let mut suite = Command::new(env!("CARGO_BIN_EXE_ringtoss-bench"));
+    suite.args(["--quick", "--peers", "ringtoss", "--only", SOME]).args(options).arg(path);
+    suite
+}
+
+#[test]
+fn an_interrupted_run_keeps_what_it_measured_and_can_be_resumed() {
+    let path = std::env::temp_dir().join(format!("ringtoss-bench-interrupted-{}.json", std::process::id()));
+    let scratch = Scratch(path);
+    let path: &Path = &scratch.0;
+    let read = || -> Value { serde_json::from_slice(&std::fs::read(path).expect("the result")).expect("JSON") };
+    let mut suite = quick(path, &["--json"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the suite");
+    // From the first line on it listens to Ctrl-C.
+    let mut out = BufReader::new(suite.stdout.take().unwrap());
+    out.read_line(&mut String::new()).unwrap();
+    // SAFETY: a signal to a child that has not been waited for.
+    assert_eq!(unsafe { libc::kill(suite.id() as libc::pid_t, libc::SIGINT) }, 0);
+    let mut text = String::new();
+    out.read_to_string(&mut text).unwrap();
+    let output = suite.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{text}{said}");
+    assert!(said.contains("Interrupted. To measure the rest") && said.contains("--resume"), "{said}");
+    let kept = read();
+    let kept = array(&kept, "rows");
+    assert!(kept.len() < 6 && kept.iter().all(|row| !array(row, "entries").is_empty()), "{kept:#?}");
+
+    let output = quick(path, &["--resume"]).output().expect("the suite");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let report = read();
+    let rows = array(&report, "rows");
+    let ids: Vec<&str> = rows.iter().filter_map(|row| row["id"].as_str()).collect();
+    assert_eq!(ids.join(","), SOME, "whole, and in the plan's order");
+    assert!(rows.iter().all(|row| row["partial"].is_null()), "{rows:#?}");
+    let whole = kept.iter().filter(|row| row["partial"].is_null());
+    for (before, after) in whole.zip(rows) {
+        assert_eq!(before, after, "what was whole was not measured again");
+    }
 }

@@ -16,43 +16,36 @@ struct Family {
 }
 
 const FAMILIES: &[Family] = &[
-    Family {
-        name: "echo-64",
-        title: "TCP echo of 64 B, by connections",
-        across: "connections",
-        before: "echo-",
-        after: "x64",
-    },
-    Family {
-        name: "echo-16k",
-        title: "TCP echo of 16 KiB, by connections",
-        across: "connections",
-        before: "echo-",
-        after: "x16384",
-    },
-    Family {
-        name: "read-4k",
-        title: "Random 4 KiB reads from the page cache, by depth",
-        across: "reads in flight",
-        before: "read-4k-",
-        after: "",
-    },
-    Family { name: "nop", title: "NOPs, by depth", across: "NOPs in flight", before: "nop-", after: "" },
-    Family {
-        name: "idle",
-        title: "Memory of an idle connection, by connections",
-        across: "connections",
-        before: "idle-",
-        after: "",
-    },
-    Family {
-        name: "spawn",
-        title: "Spawn and join, by tasks at once",
-        across: "tasks at once",
-        before: "spawn-",
-        after: "",
-    },
+    family("echo-64", "TCP echo of 64 B, by connections", "connections", ("echo-", "x64")),
+    family("echo-16k", "TCP echo of 16 KiB, by connections", "connections", ("echo-", "x16384")),
+    family("idle", "Memory of an idle connection, by connections", "connections", ("idle-", "")),
+    family("read-4k", "Random 4 KiB reads from the page cache, by depth", "reads in flight", ("read-4k-", "")),
+    family("write-4k", "Random 4 KiB writes to the page cache, by depth", "writes in flight", ("write-4k-", "")),
+    family(
+        "direct-read-4k",
+        "Random 4 KiB reads past the page cache, by depth",
+        "reads in flight",
+        ("direct-read-4k-", ""),
+    ),
+    family(
+        "direct-write-4k",
+        "Random 4 KiB writes past the page cache, by depth",
+        "writes in flight",
+        ("direct-write-4k-", ""),
+    ),
+    family("sync-4k", "Random 4 KiB writes, each with fdatasync, by depth", "writes in flight", ("sync-4k-", "")),
+    family("nop", "NOPs, by depth", "NOPs in flight", ("nop-", "")),
+    family("spawn", "Spawn and join, by tasks at once", "tasks at once", ("spawn-", "")),
 ];
+
+const fn family(
+    name: &'static str,
+    title: &'static str,
+    across: &'static str,
+    (before, after): (&'static str, &'static str),
+) -> Family {
+    Family { name, title, across, before, after }
+}
 
 impl Family {
     /// The number of a row that belongs to it.

@@ -167,6 +167,7 @@ pub fn machine(text: &mut String, report: &Report) {
     line("frequency governor", &machine.governor);
     line("virtual machine", if machine.virtual_machine { "yes" } else { "no" });
     machine.facts.iter().for_each(|(name, value)| line(name, value));
+    line("files", &report.places.join("; "));
     line("compiler", &machine.rustc);
     line("begun", &date(machine.started_at));
     line("mitigations", &machine.mitigations.join("; "));

@@ -195,7 +195,7 @@ fn measure(
         let entries = session.measure(row, candidates, &mut progress);
         progress.measured(planned(row), over);
         let mut measured = Measured::new(row, entries);
-        measured.disturbance = Some(before.until(&Snapshot::take(&host, &used)));
+        measured.disturbed(before.until(&Snapshot::take(&host, &used)));
         measured.rate = (session.rate > 0.0).then_some(session.rate);
         measured.partial = sys::interrupted();
         if measured.entries.iter().any(|entry| !entry.samples.is_empty() || entry.failure.is_some()) {

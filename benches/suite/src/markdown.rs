@@ -44,11 +44,6 @@ pub fn machine(report: &Report) -> String {
     for warning in &machine.warnings {
         let _ = writeln!(text, "* {warning}");
     }
-    for row in &report.rows {
-        if let Some(note) = row.disturbance.and_then(|disturbance| disturbance.note()) {
-            let _ = writeln!(text, "* {}: {note}", row.title);
-        }
-    }
     for row in &report.left_out {
         let _ = writeln!(text, "* left out: {} ({})", row.title, row.reason);
     }
@@ -62,6 +57,9 @@ pub fn standing(report: &Report) -> String {
         return "No other runtime was measured.\n".into();
     }
     let mut text = format!("ringtoss, as it comes, is **{}**.\n", verdict::tally(&verdicts));
+    if let Some(doubt) = report.doubt() {
+        let _ = writeln!(text, "{doubt}");
+    }
     for standing in Standing::ALL {
         let mut those: Vec<&Verdict> = verdicts.iter().filter(|verdict| verdict.standing == standing).collect();
         those.sort_by(|a, b| b.factor.ln().abs().total_cmp(&a.factor.ln().abs()));

@@ -174,6 +174,15 @@ impl Measured {
         }
     }
 
+    /// What others used of its CPUs. For as much as a few windows can tell, that is noise: differences have to be larger then.
+    pub fn disturbed(&mut self, by: Disturbance) {
+        const FLOOR_OF_OTHERS: f64 = 0.1;
+        if by.note().is_some() {
+            self.noise_floor += (by.others + by.stolen) * FLOOR_OF_OTHERS;
+        }
+        self.disturbance = Some(by);
+    }
+
     /// What decides.
     pub fn figure_of<'a>(&self, entry: &'a Entry) -> Option<&'a Summary> {
         match self.figure.as_str() {
@@ -329,6 +338,19 @@ impl Report {
         self.left_out.push(LeftOut { id: row.id.clone(), title: row.title.clone(), reason });
     }
 
+    /// What to know before believing the order in the rows; empty for a quiet run.
+    pub fn doubt(&self) -> Option<String> {
+        let disturbed = |row: &&Measured| row.disturbance.is_some_and(|disturbance| disturbance.note().is_some());
+        let count = self.rows.iter().filter(disturbed).count();
+        (count > 0).then(|| {
+            format!(
+                "In {count} of {} rows other processes or the host used the CPUs meanwhile: there more counts as a tie, and the \
+                 order may change from run to run.",
+                self.rows.len()
+            )
+        })
+    }
+
     pub fn row(&self, id: &str) -> Option<&Measured> {
         self.rows.iter().find(|row| row.id == id)
     }
@@ -385,6 +407,21 @@ mod tests {
         assert!(anew().take_over(other).unwrap_err().contains("another machine"));
         let quick = Report { pace: "quick".into(), ..Report::example() };
         assert!(anew().take_over(quick).unwrap_err().contains("a quick run"));
+    }
+
+    #[test]
+    fn in_a_row_that_others_disturbed_more_is_a_tie() {
+        let mut report = Report::example();
+        let row = &mut report.rows[0];
+        let floor = row.noise_floor;
+        row.disturbed(Disturbance { others: 0.05, stolen: 0.0 });
+        assert_eq!(row.noise_floor, floor);
+        row.disturbed(Disturbance { others: 1.5, stolen: 0.0 });
+        assert!((row.noise_floor - floor - 0.15).abs() < 1e-9);
+        // The example has another one.
+        assert!(report.doubt().unwrap().starts_with("In 2 of "));
+        report.rows.iter_mut().for_each(|row| row.disturbance = None);
+        assert_eq!(report.doubt(), None);
     }
 
     #[test]

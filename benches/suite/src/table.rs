@@ -196,6 +196,9 @@ pub fn standing(report: &Report, style: Style) -> String {
         return String::new();
     }
     let mut text = format!("\n{}\n", style.paint(BOLD, &format!("ringtoss is {}.", verdict::tally(&verdicts))));
+    if let Some(doubt) = report.doubt() {
+        let _ = writeln!(text, "{doubt}");
+    }
     for verdict in verdicts.iter().filter(|verdict| matches!(verdict.standing, Standing::Behind | Standing::Failed)) {
         let _ = writeln!(text, "  {}: {}", verdict.row.title, verdict.sentence());
     }

@@ -17,7 +17,7 @@ struct Columns {
     mark: f64,
 }
 
-const WIDE: Columns = Columns { bars: 132.0, bars_end: 542.0, figure: 618.0, ratio: 682.0, mark: 692.0 };
+const WIDE: Columns = Columns { bars: 150.0, bars_end: 542.0, figure: 618.0, ratio: 682.0, mark: 692.0 };
 const NARROW: Columns = Columns { bars: 6.0, bars_end: 354.0, figure: 212.0, ratio: 280.0, mark: 290.0 };
 
 /// A bar that is longer than so many times what matters is cut off, so that the others can be told apart.

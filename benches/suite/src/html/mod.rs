@@ -112,9 +112,13 @@ fn summary(text: &mut String, report: &Report) {
         let _ = write!(
             text,
             "<p class=\"tally\">ringtoss, as it comes, is {}. Less CPU or time per operation is better; a difference within \
-             the noise is a tie.</p>\n<div class=\"cards\">\n",
+             the noise is a tie.</p>\n",
             verdict::tally(&verdicts)
         );
+        if let Some(doubt) = report.doubt() {
+            let _ = writeln!(text, "<p class=\"note\">{doubt}</p>");
+        }
+        text.push_str("<div class=\"cards\">\n");
         Standing::ALL.iter().for_each(|standing| card(text, &verdicts, *standing));
         text.push_str("</div>\n");
         both(text, overview::draw(report, Width::Wide).as_ref(), overview::draw(report, Width::Narrow).as_ref());

@@ -109,10 +109,10 @@ fn summary(text: &mut String, report: &Report) {
     if verdicts.is_empty() {
         text.push_str("<p>No other runtime was measured, so there is nobody to be first among.</p>\n");
     } else {
-        let _ = write!(
+        let _ = writeln!(
             text,
             "<p class=\"tally\">ringtoss, as it comes, is {}. Less CPU or time per operation is better; a difference within \
-             the noise is a tie.</p>\n",
+             the noise is a tie.</p>",
             verdict::tally(&verdicts)
         );
         if let Some(doubt) = report.doubt() {

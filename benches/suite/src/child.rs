@@ -24,7 +24,12 @@ pub fn run(arguments: &[String]) -> Result<(), String> {
     let candidate = candidate::all().into_iter().find(|candidate| candidate.name == name).ok_or("no such candidate")?;
     if work.is_server() {
         std::thread::spawn(|| obey(|_| Ok(())));
-        (candidate.serve)(work, Path::new(file), Box::new(|port| say(&port.to_string())));
+        let ready = |port: u16| {
+            say(&port.to_string());
+            #[cfg(debug_assertions)]
+            fault(candidate.name);
+        };
+        (candidate.serve)(work, Path::new(file), Box::new(ready));
         return Ok(());
     }
     let file = Path::new(file);
@@ -38,6 +43,27 @@ pub fn run(arguments: &[String]) -> Result<(), String> {
         say(&serde_json::to_string(&window).expect("numbers"));
         Ok(())
     })
+}
+
+/// For the tests, and only in builds for them: `RINGTOSS_BENCH_FAULT=NAME:crash:MILLISECONDS` has one candidate break off so long
+/// after it is ready, `hang` has it stop.
+#[cfg(debug_assertions)]
+fn fault(name: &str) {
+    let Ok(fault) = std::env::var("RINGTOSS_BENCH_FAULT") else { return };
+    let parts: Vec<&str> = fault.split(':').collect();
+    let [who, how, after] = parts[..] else { panic!("what is {fault}?") };
+    if who != name {
+        return;
+    }
+    let (crash, after) = (how == "crash", after.parse().map(Duration::from_millis).expect("milliseconds"));
+    std::thread::spawn(move || {
+        std::thread::sleep(after);
+        if crash {
+            eprintln!("a fault of the test's");
+            std::process::abort();
+        }
+        sys::stop_self();
+    });
 }
 
 fn obey(mut work: impl FnMut(&str) -> Result<(), String>) -> Result<(), String> {

@@ -1,6 +1,6 @@
 //! The suite's side of a child process.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -105,6 +105,8 @@ impl Contestant {
         std::thread::sleep(Duration::from_millis(50));
         match self.child.try_wait() {
             Ok(Some(_)) => self.death(),
+            // What a socket's time limit gives.
+            _ if error.kind() == ErrorKind::WouldBlock => "hangs: no answer came".into(),
             _ => error.to_string(),
         }
     }

@@ -104,7 +104,7 @@ fn suite(arguments: &Arguments) -> Result<(), String> {
         all.iter().filter(|candidate| candidate.kind != Kind::Peer || arguments.wants_peer(candidate)).collect();
     check_names(arguments, &rows, &all)?;
     if arguments.list {
-        list(&rows, &candidates);
+        list(&rows, &candidates, arguments.pace);
         return Ok(());
     }
     let path = arguments.json.clone().or(arguments.resume.clone()).unwrap_or_else(default_path);
@@ -133,7 +133,7 @@ fn check_names(arguments: &Arguments, rows: &[Row], all: &[Candidate]) -> Result
     Ok(())
 }
 
-fn list(rows: &[Row], candidates: &[&Candidate]) {
+fn list(rows: &[Row], candidates: &[&Candidate], pace: Pace) {
     for row in rows {
         println!("{:<14} {:<6} {}", row.id, row.group.name(), row.title);
     }
@@ -141,6 +141,8 @@ fn list(rows: &[Row], candidates: &[&Candidate]) {
     for candidate in candidates {
         println!("{:<14} {:<9} {}", candidate.name, candidate.version(), candidate.setup);
     }
+    let seconds = rows.iter().map(|row| planned(row, candidates, pace)).sum::<Duration>().as_secs();
+    println!("\nA {} run of this takes about {}:{:02} minutes.", pace.name(), seconds / 60, seconds % 60);
 }
 
 fn measure(
@@ -196,7 +198,9 @@ fn measure(
         progress.measured(planned(row), over);
         let mut measured = Measured::new(row, entries);
         measured.disturbed(before.until(&Snapshot::take(&host, &used)));
-        measured.rate = (session.rate > 0.0).then_some(session.rate);
+        if session.rate > 0.0 {
+            measured.at_rate(session.rate);
+        }
         measured.partial = sys::interrupted();
         if measured.entries.iter().any(|entry| !entry.samples.is_empty() || entry.failure.is_some()) {
             print!("{}", table::row(&report, &measured, style));

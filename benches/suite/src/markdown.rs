@@ -180,6 +180,9 @@ fn cells(row: &Measured, entry: &Entry, ours: Option<f64>, served: bool) -> Stri
     if let Some(bytes) = entry.task_bytes {
         let _ = write!(text, " {bytes} B a task");
     }
+    for remark in entry.remarks() {
+        let _ = write!(text, " {remark}");
+    }
     if let Some(failure) = &entry.failure {
         let _ = write!(text, " {failure}");
     }

@@ -123,7 +123,7 @@ pub enum Pace {
     Smoke,
     /// Below five minutes, to get an idea.
     Quick,
-    /// About a quarter of an hour.
+    /// About an hour.
     Normal,
     /// For publishing.
     Full,

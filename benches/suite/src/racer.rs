@@ -165,7 +165,8 @@ impl<'a> Racer<'a> {
         self.connection_bytes = None;
         self.connect(row)?;
         let (wall_ns, ops) = (start.elapsed().as_nanos() as u64, row.drive.connections() as u64);
-        let grown = sys::kernel_bytes().zip(kernel).map(|(after, before)| after.saturating_sub(before) / ops);
+        // The rest of the machine may have given back more than that.
+        let grown = sys::kernel_bytes().zip(kernel).and_then(|(after, before)| Some(after.checked_sub(before)? / ops));
         self.kernel_bytes.extend(grown);
         let cpu_ns = sys::cpu_ns_of(pid).map_err(|_| "crashed")? - cpu_ns;
         Ok(Sample { ops, wall_ns, cpu_ns, bytes: self.connection_bytes, ..Sample::default() })

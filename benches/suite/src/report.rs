@@ -183,6 +183,14 @@ impl Measured {
         self.disturbance = Some(by);
     }
 
+    /// In an open loop: so many requests a second.
+    pub fn at_rate(&mut self, rate: f64) {
+        self.rate = Some(rate);
+        if !self.title.contains("a second") {
+            self.title.push_str(&format!(" ({} a second)", table::thousands(rate)));
+        }
+    }
+
     /// What decides.
     pub fn figure_of<'a>(&self, entry: &'a Entry) -> Option<&'a Summary> {
         match self.figure.as_str() {
@@ -259,6 +267,15 @@ impl Entry {
 }
 
 impl Entry {
+    /// What was measured beside the rest, in words.
+    pub fn remarks(&self) -> Vec<String> {
+        let kernel = |bytes: u64| format!("and {} in the kernel, for both ends", table::bytes(bytes as f64));
+        let beside = |files: f64| format!("beside {} files a second", table::thousands(files));
+        let late = || "the generator itself was late".to_owned();
+        let remarks = [self.kernel_bytes.map(kernel), self.beside_per_s.map(beside), self.generator_lags().then(late)];
+        remarks.into_iter().flatten().collect()
+    }
+
     /// Whether an open loop was so late itself that its latencies say something about it.
     pub fn generator_lags(&self) -> bool {
         let p99 = self.latency.map(|latency| latency.p99);

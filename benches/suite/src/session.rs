@@ -207,7 +207,8 @@ impl Session {
             let rates: Vec<f64> = (0..2).filter_map(|_| self.closed_rate(racer)).collect();
             slowest = rates.into_iter().reduce(f64::max).map_or(slowest, |rate| slowest.min(rate));
         }
-        self.rate = slowest * f64::from(percent) / 100.0;
+        // If nobody answers there is none.
+        self.rate = if slowest.is_finite() { slowest * f64::from(percent) / 100.0 } else { 0.0 };
     }
 
     fn closed_rate(&mut self, racer: &mut Racer) -> Option<f64> {
@@ -273,6 +274,9 @@ impl Session {
 
     fn window_open(&mut self, racer: &mut Racer, duration: Duration) -> Result<Sample, String> {
         let (rate, mut p99_ns) = (self.rate, None);
+        if rate <= 0.0 {
+            return Err("there is no rate to send at".into());
+        }
         let sample = self.drive(racer, |generator, racer| {
             let load = racer.load.as_mut().ok_or(io::ErrorKind::NotConnected)?;
             let mut opened = generator.drive_open(load, racer.beside.as_mut(), rate, duration)?;

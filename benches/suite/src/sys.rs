@@ -185,6 +185,13 @@ pub fn die_with_parent() {
     unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
 }
 
+/// Stops this process, as a debugger does.
+#[cfg(debug_assertions)]
+pub fn stop_self() {
+    // SAFETY: no pointers.
+    unsafe { libc::raise(libc::SIGSTOP) };
+}
+
 /// How many ports there are for connections to one address.
 pub fn local_ports() -> Option<u64> {
     let text = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").ok()?;

@@ -54,8 +54,7 @@ pub fn row(report: &Report, row: &Measured, style: Style) -> String {
         "bytes" => format!("memory/{}", short(&row.unit)),
         _ => format!("{cpu}/{}", short(&row.unit)),
     };
-    let rate = row.rate.map_or(String::new(), |rate| format!(" ({} a second)", thousands(rate)));
-    let mut text = format!("\n{}{rate}\n", style.paint(BOLD, &row.title));
+    let mut text = format!("\n{}\n", style.paint(BOLD, &row.title));
     let heads = format!(
         "  {:<15} {:>11} {:>13} {:>13} {:>8} {:>7}",
         "",
@@ -174,11 +173,8 @@ fn line(text: &mut String, report: &Report, row: &Measured, entry: &Entry, ours:
     if let Some(bytes) = entry.task_bytes {
         let _ = write!(line, "  {bytes} B a task");
     }
-    if let Some(bytes) = entry.kernel_bytes {
-        let _ = write!(line, "  and {} in the kernel, for both ends", self::bytes(bytes as f64));
-    }
-    if let Some(beside) = entry.beside_per_s {
-        let _ = write!(line, "  beside {} files a second", thousands(beside));
+    for remark in entry.remarks() {
+        let _ = write!(line, "  {remark}");
     }
     if entry.restless {
         line.push_str("  (busy while idle: measured alone)");

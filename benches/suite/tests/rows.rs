@@ -22,6 +22,13 @@ fn smoke(name: &str, only: &str) -> Value {
     run(suite, name, only)
 }
 
+/// A candidate breaks: who, how (`crash`, `hang`), and how many milliseconds after it is ready.
+fn smoke_with_fault(name: &str, only: &str, fault: &str) -> Value {
+    let mut suite = Command::new(env!("CARGO_BIN_EXE_ringtoss-bench"));
+    suite.env("RINGTOSS_BENCH_FAULT", fault);
+    run(suite, name, only)
+}
+
 fn run(mut suite: Command, name: &str, only: &str) -> Value {
     let path = std::env::temp_dir().join(format!("ringtoss-bench-{name}-{}.json", std::process::id()));
     let scratch = Scratch(path);
@@ -205,4 +212,39 @@ fn an_interrupted_run_keeps_what_it_measured_and_can_be_resumed() {
     for (before, after) in whole.zip(rows) {
         assert_eq!(before, after, "what was whole was not measured again");
     }
+}
+
+/// One of each way to drive a server.
+const DRIVES: [&str; 8] =
+    ["echo-2000x64", "unix-50x64", "udp-50x64", "storm-50", "proxy-50x64", "open-50", "mixed", "idle-500"];
+
+/// The one that breaks is shown as such; the others are measured all the same.
+fn check_fault(report: &Value, rows: &[&str], what: &str) {
+    assert_eq!(array(report, "rows").len(), rows.len());
+    for row in array(report, "rows") {
+        for entry in array(row, "entries") {
+            let failure = entry["failure"].as_str();
+            if entry["candidate"] == "syscalls" {
+                assert!(failure.is_some_and(|failure| failure.contains(what)), "{}: {entry:#}", row["id"]);
+            } else {
+                assert!(failure.is_none() && !array(entry, "samples").is_empty(), "{}: {entry:#}", row["id"]);
+            }
+        }
+    }
+}
+
+#[test]
+fn one_that_crashes_does_not_stop_the_run() {
+    check_fault(
+        &smoke_with_fault("crash", &DRIVES.join(","), "syscalls:crash:0"),
+        &DRIVES,
+        "crashed (killed by signal 6)",
+    );
+}
+
+#[test]
+fn one_that_hangs_does_not_stop_the_run() {
+    // Each costs the time after which somebody is given up.
+    let rows = ["udp-50x64", "storm-50", "open-50"];
+    check_fault(&smoke_with_fault("hang", &rows.join(","), "syscalls:hang:0"), &rows, "hangs");
 }

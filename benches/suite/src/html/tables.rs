@@ -146,9 +146,7 @@ fn note(entry: &Entry) -> String {
     if entry.restless {
         notes.push("busy while idle: measured alone".to_owned());
     }
-    if entry.generator_lags() {
-        notes.push("the generator itself was late".into());
-    }
+    notes.extend(entry.remarks());
     notes.extend(entry.failure.clone());
     escape(&notes.join("; "))
 }

@@ -89,7 +89,8 @@ impl<const TUNED: bool> Unix for Monoio<TUNED> {
     type UnixStream = Io<UnixStream>;
 
     async fn listen_unix(path: &Path) -> io::Result<Self::UnixListener> {
-        UnixListener::bind_with_config(path, &ListenerOpts::new().backlog(4096))
+        // Its default sets SO_REUSEPORT, which newer kernels refuse for Unix sockets.
+        UnixListener::bind_with_config(path, &ListenerOpts::new().backlog(4096).reuse_port(false))
     }
 
     async fn accept_unix(listener: &Self::UnixListener) -> io::Result<Self::UnixStream> {

@@ -152,6 +152,9 @@ impl Connection {
         if back != answer {
             return Err(io::Error::other("the server gave a wrong answer"));
         }
+        if sys::has_more(socket.as_raw_fd()) {
+            return Err(io::Error::other("the server gave more than an answer"));
+        }
         Ok(Connection { socket, upstream, sent: Instant::now() })
     }
 
@@ -170,6 +173,9 @@ fn pass(listener: &TcpListener, request: &[u8], answer: &[u8]) -> io::Result<Tcp
     stream.read_exact(&mut passed)?;
     if passed != request {
         return Err(io::Error::other("the server passed on something else"));
+    }
+    if sys::has_more(stream.as_raw_fd()) {
+        return Err(io::Error::other("the server passed on more than it was given"));
     }
     stream.write_all(answer)?;
     Ok(stream)

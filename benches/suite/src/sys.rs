@@ -133,6 +133,13 @@ pub fn wait_readable(fd: RawFd, limit: Duration) -> io::Result<()> {
     }
 }
 
+/// Whether there is something to be read.
+pub fn has_more(fd: RawFd) -> bool {
+    let mut byte = 0u8;
+    // SAFETY: room for one byte.
+    unsafe { libc::recv(fd, (&raw mut byte).cast(), 1, libc::MSG_PEEK | libc::MSG_DONTWAIT) > 0 }
+}
+
 /// Allows as many open files as the administrator does; gives the number.
 pub fn raise_file_limit() -> u64 {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };

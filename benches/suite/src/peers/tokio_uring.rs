@@ -107,7 +107,8 @@ impl<const TUNED: bool> Udp for TokioUring<TUNED> {
         Ok((socket, port))
     }
 
-    async fn recv_from(socket: &Self::Socket, buf: Vec<u8>) -> BufResult<SocketAddr> {
+    async fn recv_from(socket: &Self::Socket, mut buf: Vec<u8>) -> BufResult<SocketAddr> {
+        buf.clear();
         let (result, buf) = socket.recv_from(buf).await;
         (result.map(|(_, from)| from), buf)
     }
@@ -119,7 +120,9 @@ impl<const TUNED: bool> Udp for TokioUring<TUNED> {
 
 // Reading and writing take the stream by reference, so its halves share it.
 impl Source for Rc<TcpStream> {
-    async fn read(&mut self, buf: Vec<u8>) -> BufResult<usize> {
+    async fn read(&mut self, mut buf: Vec<u8>) -> BufResult<usize> {
+        // Its reads make a buffer longer, never shorter.
+        buf.clear();
         TcpStream::read(self, buf).await
     }
 }
@@ -131,7 +134,8 @@ impl Sink for Rc<TcpStream> {
 }
 
 impl Source for UnixStream {
-    async fn read(&mut self, buf: Vec<u8>) -> BufResult<usize> {
+    async fn read(&mut self, mut buf: Vec<u8>) -> BufResult<usize> {
+        buf.clear();
         UnixStream::read(self, buf).await
     }
 }

@@ -1,5 +1,6 @@
 //! fio, where it is installed: the load generator that storage people trust, on its io_uring engine.
 
+use std::io;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
@@ -22,7 +23,10 @@ pub fn window(work: Work, duration: Duration, file: &Path) -> Window {
     let Work::Blocks(work) = work else { unreachable!("said that it cannot") };
     let output = Command::new("fio").args(arguments(work, duration, file)).output().expect("fio");
     let text = String::from_utf8_lossy(&output.stdout);
-    parse(&text, work).unwrap_or_else(|| panic!("fio said: {}", String::from_utf8_lossy(&output.stderr).trim()))
+    parse(&text, work).unwrap_or_else(|| {
+        let (said, error) = (String::from_utf8_lossy(&output.stderr), failure(&text));
+        panic!("fio said: {}{}", said.trim(), error.map_or(String::new(), |error| error.to_string()))
+    })
 }
 
 fn arguments(work: Blocks, duration: Duration, file: &Path) -> Vec<String> {
@@ -48,11 +52,18 @@ fn arguments(work: Blocks, duration: Duration, file: &Path) -> Vec<String> {
     arguments
 }
 
+/// It reports on a job that failed as on any other.
+fn failure(text: &str) -> Option<io::Error> {
+    let report: Value = serde_json::from_str(&text[text.find('{')?..]).ok()?;
+    let error = report["jobs"].get(0)?["error"].as_i64().filter(|&error| error != 0)?;
+    Some(io::Error::from_raw_os_error(error as i32))
+}
+
 /// Its CPU time comes as percents of its time.
 fn parse(text: &str, work: Blocks) -> Option<Window> {
     // Warnings come before it.
     let report: Value = serde_json::from_str(&text[text.find('{')?..]).ok()?;
-    let job = report["jobs"].get(0)?;
+    let job = report["jobs"].get(0).filter(|_| failure(text).is_none())?;
     let done = &job[if work.write { "write" } else { "read" }];
     let percent = job["usr_cpu"].as_f64()? + job["sys_cpu"].as_f64()?;
     let wall_ns = done["runtime"].as_u64()? * 1_000_000;
@@ -74,5 +85,6 @@ mod tests {
         let window = parse(text, WORK).unwrap();
         assert_eq!((window.ops, window.wall_ns, window.cpu_ns), (5000, 100_000_000, 80_500_000));
         assert!(parse("fio: failed", WORK).is_none());
+        assert!(parse(&text.replace("\"jobname\"", "\"error\": 1, \"jobname\""), WORK).is_none());
     }
 }

@@ -4,6 +4,7 @@
 //! handed out, to be run when the driver is not borrowed any more.
 
 mod chains;
+mod files;
 mod guest;
 mod harvest;
 mod leases;
@@ -16,6 +17,7 @@ use std::os::fd::RawFd;
 use std::task::Waker;
 
 pub(crate) use chains::{Entry as ChainEntry, Unstaged};
+pub(crate) use files::{NoPlace, Place};
 pub(crate) use harvest::Harvest;
 use harvest::deliver;
 pub(crate) use leases::{GROUP, LeaseConfig};
@@ -58,6 +60,7 @@ pub struct Driver {
     pub(crate) lease_config: LeaseConfig,
     ring: Ring,
     memory: memory::Table,
+    pub(crate) files: files::Files,
     slots: Slots,
     /// Inputs of staged entries; reset whenever the kernel has taken all of them.
     pub(crate) arena: Arena,
@@ -91,6 +94,7 @@ impl Driver {
             lease_config: LeaseConfig::default(),
             ring,
             memory: memory::Table::default(),
+            files: files::Files::default(),
             slots: Slots::new(),
             arena: Arena::default(),
             cancels: Vec::new(),
@@ -342,7 +346,7 @@ impl Driver {
     /// Closes a descriptor behind everything that was submitted here, after cancelling what would hold it open. With
     /// `counted` the caller waits with [`Driver::closes_pending`].
     pub(crate) fn close(&mut self, closing: &Closing, loop_id: u64, counted: bool) {
-        self.cancel_for(closing, loop_id);
+        self.let_go(closing, loop_id);
         if self.ending {
             self.late_closes.push(closing.fd);
             return;
@@ -360,12 +364,17 @@ impl Driver {
         }
     }
 
-    /// Cancels what a descriptor that goes still has in flight on this loop.
-    pub(crate) fn cancel_for(&mut self, closing: &Closing, loop_id: u64) {
+    /// Cancels what a descriptor that goes still has in flight on this loop, and takes it off the table.
+    pub(crate) fn let_go(&mut self, closing: &Closing, loop_id: u64) {
         for &(id, key) in &closing.cancels {
             if id == loop_id {
                 self.cancel(key);
             }
+        }
+        if let Some((id, place)) = closing.place
+            && id == loop_id
+        {
+            self.leave_place(place);
         }
     }
 
@@ -464,7 +473,7 @@ impl Driver {
     /// The same, but those to wake go to `wake` first, which runs no code of the user's and gives back whom it does not know.
     #[inline(always)]
     pub(crate) fn reap_waking(&mut self, mut wake: impl FnMut(Waker) -> Result<(), Waker>) -> usize {
-        let Driver { ring, slots, harvest, metrics, slow_closes, late_closes, deadline_ns, .. } = self;
+        let Driver { ring, slots, harvest, metrics, slow_closes, late_closes, deadline_ns, files, .. } = self;
         let mut internal: [u32; 2] = [0; 2];
         let count = ring.harvest(|user_data, cqe| match Addressee::of(user_data) {
             Addressee::Slot(key) => deliver(slots, harvest, metrics, &mut wake, key, cqe),
@@ -472,6 +481,7 @@ impl Driver {
             Addressee::Counted => internal[1] += 1,
             Addressee::Closing(fd) => closed(slow_closes, late_closes, fd, cqe),
             Addressee::Deadline => *deadline_ns = u64::MAX,
+            Addressee::Filled(place) => files.filled(place, cqe),
             Addressee::Nobody => {}
         });
         self.metrics.completions += count as u64;

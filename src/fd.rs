@@ -6,11 +6,12 @@
 //! through the ring; dropped elsewhere it is mailed home; one that several loops have used visits them all.
 
 mod errands;
+mod place;
 
 use std::io;
 use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 pub(crate) use errands::take_in_mail;
@@ -30,6 +31,9 @@ const NOWHERE: u64 = 0;
 const SHARED: u64 = u64::MAX;
 /// It is never closed, so it does not matter who has.
 const NEVER_CLOSED: u64 = u64::MAX - 1;
+
+/// In the home's name: operations there go by way of its table, or soon will. See `place`.
+const BY_TABLE: u64 = 1 << 62;
 
 /// No operation's name.
 const NO_RECEIVER: u64 = Addressee::Nobody.user_data();
@@ -54,6 +58,8 @@ pub struct Fd {
     lingers: AtomicBool,
     /// What is known of offsets: see [`Fd::takes_offsets`].
     offsets: AtomicU8,
+    /// Where it is in its home's table: see `place`.
+    place: AtomicU32,
     /// The last receive of a datagram that was staged at home, if no other was in flight then.
     receiver: AtomicU64,
     salvage: OnceLock<Arc<Salvage>>,
@@ -66,6 +72,7 @@ impl Fd {
             home: AtomicU64::new(NOWHERE),
             lingers: AtomicBool::new(false),
             offsets: AtomicU8::new(UNKNOWN),
+            place: AtomicU32::new(place::UNDECIDED),
             receiver: AtomicU64::new(NO_RECEIVER),
             salvage: OnceLock::new(),
         }
@@ -78,6 +85,7 @@ impl Fd {
             home: AtomicU64::new(NEVER_CLOSED),
             lingers: AtomicBool::new(false),
             offsets: AtomicU8::new(UNKNOWN),
+            place: AtomicU32::new(place::UNDECIDED),
             receiver: AtomicU64::new(NO_RECEIVER),
             salvage: OnceLock::from(salvage),
         }
@@ -144,25 +152,50 @@ impl Fd {
         })
     }
 
-    /// Notes that an operation on this descriptor is about to be staged on a loop.
+    /// Whether this loop is its home, and it has nothing to do with the table there.
     #[inline]
-    pub(crate) fn visit(&self, loop_id: u64) {
-        if self.home.load(Ordering::Relaxed) != loop_id {
-            self.visit_first_or_shared(loop_id);
+    pub(crate) fn is_home(&self, loop_id: u64) -> bool {
+        self.home.load(Ordering::Relaxed) == loop_id
+    }
+
+    /// Notes that an operation on this descriptor is about to be staged on the loop of this thread.
+    pub(crate) fn visit_here(&self) {
+        context::with(|core| self.visit(core.id, &mut core.driver.borrow_mut()));
+    }
+
+    /// Notes that an operation on this descriptor is about to be staged on a loop, which is not [its plain
+    /// home](Fd::is_home). Gives the place in the loop's table by which the operation may name it.
+    #[inline]
+    pub(crate) fn visit(&self, loop_id: u64, driver: &mut Driver) -> Option<u32> {
+        if self.home.load(Ordering::Relaxed) == loop_id | BY_TABLE {
+            return self.place(loop_id, driver);
         }
+        self.visit_first_or_shared(loop_id, driver)
     }
 
     #[cold]
-    fn visit_first_or_shared(&self, loop_id: u64) {
-        let Err(home) = self.home.compare_exchange(NOWHERE, loop_id, Ordering::AcqRel, Ordering::Acquire) else {
-            return;
-        };
-        if home == loop_id || home == NEVER_CLOSED {
-            return;
+    #[inline(never)]
+    fn visit_first_or_shared(&self, loop_id: u64, driver: &mut Driver) -> Option<u32> {
+        let mut home = self.home.load(Ordering::Acquire);
+        if home == NOWHERE {
+            let by_table = if self.wants_place(driver) { BY_TABLE } else { 0 };
+            match self.home.compare_exchange(NOWHERE, loop_id | by_table, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) if by_table != 0 => return self.place(loop_id, driver),
+                Ok(_) => return None,
+                Err(other) => home = other,
+            }
         }
+        if home != NEVER_CLOSED && home != loop_id {
+            self.visit_as_another(loop_id, home);
+        }
+        None
+    }
+
+    #[cold]
+    fn visit_as_another(&self, loop_id: u64, home: u64) {
         let salvage = self.salvage();
         if home != SHARED {
-            salvage.visit(home);
+            salvage.visit(home & !BY_TABLE);
         }
         salvage.visit(loop_id);
         // Later than the list, which whoever reads SHARED goes by.
@@ -174,7 +207,7 @@ impl Fd {
     /// while there is one at a time, on one loop.
     #[inline]
     pub(crate) fn note_receiver(&self, loop_id: u64, key: Key, driver: &mut Driver) {
-        if self.home.load(Ordering::Relaxed) != loop_id {
+        if self.home.load(Ordering::Relaxed) & !BY_TABLE != loop_id {
             return self.note_slowly(loop_id, key, driver);
         }
         // Whoever drops one first enters it in the salvage cell and then swaps, too: one of the two sees the other.
@@ -204,7 +237,7 @@ impl Fd {
         let home = match self.home.load(Ordering::Acquire) {
             // The first of them was the home.
             SHARED => salvage.visits().first().copied().unwrap_or(NOWHERE),
-            home => home,
+            home => home & !BY_TABLE,
         };
         if key != dropped {
             let known = |key| context::look(|core| core.id != home || core.driver.borrow_mut().is_in_flight(key));
@@ -217,7 +250,7 @@ impl Fd {
         let visits = match self.home.load(Ordering::Acquire) {
             NOWHERE => Vec::new(),
             SHARED => self.salvage().visits(),
-            home => vec![home],
+            home => vec![home & !BY_TABLE],
         };
         let cancels = match self.salvage.get() {
             Some(salvage) => {
@@ -226,7 +259,7 @@ impl Fd {
             }
             None => Vec::new(),
         };
-        Closing { fd: self.raw(), lingers: self.lingers(), cancels, visits }
+        Closing { fd: self.raw(), place: self.take_place(), lingers: self.lingers(), cancels, visits }
     }
 
     /// Closes and waits until the kernel has done it: a listener's port is free when this returns, also if operations
@@ -266,6 +299,7 @@ impl Fd {
 
     /// The number is about to be closed: from here on nothing is done through it on behalf of a clone.
     pub(crate) fn retire(&self) {
+        self.leave_place();
         if let Some(salvage) = self.salvage_if_made() {
             salvage.remove_descriptor(self.raw());
         }
@@ -291,7 +325,7 @@ impl Fd {
     /// Whether only this loop may have entries that name it.
     pub(crate) fn is_at_home(&self) -> bool {
         let home = self.home.load(Ordering::Acquire);
-        home == NOWHERE || home == context::current_id()
+        home == NOWHERE || home & !BY_TABLE == context::current_id()
     }
 
     /// Ends every orphan of this object: cancels it and waits until the kernel has let go, which for cancelled
@@ -349,8 +383,8 @@ impl Fd {
     /// Gives the descriptor away. At home everything that was staged is submitted first; elsewhere the caller gets a
     /// duplicate, and the number goes home to be closed. [`Fd::settle_now`] comes before.
     pub(crate) fn into_owned(self) -> Result<OwnedFd, (io::Error, Fd)> {
-        let home = self.home.load(Ordering::Acquire);
-        if home == NOWHERE || home == context::current_id() {
+        if self.is_at_home() {
+            self.leave_place();
             context::with(|core| core.driver.borrow_mut().submit_all());
             if let Some(core) = context::current() {
                 core.settle_harvest();
@@ -420,7 +454,7 @@ fn pass(core: &Core, closing: &Closing) {
     if closing.visits.is_empty() {
         driver.close(closing, core.id, false);
     } else {
-        driver.cancel_for(closing, core.id);
+        driver.let_go(closing, core.id);
         driver.submit_all();
     }
 }

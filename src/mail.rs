@@ -10,6 +10,8 @@ use crate::timer::TimerKey;
 #[derive(Debug)]
 pub(crate) struct Closing {
     pub fd: RawFd,
+    /// Its place in a loop's table of files, which keeps the file open.
+    pub place: Option<(u64, u32)>,
     /// `SO_LINGER` is set: the close may take its time and must not hold up the loop.
     pub lingers: bool,
     /// Operations on it that were dropped and are still with the kernel, by loop. They hold the file open.
@@ -29,6 +31,8 @@ pub(crate) enum Mail {
     Cancel(Key),
     /// Close behind everything that was submitted here.
     Close(Closing),
+    /// A file has left its place in the table.
+    LeavePlace(u32),
     /// A registered buffer's memory is gone: its place in the table is free.
     UnregisterMemory(u16),
     /// A `Sleep` that was registered here is gone or has moved.

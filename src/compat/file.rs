@@ -13,7 +13,6 @@ use std::task::{Context, Poll, ready};
 
 use super::way::{Calls, PollRead, PollSeek, PollWrite, Settling, Wait, Way, copy};
 use crate::buf::{IoBufExt, Slice};
-use crate::context;
 use crate::fd::{Fd, HasFd};
 use crate::op::{All, Kept, Operation, PollAdd, Promise, Promising, Read, Seek, Write};
 use crate::sys;
@@ -174,7 +173,7 @@ impl<S: HasFd, D> Positioned<S, D> {
                     let events = if reads { libc::POLLIN | libc::POLLRDHUP } else { libc::POLLOUT };
                     let fd = self.fd();
                     // Its entry names the descriptor, so this loop sees it before it is closed.
-                    fd.visit(context::current_id());
+                    fd.visit_here();
                     let operation = Operation::<PollAdd>::new(PollAdd::new(fd.raw(), events));
                     *(if reads { &mut self.readable } else { &mut self.room }) = Some(operation);
                 }

@@ -193,7 +193,7 @@ impl<S: HasFd> Writer<S> {
             match sent {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     // Its entry names the descriptor, so this loop sees it before it is closed.
-                    fd.visit(context::current_id());
+                    fd.visit_here();
                     self.room = Some(Operation::<PollAdd>::new(PollAdd::new(fd.raw(), libc::POLLOUT)));
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

@@ -24,6 +24,8 @@ pub struct Metrics {
     pub stale_completions: u64,
     /// Operations in flight now.
     pub in_flight: u64,
+    /// Files that have a place in the loop's table now ([`Builder::registered_files`](crate::Builder::registered_files)).
+    pub registered_files: u64,
     /// Operations given up when loops of this process ended before the kernel had let go of them: their memory is leaked.
     pub leaked: u64,
 }

@@ -118,6 +118,7 @@ impl EventLoop {
         };
         let mut driver = Driver::new(config, inbox.eventfd())?;
         driver.lease_config = settings.leases;
+        driver.files.wanted = settings.registered_files;
         blocking::configure(settings.max_blocking_threads, settings.blocking_keep_alive);
         Ok(EventLoop::on(driver, inbox, settings))
     }
@@ -358,6 +359,7 @@ impl EventLoop {
     }
 
     fn close_late(&self) {
+        self.core.driver.borrow_mut().drop_file_table();
         for fd in self.core.driver.borrow_mut().take_late_closes() {
             let _ = crate::sys::close(fd);
         }
@@ -381,7 +383,12 @@ impl Drop for EventLoop {
 
 pub(crate) fn metrics_of(core: &Core) -> Metrics {
     let driver = core.driver.borrow();
-    Metrics { in_flight: driver.in_flight() as u64, leaked: LEAKED.load(Ordering::Relaxed), ..driver.metrics }
+    Metrics {
+        in_flight: driver.in_flight() as u64,
+        registered_files: driver.files.taken() as u64,
+        leaked: LEAKED.load(Ordering::Relaxed),
+        ..driver.metrics
+    }
 }
 
 /// Runs a future on a new loop with default settings, on this thread. When it is done, other tasks are dropped and

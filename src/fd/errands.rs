@@ -39,6 +39,10 @@ fn handle(core: &Core, mail: Mail) {
             route(closing);
             None
         }
+        Mail::LeavePlace(place) => {
+            core.driver.borrow_mut().leave_place(place);
+            None
+        }
         Mail::UnregisterMemory(index) => {
             core.driver.borrow_mut().unregister_memory(index);
             None

@@ -174,6 +174,14 @@ impl File {
         op::close(self.fd).await
     }
 
+    /// Has the file get a place in the ring's table of registered files with its next operation, on the loop of its first one
+    /// (`IORING_OP_FILES_UPDATE`, Linux 6.13): operations cost the kernel about 50 ns less then. Nothing else changes, and
+    /// where there is no place to be had, nothing at all. Worth it from some five operations on; see
+    /// [`Builder::registered_files`](crate::Builder::registered_files).
+    pub fn register(&self) {
+        self.fd.want_place();
+    }
+
     pub(crate) fn fd(&self) -> &Fd {
         &self.fd
     }

@@ -30,6 +30,7 @@
 #![allow(unsafe_code)]
 
 mod at;
+mod by_place;
 pub mod chain;
 mod datagrams;
 mod file;

@@ -8,8 +8,8 @@ use std::pin::Pin;
 use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use super::Op;
 use super::orphan::{Orphaned, cancel, cancel_later, leave};
+use super::{Op, by_place};
 use crate::context::{self, NO_LOOP};
 use crate::driver::{Dropped, Polled};
 use crate::fd::Fd;
@@ -367,10 +367,10 @@ impl<'a, O: Op> Operation<'a, O> {
             if driver.is_ending() {
                 return refused(waker);
             }
-            if let Some(fd) = fd {
-                fd.visit(core.id);
-            }
-            self.key = op.stage(core.id, driver, waker)?;
+            self.key = match fd {
+                Some(fd) if !fd.is_home(core.id) => by_place::submit(op, fd, core.id, driver, waker)?,
+                _ => op.stage(core.id, driver, waker)?,
+            };
             self.loop_id = core.id;
             self.phase = Phase::InFlight;
             if beside_others && let Some(fd) = fd {

@@ -272,6 +272,14 @@ impl Faulty {
         self.inner.make_memory_table(places)
     }
 
+    pub(crate) fn make_file_table(&self, places: u32) -> io::Result<()> {
+        self.inner.make_file_table(places)
+    }
+
+    pub(crate) fn drop_file_table(&self) {
+        self.inner.drop_file_table();
+    }
+
     pub(crate) fn set_memory(&self, index: u16, address: u64, bytes: usize) -> io::Result<()> {
         self.inner.set_memory(index, address, bytes)
     }

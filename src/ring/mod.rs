@@ -20,6 +20,7 @@ mod buffers;
 mod diagnose;
 #[cfg(test)]
 pub(crate) mod fault;
+mod files;
 mod message;
 mod sqe;
 mod uring;
@@ -30,6 +31,7 @@ use std::os::fd::RawFd;
 pub use arena::Arena;
 pub(crate) use buffers::BufferRing;
 pub(crate) use diagnose::{explain, explain_memory};
+pub(crate) use files::lets_go_of_files;
 pub(crate) use message::MessageCell;
 pub(crate) use sqe::{ASYNC, BUFFER_SELECT, HARDLINK, LINK, SKIP_SUCCESS};
 pub use sqe::{Cqe, Sqe};
@@ -229,6 +231,16 @@ impl Ring {
     /// Makes an empty table for memory that is registered.
     pub(crate) fn make_memory_table(&self, places: u16) -> io::Result<()> {
         either!(self, ring => ring.make_memory_table(places))
+    }
+
+    /// Makes an empty table for files that are registered.
+    pub(crate) fn make_file_table(&self, places: u32) -> io::Result<()> {
+        either!(self, ring => ring.make_file_table(places))
+    }
+
+    /// Has the kernel let go of the files in it.
+    pub(crate) fn drop_file_table(&self) {
+        either!(self, ring => ring.drop_file_table())
     }
 
     /// Registers memory at a place of the table, or nothing if there are no bytes. Whoever names the place in an entry owns

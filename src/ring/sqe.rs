@@ -34,6 +34,8 @@ pub struct Sqe {
     pub(crate) pad: u64,
 }
 
+/// `IOSQE_FIXED_FILE`.
+pub(crate) const FIXED_FILE: u8 = 1 << 0;
 /// `IOSQE_IO_LINK`.
 pub(crate) const LINK: u8 = 1 << 2;
 /// `IOSQE_IO_HARDLINK`.

@@ -333,6 +333,14 @@ impl Uring {
         sys::register_sparse_buffers(self.fd.as_raw_fd(), places.into())
     }
 
+    pub(crate) fn make_file_table(&self, places: u32) -> io::Result<()> {
+        sys::register_sparse_files(self.fd.as_raw_fd(), places)
+    }
+
+    pub(crate) fn drop_file_table(&self) {
+        sys::unregister_files(self.fd.as_raw_fd());
+    }
+
     pub(crate) fn set_memory(&self, index: u16, address: u64, bytes: usize) -> io::Result<()> {
         sys::update_buffer(self.fd.as_raw_fd(), index.into(), address, bytes)
     }

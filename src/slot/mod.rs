@@ -63,6 +63,8 @@ pub(crate) enum Addressee {
     Closing(RawFd),
     /// The timeout by which a guest is woken for its next timer.
     Deadline,
+    /// A place in the table of files was filled.
+    Filled(u32),
 }
 
 impl Addressee {
@@ -75,6 +77,7 @@ impl Addressee {
             Addressee::Counted => FIRST_INTERNAL as u64 + 2,
             Addressee::Closing(fd) => (fd as u32 as u64) << 32 | (FIRST_INTERNAL as u64 + 3),
             Addressee::Deadline => FIRST_INTERNAL as u64 + 4,
+            Addressee::Filled(place) => (place as u64) << 32 | (FIRST_INTERNAL as u64 + 5),
         }
     }
 
@@ -89,6 +92,7 @@ impl Addressee {
             2 => Addressee::Counted,
             3 => Addressee::Closing((user_data >> 32) as RawFd),
             4 => Addressee::Deadline,
+            5 => Addressee::Filled((user_data >> 32) as u32),
             _ => Addressee::Nobody,
         }
     }
@@ -411,7 +415,8 @@ mod tests {
             let key = Key { index, generation };
             assert_eq!(Addressee::of(Addressee::Slot(key).user_data()), Addressee::Slot(key));
         }
-        for own in [Addressee::Wakeup, Addressee::Nobody, Addressee::Counted, Addressee::Closing(i32::MAX)] {
+        let numbered = [Addressee::Closing(i32::MAX), Addressee::Filled(7)];
+        for own in [Addressee::Wakeup, Addressee::Nobody, Addressee::Counted].into_iter().chain(numbered) {
             assert_eq!(Addressee::of(own.user_data()), own);
         }
     }

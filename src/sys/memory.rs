@@ -1,8 +1,10 @@
-//! Registered buffers: `io_uring_register(2)`.
+//! Registered buffers and files: `io_uring_register(2)`.
 
 use std::io;
 use std::os::fd::RawFd;
 
+const UNREGISTER_FILES: libc::c_uint = 3;
+const REGISTER_FILES2: libc::c_uint = 13;
 const REGISTER_BUFFERS2: libc::c_uint = 15;
 const REGISTER_BUFFERS_UPDATE: libc::c_uint = 16;
 const SPARSE: u32 = 1 << 0;
@@ -30,13 +32,30 @@ struct RsrcUpdate2 {
 
 /// Makes a table of so many places without buffers, `IORING_REGISTER_BUFFERS2` with `IORING_RSRC_REGISTER_SPARSE`.
 pub(crate) fn register_sparse_buffers(ring: RawFd, places: u32) -> io::Result<()> {
+    register_sparse(ring, REGISTER_BUFFERS2, places)
+}
+
+/// Makes a table of so many places without files, `IORING_REGISTER_FILES2` with `IORING_RSRC_REGISTER_SPARSE`.
+pub(crate) fn register_sparse_files(ring: RawFd, places: u32) -> io::Result<()> {
+    register_sparse(ring, REGISTER_FILES2, places)
+}
+
+/// Has the kernel let go of that table and its files, `IORING_UNREGISTER_FILES`. It fails only if there is none.
+pub(crate) fn unregister_files(ring: RawFd) {
+    // SAFETY: no memory is passed.
+    unsafe {
+        libc::syscall(libc::SYS_io_uring_register, ring as libc::c_long, UNREGISTER_FILES as libc::c_long, 0, 0);
+    }
+}
+
+fn register_sparse(ring: RawFd, opcode: libc::c_uint, places: u32) -> io::Result<()> {
     let argument = RsrcRegister { nr: places, flags: SPARSE, resv2: 0, data: 0, tags: 0 };
     // SAFETY: one structure that lives over the call is passed, and its size; it names no memory.
     let result = unsafe {
         libc::syscall(
             libc::SYS_io_uring_register,
             ring as libc::c_long,
-            REGISTER_BUFFERS2 as libc::c_long,
+            opcode as libc::c_long,
             &raw const argument,
             size_of::<RsrcRegister>(),
         )

@@ -31,7 +31,7 @@ pub(crate) use dir::{
 };
 pub(crate) use file::{add_seals, advise, link_open_file, memfd, page_size, seals, sync_range};
 pub(crate) use lock::{Ask, Extent, holder, lock};
-pub(crate) use memory::{register_sparse_buffers, update_buffer};
+pub(crate) use memory::{register_sparse_buffers, register_sparse_files, unregister_files, update_buffer};
 pub(crate) use option::{
     Flag, MaybeMilliseconds, MaybeNumber, Microseconds, Number, Seconds, SocketOption, option_bytes, option_text,
     set_option_bytes,

@@ -74,12 +74,7 @@ pub const OPCODES: &[Opcode] = &[
     opcode("FALLOCATE", "5.6", &["Fallocate"], By("fs::File::allocate")),
     opcode("OPENAT", "5.6", &["OpenAt"], By("fs::File::open, fs::OpenOptions::open")),
     opcode("CLOSE", "5.6", &["Close"], By("fs::File::close, and every drop of an object")),
-    opcode(
-        "FILES_UPDATE",
-        "5.6",
-        &["FilesUpdate"],
-        Not("objects own ordinary descriptors: there is no table of direct ones to fill"),
-    ),
+    opcode("FILES_UPDATE", "5.6", &["FilesUpdate"], By("fs::File::register, net::TcpStream::register")),
     opcode("STATX", "5.6", &["Statx"], By("fs::metadata, fs::File::metadata")),
     opcode("READ", "5.6", &["Read"], By("fs::File::read, fs::File::read_at")),
     opcode("WRITE", "5.6", &["Write"], By("fs::File::write, fs::File::write_at")),
@@ -143,7 +138,7 @@ pub const OPCODES: &[Opcode] = &[
         "FIXED_FD_INSTALL",
         "6.8",
         &["FixedFdInstall"],
-        Not("objects own ordinary descriptors: there is no direct one to make ordinary"),
+        Not("an object that has a place in the table keeps its number, so that none has to be made"),
     ),
     opcode("FTRUNCATE", "6.9", &["Ftruncate"], By("fs::File::set_len")),
     opcode(

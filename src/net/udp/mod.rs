@@ -339,6 +339,14 @@ impl UdpSocket {
         self.socket.try_clone().map(|socket| UdpSocket { socket })
     }
 
+    /// Has the socket get a place in the ring's table of registered files with its next operation, on the loop of its first one
+    /// (`IORING_OP_FILES_UPDATE`, Linux 6.13): operations cost the kernel about 50 ns less then. Nothing else changes, and
+    /// where there is no place to be had, nothing at all. Worth it from some five operations on; see
+    /// [`Builder::registered_files`](crate::Builder::registered_files).
+    pub fn register(&self) {
+        self.socket.fd().want_place();
+    }
+
     /// What became of the last send that was dropped in flight: its bytes, if it was sent, and otherwise the error, which is
     /// `ECANCELED` if it met no other. Waits until it is known; `None` if no send was dropped since the last call.
     pub async fn take_dropped_write(&self) -> Option<io::Result<usize>> {

@@ -325,8 +325,9 @@ unsafe impl<L: Links> Op for Linked<L> {
                     self.refused = Some((number, libc::EINVAL));
                     return Err((libc::EINVAL, waker));
                 }
-                if let Some(fd) = self.standings[number].fd() {
-                    fd.visit(loop_id);
+                // By its number: the kernel looks up what a link names when it gets to it.
+                if let Some(fd) = self.standings[number].fd().filter(|fd| !fd.is_home(loop_id)) {
+                    fd.visit(loop_id, driver);
                 }
             }
             let Linked { links, standings, one_by_one, .. } = self;

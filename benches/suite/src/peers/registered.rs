@@ -1,4 +1,4 @@
-//! This crate with buffers that are registered with the ring.
+//! This crate with a file and buffers that are registered with the ring.
 
 use std::future::Future;
 use std::io;
@@ -19,7 +19,7 @@ pub fn candidate() -> Candidate {
         name: "ringtoss registered",
         package: "ringtoss",
         kind: Kind::Ours,
-        setup: "buffers of a RegisteredPool",
+        setup: "File::register, buffers of a RegisteredPool",
         can: |work| matches!(work, Work::Blocks(_)),
         serve: |_, _, _| unreachable!("it does not serve"),
         window: work::window::<Registered>,
@@ -78,7 +78,9 @@ impl Files for Registered {
     }
 
     async fn open(path: &Path, how: How) -> io::Result<Self::File> {
-        Ringtoss::open(path, how).await
+        let file = Ringtoss::open(path, how).await?;
+        file.register();
+        Ok(file)
     }
 
     async fn read_at(file: &Self::File, Pooled { buf, pool }: Pooled, offset: u64) -> Transfer<Self> {

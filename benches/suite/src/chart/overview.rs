@@ -16,7 +16,7 @@ struct Columns {
     row: f64,
 }
 
-const WIDE: Columns = Columns { dots: 348.0, dots_end: 588.0, verdict: 602.0, row: 22.0 };
+const WIDE: Columns = Columns { dots: 340.0, dots_end: 566.0, verdict: 580.0, row: 22.0 };
 const NARROW: Columns = Columns { dots: 16.0, dots_end: 176.0, verdict: 190.0, row: 42.0 };
 
 pub fn draw(report: &Report, width: Width) -> Option<Chart> {
@@ -40,7 +40,7 @@ pub fn draw(report: &Report, width: Width) -> Option<Chart> {
         let x = scale.place(tick);
         let tick = (tick * 10.0).round() / 10.0;
         chart.line(if tick == 1.0 { "axis" } else { "grid" }, (x, top - 4.0), (x, bottom));
-        if width == Width::Wide || tick == 0.5 || tick == 1.0 || tick == 10.0 {
+        if width == Width::Wide || tick == 0.1 || tick == 1.0 || tick == 10.0 {
             chart.text(x, bottom + 16.0, "dim small middle", format!("{tick} ×"));
         }
     }
@@ -111,18 +111,25 @@ fn line(
         chart.path("dot nearest", &circle(scale.place(verdict.factor), y, 5.0));
     }
     let at = if wide { text } else { y + 4.0 };
-    chart.text(columns.verdict, at, if verdict.standing == Standing::Behind { "strong" } else { "" }, short(verdict));
+    chart.text(
+        columns.verdict,
+        at,
+        if verdict.standing == Standing::Behind { "strong" } else { "" },
+        short(verdict, width.pixels() - columns.verdict),
+    );
     chart.close();
 }
 
-fn short(verdict: &Verdict) -> String {
-    let rival = verdict.rival;
-    match verdict.standing {
-        Standing::First => format!("first; {rival} {}", bars::ratio(verdict.factor)),
-        Standing::Tied => format!("tied: {rival} {}", bars::ratio(verdict.factor)),
-        Standing::Behind => format!("behind {rival} {}", bars::ratio(verdict.factor)),
+/// The factor before the name, which may not fit.
+fn short(verdict: &Verdict, room: f64) -> String {
+    let beside = || format!("{} {}", bars::ratio(verdict.factor), verdict.rival);
+    let text = match verdict.standing {
+        Standing::First => format!("first, {}", beside()),
+        Standing::Tied => format!("tied, {}", beside()),
+        Standing::Behind => format!("behind, {}", beside()),
         Standing::Failed => "failed".into(),
-    }
+    };
+    fitting(&text, if verdict.standing == Standing::Behind { 12.8 } else { 12.0 }, room)
 }
 
 fn circle(x: f64, y: f64, radius: f64) -> String {
@@ -139,6 +146,6 @@ mod tests {
         let report = Report::example();
         let text = draw(&report, Width::Narrow).unwrap().inline();
         assert_eq!(text.matches("<g class=\"row\">").count(), report.rows.len());
-        assert!(text.contains("behind glommio 0.3"));
+        assert!(text.contains("behind, 0.3"));
     }
 }

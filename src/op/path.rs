@@ -9,7 +9,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::write::{All, Write};
 use super::{Arena, At, Cqe, Link, Name, Next, Op, Operation, Sealed, Sqe};
+use crate::buf::IoBuf;
 use crate::context;
 use crate::fd::Fd;
 use crate::ring::ASYNC;
@@ -273,6 +275,27 @@ unsafe impl Op for Close {
     }
 }
 
+impl Link for Close {}
+
+/// Writes all of a buffer to a file that nobody else has, from its start, and closes it behind that: `IORING_OP_WRITE` and
+/// `IORING_OP_CLOSE`, linked. The error of the write comes before that of the close.
+pub(crate) async fn write_and_close<B: IoBuf>(fd: Fd, contents: B) -> io::Result<()> {
+    // So that whatever becomes of it, it is closed behind what was submitted.
+    fd.visit_here();
+    let write = Operation::<All<Write<B>>>::new(Write::all_at(fd.raw(), contents, 0));
+    let ((written, _), closed) = write.link(Operation::<Close>::new(Close::new(fd))).await;
+    written?;
+    wait_for_thread().await;
+    closed
+}
+
+/// The kernel's thread has let go of a file when it takes the next entry: see `Driver::let_thread_settle`.
+async fn wait_for_thread() {
+    if context::with(|core| core.driver.borrow().has_thread()) == Some(true) {
+        let _ = crate::op::nop().await;
+    }
+}
+
 /// Closes an object's descriptor and tells the error: waits for writes that were dropped, gives up everything else that
 /// was, and closes through the ring. Away from its home, or used by several loops, it is closed soon, and errors are lost.
 pub(crate) async fn close(fd: Fd) -> io::Result<()> {
@@ -287,10 +310,7 @@ pub(crate) async fn close(fd: Fd) -> io::Result<()> {
     fd.cancel_orphans();
     fd.retire();
     let closed = Operation::<Close>::new(Close::new(fd)).await;
-    if context::with(|core| core.driver.borrow().has_thread()) == Some(true) {
-        // That has let go of the file when it takes the next entry: see `Driver::let_thread_settle`.
-        let _ = crate::op::nop().await;
-    }
+    wait_for_thread().await;
     closed
 }
 

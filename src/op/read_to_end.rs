@@ -22,17 +22,32 @@ pub struct ReadToEnd {
     buf: Vec<u8>,
     /// What the vector held before.
     start: usize,
-    /// Of a file; none of a stream.
-    position: Option<Position>,
+    source: Source,
+}
+
+/// What is read from.
+#[derive(Debug)]
+enum Source {
+    /// A file, at its position.
+    File(Position),
+    /// One that nobody else has, behind so many bytes.
+    Own(u64),
+    Stream,
 }
 
 impl ReadToEnd {
     pub(crate) fn new(fd: &Fd, buf: Vec<u8>) -> ReadToEnd {
-        ReadToEnd { fd: fd.raw(), start: buf.len(), buf, position: Some(Position::of(fd)) }
+        ReadToEnd { fd: fd.raw(), start: buf.len(), buf, source: Source::File(Position::of(fd)) }
     }
 
     pub(crate) fn of_stream(fd: RawFd, buf: Vec<u8>) -> ReadToEnd {
-        ReadToEnd { fd, start: buf.len(), buf, position: None }
+        ReadToEnd { fd, start: buf.len(), buf, source: Source::Stream }
+    }
+
+    /// Of a file that nobody else has, from its start. What the vector holds has been read.
+    pub(crate) fn of_own_file(fd: &Fd, buf: Vec<u8>) -> ReadToEnd {
+        let source = if fd.takes_offsets() { Source::Own(buf.len() as u64) } else { Source::File(Position::of(fd)) };
+        ReadToEnd { fd: fd.raw(), start: buf.len(), buf, source }
     }
 
     fn done(&self) -> usize {
@@ -59,18 +74,17 @@ unsafe impl Op for ReadToEnd {
         self.reserve()?;
         let room = self.buf.spare_capacity_mut();
         let (address, len) = (room.as_mut_ptr() as u64, room.len().min(MAX_TRANSFER) as u32);
-        *sqe = match &mut self.position {
-            None => Sqe::new(io_uring::opcode::Recv::CODE).fd(self.fd).addr(address).len(len),
-            Some(position) => match position.begin(self.fd) {
-                Some(instead) => instead,
-                None => Sqe::new(io_uring::opcode::Read::CODE).fd(self.fd).addr(address).len(len).offset(AT_POSITION),
-            },
+        let read = Sqe::new(io_uring::opcode::Read::CODE).fd(self.fd).addr(address).len(len);
+        *sqe = match &mut self.source {
+            Source::Stream => Sqe::new(io_uring::opcode::Recv::CODE).fd(self.fd).addr(address).len(len),
+            Source::File(position) => position.begin(self.fd).unwrap_or(read.offset(AT_POSITION)),
+            Source::Own(offset) => read.offset(*offset),
         };
         Ok(())
     }
 
     fn step(&mut self, cqe: Cqe) -> Next {
-        if let Some(position) = &mut self.position
+        if let Source::File(position) = &mut self.source
             && let Some(next) = position.read(self.fd, cqe)
         {
             return next;
@@ -83,6 +97,9 @@ unsafe impl Op for ReadToEnd {
             debug_assert!(len <= self.buf.capacity(), "the kernel wrote within the room");
             // SAFETY: the kernel (or salvage) has written so many bytes behind the length.
             unsafe { self.buf.set_len(len) };
+            if let Source::Own(offset) = &mut self.source {
+                *offset += cqe.result as u64;
+            }
             return Next::Again;
         }
         Next::Done(cqe)
@@ -101,11 +118,18 @@ unsafe impl Op for ReadToEnd {
     }
 
     fn lane(&self) -> Lane {
-        if self.position.is_some() { Lane::PositionRead } else { Lane::Receive }
+        match self.source {
+            Source::File(_) => Lane::PositionRead,
+            Source::Own(_) => Lane::Free,
+            Source::Stream => Lane::Receive,
+        }
     }
 
     fn leave(&mut self, cqe: Cqe) -> Left {
-        let undo = self.position.as_ref().map(|position| position.undo(self.done()));
+        let undo = match &self.source {
+            Source::File(position) => Some(position.undo(self.done())),
+            Source::Own(_) | Source::Stream => None,
+        };
         let bytes = (self.done() > 0).then(|| Item::Bytes(self.buf.split_off(self.start)));
         let then = match cqe.result {
             0 => Some(Item::End),
@@ -120,7 +144,9 @@ unsafe impl Op for ReadToEnd {
     }
 
     fn abandon(&mut self) {
-        self.position.iter_mut().for_each(Position::abandon);
+        if let Source::File(position) = &mut self.source {
+            position.abandon();
+        }
     }
 
     fn progress(&self) -> usize {

@@ -29,7 +29,7 @@ pub(crate) use dir::{
     Entries, clone_content, create_new_at, is_link_at, open_directory, read_link_at, rename, set_mode_at, set_owner_at,
     set_times, unlink_at,
 };
-pub(crate) use file::{add_seals, advise, link_open_file, memfd, page_size, seals, sync_range};
+pub(crate) use file::{add_seals, advise, known_len, link_open_file, memfd, page_size, seals, sync_range};
 pub(crate) use lock::{Ask, Extent, holder, lock};
 pub(crate) use memory::{register_sparse_buffers, register_sparse_files, unregister_files, update_buffer};
 pub(crate) use option::{

@@ -163,10 +163,12 @@ fn dropped_writes_come_before_what_is_written_next() {
 #[test]
 fn what_it_opened_is_closed() {
     run(async {
-        let descriptors = || std::fs::read_dir("/proc/self/fd").unwrap().count();
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("file");
-        let before = descriptors();
+        let is_open = || {
+            let links = std::fs::read_dir("/proc/self/fd").unwrap().flatten();
+            links.filter_map(|link| std::fs::read_link(link.path()).ok()).any(|target| target == path)
+        };
         for round in 0..100 {
             let opening = fs::OpenOptions::new().write(true).create(true).open(&path);
             let mut chain = opening.link(op::nop()).link(File::open(&path));
@@ -178,12 +180,12 @@ fn what_it_opened_is_closed() {
         }
         for _ in 0..1000 {
             turn().await;
-            if ringtoss::metrics().in_flight == 0 && descriptors() <= before {
+            if ringtoss::metrics().in_flight == 0 && !is_open() {
                 return;
             }
             ringtoss::time::sleep(Duration::from_millis(5)).await;
         }
-        panic!("{} are open, {before} were", descriptors());
+        panic!("it is open still");
     });
 }
 
@@ -320,7 +322,8 @@ fn the_end_of_the_loop() {
         if written.is_ok() && read.is_ok() {
             assert_eq!(bytes, b"y");
         }
-        assert_eq!(run(content(&file)), b"x");
+        // The other may have been cancelled before its first link was done.
+        assert!([&b"x"[..], b""].contains(&&run(content(&file))[..]));
     }
 }
 

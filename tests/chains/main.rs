@@ -3,5 +3,6 @@
 
 mod dropped;
 mod failing;
+mod requests;
 mod succeeding;
 mod util;

@@ -80,8 +80,12 @@ fn nothing_to_do_is_a_link_too() {
 /// There is room for a part of it only: the kernel is entered first.
 #[test]
 fn a_chain_does_not_straddle_an_enter() {
-    for entries in [4, 8] {
-        let event_loop = EventLoop::builder().submission_entries(entries).build().unwrap();
+    for (entries, by_thread) in [(4, false), (8, false), (4, true)] {
+        let mut builder = EventLoop::builder().submission_entries(entries);
+        if by_thread {
+            builder = builder.kernel_thread(Duration::from_millis(50), None);
+        }
+        let event_loop = builder.build().unwrap();
         event_loop.block_on(bounded(async {
             let file = unnamed();
             for staged in 0..2 * entries as u64 {

@@ -1,23 +1,25 @@
 //! Whole files.
 
 use std::io::ErrorKind;
+use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use ringtoss::fs;
 
-use crate::util::{pattern, run, same_error};
+use crate::util::{pattern, poll_once, run, same_error};
 
 #[test]
 fn whole_files_of_all_sizes() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("file");
     run(async {
-        for len in [0, 1, 4095, 4096, 4097, 8192, 3_000_000] {
+        for len in [0, 1, 4095, 4096, 4097, 8192, 16_383, 16_384, 16_385, 100_000, 3_000_000] {
             fs::write(&path, pattern(len)).await.unwrap();
             assert!(std::fs::read(&path).unwrap() == pattern(len), "{len}");
             let bytes = fs::read(&path).await.unwrap();
             assert!(bytes == pattern(len), "{len}");
+            assert!(len > 16_384 || bytes.capacity() <= len.max(16) + 16, "room that is not needed is given back");
         }
         // A shorter one replaces a longer one; any kind of buffer will do.
         fs::write(&path, "text").await.unwrap();
@@ -113,5 +115,54 @@ fn what_was_written_is_at_nobody_s_hand() {
             fs::write(&path, "#!/bin/sh\nexit 7\n").await.unwrap();
             assert_eq!(std::process::Command::new(&path).status().unwrap().code(), Some(7));
         }
+    });
+}
+
+/// It is closed whatever becomes of it, and no descriptor is left behind.
+#[test]
+fn a_write_that_fails_or_is_dropped_closes_the_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("file");
+    let is_open = || {
+        let links = std::fs::read_dir("/proc/self/fd").unwrap().flatten();
+        links
+            .filter_map(|link| std::fs::read_link(link.path()).ok())
+            .any(|target| target == path || target == *"/dev/full")
+    };
+    run(async {
+        let error = fs::write("/dev/full", pattern(100)).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::StorageFull);
+        for round in 0..60 {
+            let mut write = Box::pin(fs::write(&path, pattern(100_000)));
+            for _ in 0..round % 6 {
+                if poll_once(&mut write).await.is_ready() {
+                    break;
+                }
+                crate::util::turn().await;
+            }
+            drop(write);
+        }
+        for _ in 0..1000 {
+            if !is_open() {
+                return;
+            }
+            ringtoss::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+        panic!("it is open still");
+    });
+}
+
+/// What has no offsets is written and read as ever.
+#[test]
+fn a_pipe_by_its_name() {
+    run(async {
+        let (reader, writer) = std::io::pipe().unwrap();
+        let name = |fd: i32| format!("/proc/self/fd/{fd}");
+        fs::write(name(writer.as_raw_fd()), "through a pipe").await.unwrap();
+        let read = ringtoss::spawn(fs::read(name(reader.as_raw_fd())));
+        crate::util::turn().await;
+        fs::write(name(writer.as_raw_fd()), ", twice").await.unwrap();
+        drop(writer);
+        assert_eq!(read.await.unwrap().unwrap(), b"through a pipe, twice");
     });
 }

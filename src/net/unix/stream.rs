@@ -160,6 +160,23 @@ impl UnixStream {
         socket::send_all(&self.fd, buf)
     }
 
+    /// Writes all of `out`, and then reads what there is into `buf`: a request and (the beginning of) its answer for one
+    /// submission and one wake. `IORING_OP_SEND` and `IORING_OP_RECV`, linked: see [`op::chain`]. If the write fails, nothing
+    /// is read, and the error of the read is `ECANCELED`.
+    ///
+    /// Dropped early, it is as if the write or the read were: [`take_dropped_write`](UnixStream::take_dropped_write) tells of the
+    /// one, and what the other brings comes out of the next read.
+    ///
+    /// # Errors
+    /// Those of [`write_all`](UnixStream::write_all) and [`read`](UnixStream::read), each with its buffer.
+    pub fn write_then_read<W: IoBuf, R: IoBufMut>(
+        &mut self,
+        out: W,
+        buf: R,
+    ) -> Operation<'_, op::chain::Two<All<Send<W>>, Recv<R>>> {
+        socket::send_all(&self.fd, out).link(socket::recv(&self.fd, buf))
+    }
+
     /// Writes from several buffers, one after the other, what the kernel takes at once: `IORING_OP_SENDMSG`, `sendmsg(2)`.
     /// Of more than 1,024 buffers the first 1,024 are used.
     ///

@@ -89,6 +89,9 @@ impl<L> std::fmt::Debug for Linked<L> {
     }
 }
 
+/// A chain of two.
+pub type Two<A, B> = Linked<(Option<A>, Option<B>)>;
+
 impl<L> Sealed for Linked<L> {}
 
 /// What one more link can be added to: an operation, or a chain of up to five.
@@ -172,7 +175,8 @@ impl<'a, C: Chain> Operation<'a, C> {
 
     /// Has the kernel bound this operation, or the last link of this chain (`IORING_OP_LINK_TIMEOUT`): when it has run for
     /// `limit` it is cancelled, its output is an error of kind [`TimedOut`](std::io::ErrorKind::TimedOut) with its buffer, and
-    /// what is linked behind it softly does not run. The time starts when the link does, not when the chain does.
+    /// what is linked behind it softly does not run. The time starts when the link does, not when the chain does. A link with a
+    /// limit begins a submission of its own, behind what comes before it: on Linux 6.1 its time does not start otherwise.
     ///
     /// This is for links. For an operation alone [`timeout`](Operation::timeout) costs a fifteenth of it.
     ///
@@ -216,7 +220,12 @@ impl<'a, C: Chain> Operation<'a, C> {
 impl<L: Links> Linked<L> {
     /// How many links go with the next submission.
     fn next(&self) -> usize {
-        if self.one_by_one { 1 } else { self.count - self.first }
+        if self.one_by_one {
+            return 1;
+        }
+        // A limit is only for the first: Linux 6.1 arms that of no other, if a worker thread made the one before.
+        let limited = |number: &usize| self.standings[*number].limit_ns.is_some();
+        (self.first + 1..self.count).find(limited).unwrap_or(self.count) - self.first
     }
 
     /// Whether what follows this link runs.
@@ -234,7 +243,7 @@ impl<L: Links> Linked<L> {
     /// All links of a submission have told their results.
     fn submission_is_over(&mut self) -> Next {
         let silent = self.standings[self.first].silent;
-        self.staged = 0;
+        let next = self.first + std::mem::take(&mut self.staged);
         if let Some(number) = self.again.take() {
             self.first = number;
             return Next::Again;
@@ -242,18 +251,15 @@ impl<L: Links> Linked<L> {
         if silent && !self.loud && self.standings[self.first].is_cancelled() {
             // None has run. If nobody wanted that, then one of them could not be taken, and it was not said which.
             self.loud = true;
-            self.standings[self.first..self.count].iter_mut().for_each(|standing| standing.result = None);
+            self.standings[self.first..next].iter_mut().for_each(|standing| standing.result = None);
             return Next::Again;
         }
-        if self.one_by_one {
-            let number = self.first;
-            self.first += 1;
-            if !self.goes_on(number) {
-                self.cancel_from(self.first);
-            } else if self.first < self.count {
-                return Next::Again;
-            }
+        let breaks = (self.first..next).any(|number| !self.goes_on(number));
+        if !breaks && next < self.count {
+            self.first = next;
+            return Next::Again;
         }
+        self.cancel_from(next);
         self.first = self.count;
         Next::Done(self.last_word())
     }

@@ -3,6 +3,8 @@
 
 #[path = "house/cancellation.rs"]
 mod cancellation;
+#[path = "house/kernels.rs"]
+mod kernels;
 #[path = "house/soundness.rs"]
 mod soundness;
 #[path = "house/supply.rs"]

@@ -88,6 +88,8 @@ const SECCOMP: &str = "a seccomp filter denies io_uring (Docker's and Podman's d
      (docker run --security-opt seccomp=PROFILE.json; 'unconfined' to try it out), \
      or in systemd remove them from SystemCallFilter";
 
+const SYSCTL: &str = "sysctl kernel.io_uring_disabled forbids it. Fix: sysctl -w kernel.io_uring_disabled=0";
+
 fn message(error: &io::Error, facts: &Facts) -> String {
     let release = &facts.release;
     let cause = match error.raw_os_error() {
@@ -101,6 +103,7 @@ fn message(error: &io::Error, facts: &Facts) -> String {
                  of this process"
                     .to_string()
             }
+            None if facts.seccomp.is_none() => format!("without /proc it cannot be told what denies it. Perhaps {SECCOMP}; perhaps {SYSCTL}"),
             _ => SECCOMP.to_string(),
         },
         Some(libc::ENOSYS) if facts.older_than_floor() => too_old(release),
@@ -157,6 +160,8 @@ mod tests {
         assert!(text(libc::EPERM, Facts { disabled: Some(2), ..modern() }).contains("io_uring_disabled=2"));
         assert!(text(libc::EPERM, Facts { disabled: Some(1), ..modern() }).contains("io_uring_group"));
         assert!(text(libc::EPERM, modern()).contains("seccomp"));
+        let blind = text(libc::EPERM, Facts { disabled: None, seccomp: None, ..modern() });
+        assert!(blind.contains("without /proc") && blind.contains("seccomp") && blind.contains("io_uring_disabled"));
         assert!(text(libc::ENOSYS, Facts { seccomp: Some(true), ..modern() }).contains("seccomp"));
         assert!(text(libc::ENOSYS, modern()).contains("CONFIG_IO_URING"));
         assert!(text(libc::ENOMEM, modern()).contains("RLIMIT_MEMLOCK (65536"));

@@ -19,6 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub fn live(place: &str) {
     let entered = match place {
         "no-proc" => hide_proc(),
+        "no-proc-denied" => hide_proc().map(|()| super::deny_setup(libc::EPERM)),
         "chroot" => change_root(),
         // The parent has seen to it.
         "user-namespace" => Ok(()),
@@ -37,7 +38,14 @@ pub fn live(place: &str) {
     if let Err(error) = entered {
         return println!("\nLEFT OUT {place}: {error}");
     }
-    let event_loop = ringtoss::EventLoop::new().unwrap();
+    let event_loop = match ringtoss::EventLoop::new() {
+        Ok(event_loop) => event_loop,
+        Err(error) => {
+            // What cannot be known is not claimed.
+            assert!(place == "no-proc-denied" && error.to_string().contains("without /proc"), "{error}");
+            return println!("\nDONE");
+        }
+    };
     event_loop.block_on(async { time::timeout(PATIENCE, a_day_in(place)).await.expect("stuck") });
     drop(event_loop);
     println!("\nDONE");
@@ -337,6 +345,11 @@ fn visit(place: &str) {
 #[test]
 fn without_proc_it_works() {
     visit("no-proc");
+}
+
+#[test]
+fn without_proc_a_denial_names_what_it_may_be() {
+    visit("no-proc-denied");
 }
 
 #[test]

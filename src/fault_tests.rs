@@ -74,7 +74,9 @@ static PROGRAMS: AtomicU64 = AtomicU64::new(0);
 /// To be called when a program is over, on its loop.
 fn tally() {
     ENTRIES.fetch_add(crate::metrics().submissions, Ordering::Relaxed);
-    PROGRAMS.fetch_add(1, Ordering::Relaxed);
+    if (PROGRAMS.fetch_add(1, Ordering::Relaxed) + 1).is_multiple_of(1000) {
+        report();
+    }
 }
 
 /// What a campaign has done so far.
@@ -314,12 +316,15 @@ fn random_programs_come_out_right_without_faults() {
     }
 }
 
-/// As many as `RINGTOSS_SEEDS` says, or the one that `RINGTOSS_SEED` names.
+/// As many as `RINGTOSS_SEEDS` says, from `RINGTOSS_FIRST_SEED` on, or the one that `RINGTOSS_SEED` names.
 fn seeds() -> std::ops::RangeInclusive<u64> {
     let number = |name| std::env::var(name).ok().and_then(|number: String| number.parse().ok());
     match number("RINGTOSS_SEED") {
         Some(seed) => seed..=seed,
-        None => 1..=number("RINGTOSS_SEEDS").unwrap_or(40),
+        None => {
+            let first = number("RINGTOSS_FIRST_SEED").unwrap_or(1);
+            first..=first + number("RINGTOSS_SEEDS").unwrap_or(40) - 1
+        }
     }
 }
 

@@ -143,7 +143,7 @@ fn dropped_at_any_moment_a_buffer_goes_back_when_the_kernel_has_let_go() {
 /// What is refused for another reason is refused as ever, and registered memory is used again the next time.
 #[test]
 fn an_error_of_a_vectored_transfer_is_the_plain_ones() {
-    let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let dir = crate::util::disk_dir();
     run(async {
         let pool = RegisteredPool::new(8192, 2).unwrap();
         let mut options = ringtoss::fs::OpenOptions::new();

@@ -176,8 +176,7 @@ async fn once<R: Files>(work: Work, duration: Duration, file: PathBuf) -> Window
         Work::SleepFire { tasks } => timed::<R, _>(tasks, duration, |_, until| tasks::sleeps::<R>(until)).await,
         Work::SleepDrop => timed::<R, _>(1, duration, |_, until| tasks::dropped_sleeps::<R>(until)).await,
         Work::Wake { .. } => tasks::wakes::<R>(duration).await,
-        // By a task: monoio polls a main future that yields again and again, and no task meanwhile.
-        Work::Wait { tasks } => R::spawn(tasks::waiting::<R>(tasks, duration)).await,
+        Work::Wait { tasks } => tasks::waiting::<R>(tasks, duration).await,
         _ => unreachable!("not done in a loop"),
     }
 }

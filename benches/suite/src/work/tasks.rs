@@ -131,11 +131,15 @@ pub async fn sleep_all<R: Runtime>(tasks: usize) -> Window {
 struct Gate {
     open: AtomicBool,
     waiting: Mutex<Vec<Waker>>,
+    expected: usize,
+    /// Told when everybody is there.
+    keeper: Mutex<Option<Waker>>,
 }
 
 impl Gate {
-    fn with_room_for(tasks: usize) -> Gate {
-        Gate { open: AtomicBool::new(false), waiting: Mutex::new(Vec::with_capacity(tasks)) }
+    fn of(expected: usize) -> Gate {
+        let waiting = Mutex::new(Vec::with_capacity(expected));
+        Gate { open: AtomicBool::new(false), waiting, expected, keeper: Mutex::new(None) }
     }
 
     async fn pass(self: Arc<Gate>) {
@@ -144,10 +148,26 @@ impl Gate {
             if self.open.load(Ordering::Relaxed) {
                 return Poll::Ready(());
             }
-            if waiting.len() < waiting.capacity() {
+            if waiting.len() < self.expected {
                 waiting.push(cx.waker().clone());
+                if waiting.len() == self.expected {
+                    drop(waiting);
+                    self.keeper.lock().unwrap().take().into_iter().for_each(Waker::wake);
+                }
             }
             Poll::Pending
+        })
+        .await;
+    }
+
+    /// Until everybody is there. Yielding would not do: with monoio, who yields is next.
+    async fn everybody(&self) {
+        poll_fn(|cx| {
+            *self.keeper.lock().unwrap() = Some(cx.waker().clone());
+            match self.waiting.lock().unwrap().len() {
+                there if there == self.expected => Poll::Ready(()),
+                _ => Poll::Pending,
+            }
         })
         .await;
     }
@@ -166,13 +186,11 @@ pub async fn waiting<R: Runtime>(tasks: usize, duration: Duration) -> Window {
     let until = Instant::now() + duration;
     let (mut window, mut handles) = (Window::default(), Vec::with_capacity(tasks));
     loop {
-        let gate = Arc::new(Gate::with_room_for(tasks));
+        let gate = Arc::new(Gate::of(tasks));
         let clock = Clock::start();
         let scales = Scales::set_up();
         handles.extend((0..tasks).map(|_| R::spawn(gate.clone().pass())));
-        while gate.waiting.lock().unwrap().len() < tasks {
-            R::yield_now().await;
-        }
+        gate.everybody().await;
         window.task_bytes = Some(scales.read().max(0) as u64 / tasks as u64);
         gate.open();
         for handle in handles.drain(..) {

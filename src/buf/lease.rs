@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::IoBuf;
 use super::pool::Pool;
+use crate::sys::Pointed;
 
 /// Received bytes, in a buffer that the kernel picked from the loop's when they arrived. Dropped, on any thread, the buffer
 /// goes back to the loop; as long as a lease lives, its memory does, also after the loop.
@@ -29,7 +30,7 @@ enum Owner {
     },
     /// Bytes that a dropped receive left are copies.
     Heap {
-        _bytes: Box<[u8]>,
+        _bytes: Pointed<u8>,
     },
     /// One of the parts of a lease that was split.
     Shared(Arc<Lease>),
@@ -66,9 +67,8 @@ impl Lease {
 
     /// Bytes that are nobody else's.
     pub(crate) fn copied(bytes: Vec<u8>) -> Lease {
-        let mut bytes = bytes.into_boxed_slice();
-        let start = NonNull::new(bytes.as_mut_ptr()).expect("a slice is never at address 0");
-        Lease { start, len: bytes.len(), owner: Owner::Heap { _bytes: bytes } }
+        let bytes = Pointed::new(bytes.into_boxed_slice());
+        Lease { start: bytes.start(), len: bytes.len(), owner: Owner::Heap { _bytes: bytes } }
     }
 
     /// Splits the bytes from `at` on off; the buffer goes back when both parts are dropped.
@@ -113,7 +113,7 @@ impl Lease {
 
     /// Makes this the first part of a shared one.
     fn share(&mut self) -> Arc<Lease> {
-        let empty = Lease { start: NonNull::dangling(), len: 0, owner: Owner::Heap { _bytes: Box::default() } };
+        let empty = Lease::copied(Vec::new());
         let (start, len) = (self.start, self.len);
         let whole = Arc::new(std::mem::replace(self, empty));
         *self = Lease { start, len, owner: Owner::Shared(whole.clone()) };

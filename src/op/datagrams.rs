@@ -214,7 +214,7 @@ impl Shot {
 pub(crate) fn fuzzed_datagram<R: Receives>(bytes: &[u8]) -> io::Result<(usize, R::Output)> {
     let Parts { from, flags, control, payload } = Parts::of::<R>(bytes);
     let details = Details::new(-1, payload.len(), Some(from), flags, Control::of_nobodys(control));
-    Ok((payload.len(), details.give::<R>()?))
+    Ok((payload.len(), R::received(details)?))
 }
 
 /// Receives of datagrams that follow each other without being asked for.

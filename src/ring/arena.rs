@@ -3,6 +3,7 @@
 use std::mem::{self, MaybeUninit};
 
 use super::message::Cells;
+use crate::sys::Pointed;
 
 /// Bytes of a chunk; larger requests get one of their own.
 const CHUNK_BYTES: usize = 4096;
@@ -11,7 +12,7 @@ const CHUNK_BYTES: usize = 4096;
 /// (`IORING_FEAT_SUBMIT_STABLE`); then the memory is used again. Opaque outside this crate.
 #[derive(Default)]
 pub struct Arena {
-    chunks: Vec<Box<[MaybeUninit<u64>]>>,
+    chunks: Vec<Pointed<MaybeUninit<u64>>>,
     /// The chunk that is being filled, and how many words of it are.
     chunk: usize,
     used: usize,
@@ -32,7 +33,7 @@ impl Arena {
     pub(crate) fn array<T: Copy>(&mut self, count: usize, mut fill: impl FnMut(usize) -> T) -> u64 {
         const { assert!(align_of::<T>() <= align_of::<u64>()) };
         let words = (count * size_of::<T>()).div_ceil(size_of::<u64>()).max(1);
-        let start = self.words(words).as_mut_ptr().cast::<T>();
+        let start = self.words(words).cast::<T>();
         for index in 0..count {
             // SAFETY: `words` gave room for `count` values at an address aligned for them, exclusively ours.
             unsafe { start.add(index).write(fill(index)) };
@@ -45,18 +46,22 @@ impl Arena {
         self.array(1, |_| value)
     }
 
-    fn words(&mut self, words: usize) -> &mut [MaybeUninit<u64>] {
+    /// Room for so many words, that nobody else uses until the reset.
+    fn words(&mut self, words: usize) -> *mut MaybeUninit<u64> {
         while self.chunks.get(self.chunk).is_some_and(|chunk| chunk.len() - self.used < words) {
             self.chunk += 1;
             self.used = 0;
         }
         if self.chunk == self.chunks.len() {
             let len = words.max(CHUNK_BYTES / mem::size_of::<u64>());
-            self.chunks.push(Box::new_uninit_slice(len));
+            self.chunks.push(Pointed::new(Box::new_uninit_slice(len)));
         }
         let start = self.used;
         self.used += words;
-        &mut self.chunks[self.chunk][start..start + words]
+        let chunk = &self.chunks[self.chunk];
+        assert!(self.used <= chunk.len());
+        // SAFETY: within the chunk, as has been checked.
+        unsafe { chunk.start().as_ptr().add(start) }
     }
 
     /// Whether so much is kept that it is time for a reset.

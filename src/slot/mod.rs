@@ -415,9 +415,10 @@ mod tests {
             let key = Key { index, generation };
             assert_eq!(Addressee::of(Addressee::Slot(key).user_data()), Addressee::Slot(key));
         }
-        let numbered = [Addressee::Closing(i32::MAX), Addressee::Filled(7)];
-        for own in [Addressee::Wakeup, Addressee::Nobody, Addressee::Counted].into_iter().chain(numbered) {
+        use Addressee::{Closing, Counted, Deadline, Filled, Nobody, Wakeup};
+        for own in [Wakeup, Nobody, Counted, Deadline, Closing(0), Closing(i32::MAX), Filled(7)] {
             assert_eq!(Addressee::of(own.user_data()), own);
+            assert!(own.user_data() as u32 >= u32::MAX - 15);
         }
     }
 

@@ -11,6 +11,7 @@ mod file;
 mod lock;
 mod memory;
 mod option;
+mod pointed;
 pub(crate) mod process;
 pub(crate) mod ring;
 pub(crate) mod signal;
@@ -36,6 +37,7 @@ pub(crate) use option::{
     Flag, MaybeMilliseconds, MaybeNumber, Microseconds, Number, Seconds, SocketOption, option_bytes, option_text,
     set_option_bytes,
 };
+pub(crate) use pointed::Pointed;
 pub(crate) use socket::{
     is_shut_for_receiving, recv_vectored_now, send_vectored_now, send_vectored_to_now, socket_pair, socket_pair_of,
 };

@@ -98,7 +98,12 @@ impl<'a> Racer<'a> {
 
     /// Connects as the row wants it.
     pub fn connect(&mut self, row: &Row) -> Result<(), String> {
-        self.try_connect(row).map_err(|error| self.explain(&error))
+        let connected = self.try_connect(row);
+        if let (Work::Unix { .. }, Some(target)) = (row.work, &self.target) {
+            // Whoever is connected needs it no more, and whoever is not never will.
+            let _ = std::fs::remove_file(&target.path);
+        }
+        connected.map_err(|error| self.explain(&error))
     }
 
     fn try_connect(&mut self, row: &Row) -> io::Result<()> {
@@ -118,9 +123,6 @@ impl<'a> Racer<'a> {
                 load.connect(target, connections)?;
                 connect(&mut self.beside, target, files, 1)?;
             }
-        }
-        if let Work::Unix { .. } = row.work {
-            let _ = std::fs::remove_file(&target.path);
         }
         let grown = sys::resident_bytes(contestant.pid()).zip(before).map(|(after, before)| after - before.min(after));
         let connections = row.drive.connections();

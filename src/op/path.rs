@@ -280,20 +280,17 @@ impl Link for Close {}
 /// Writes all of a buffer to a file that nobody else has, from its start, and closes it behind that: `IORING_OP_WRITE` and
 /// `IORING_OP_CLOSE`, linked. The error of the write comes before that of the close.
 pub(crate) async fn write_and_close<B: IoBuf>(fd: Fd, contents: B) -> io::Result<()> {
+    if context::with(|core| core.driver.borrow().has_thread()) == Some(true) {
+        // That lets go of a file later still if the close was linked.
+        Operation::on(&fd, Write::all_at(fd.raw(), contents, 0)).await.0?;
+        return close(fd).await;
+    }
     // So that whatever becomes of it, it is closed behind what was submitted.
     fd.visit_here();
     let write = Operation::<All<Write<B>>>::new(Write::all_at(fd.raw(), contents, 0));
     let ((written, _), closed) = write.link(Operation::<Close>::new(Close::new(fd))).await;
     written?;
-    wait_for_thread().await;
     closed
-}
-
-/// The kernel's thread has let go of a file when it takes the next entry: see `Driver::let_thread_settle`.
-async fn wait_for_thread() {
-    if context::with(|core| core.driver.borrow().has_thread()) == Some(true) {
-        let _ = crate::op::nop().await;
-    }
 }
 
 /// Closes an object's descriptor and tells the error: waits for writes that were dropped, gives up everything else that
@@ -310,7 +307,10 @@ pub(crate) async fn close(fd: Fd) -> io::Result<()> {
     fd.cancel_orphans();
     fd.retire();
     let closed = Operation::<Close>::new(Close::new(fd)).await;
-    wait_for_thread().await;
+    if context::with(|core| core.driver.borrow().has_thread()) == Some(true) {
+        // That has let go of the file when it takes the next entry: see `Driver::let_thread_settle`.
+        let _ = crate::op::nop().await;
+    }
     closed
 }
 

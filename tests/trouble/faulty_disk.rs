@@ -313,10 +313,12 @@ impl Mount {
 
 impl Drop for Mount {
     fn drop(&mut self) {
-        // It unmounts when it ends.
+        // It unmounts when it ends, unless a file is still being closed.
         let mut other = self.other.borrow_mut();
         drop(other.stdin.take());
         let _ = other.child.wait();
+        let _ = std::process::Command::new("umount").arg("-l").arg(&self.dir).output();
+        let _ = std::fs::remove_dir(&self.dir);
     }
 }
 

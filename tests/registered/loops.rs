@@ -26,11 +26,11 @@ fn dropped_on_another_thread_it_leaves_its_place_at_home() {
                 let drops = async move { drop(stream) };
                 if with_loop { ringtoss::block_on(drops) } else { futures::executor::block_on(drops) }
             });
+            thread.join().unwrap();
             // It is home that closes it.
             until(|| metrics().registered_files == 0).await;
             turn().await;
             turn().await;
-            thread.join().unwrap();
             assert_end(&peer);
             assert_places(0);
         }

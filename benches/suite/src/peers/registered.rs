@@ -29,8 +29,9 @@ pub fn candidate() -> Candidate {
 struct Registered;
 
 impl Runtime for Registered {
-    fn block_on<T: 'static>(timers: bool, future: impl Future<Output = T> + 'static) -> T {
-        Ringtoss::block_on(timers, future)
+    fn block_on<T: 'static>(_timers: bool, future: impl Future<Output = T> + 'static) -> T {
+        let event_loop = ringtoss::EventLoop::builder().registered_files(true).build().expect("a loop");
+        event_loop.block_on(future)
     }
 
     fn spawn<T: 'static>(future: impl Future<Output = T> + 'static) -> impl Future<Output = T> + 'static {

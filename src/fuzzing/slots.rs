@@ -152,6 +152,7 @@ impl Pair {
             return;
         }
         let Some(result) = model.done else {
+            assert!(slot.done().is_none());
             let waker = slot.waker().expect("it waits");
             drop(std::mem::replace(waker, self.witnesses.waker(name)));
             model.owner = Owner::Future(Some(name));

@@ -4,6 +4,7 @@
 //! handed out, to be run when the driver is not borrowed any more.
 
 mod chains;
+mod closing;
 mod files;
 mod guest;
 mod harvest;
@@ -77,6 +78,8 @@ pub struct Driver {
     /// Set when the loop ends: nothing new is submitted, descriptors are closed when all is reaped.
     ending: bool,
     late_closes: Vec<RawFd>,
+    /// Descriptors that wait for chains here to end, with the loop's name.
+    held: Vec<(u64, Closing)>,
     /// Closes that take their time in a worker thread of the kernel's. A ring that goes cancels those that have not begun.
     slow_closes: Vec<RawFd>,
     pub(crate) metrics: Metrics,
@@ -106,6 +109,7 @@ impl Driver {
             refusals: 0,
             ending: false,
             late_closes: Vec::new(),
+            held: Vec::new(),
             slow_closes: Vec::new(),
             metrics: Metrics::default(),
         }
@@ -492,6 +496,9 @@ impl Driver {
         if !self.harvest.floods.is_empty() || !self.harvest.slow_chains.is_empty() {
             self.stop_floods();
         }
+        if !self.held.is_empty() {
+            self.pass_held_on();
+        }
         count
     }
 
@@ -628,12 +635,4 @@ pub(crate) const fn poll_mask(events: i16) -> u32 {
     let mask = events as u16 as u32;
     // The kernel swaps the halves on big-endian machines.
     if cfg!(target_endian = "big") { mask.rotate_left(16) } else { mask }
-}
-
-impl Closing {
-    /// Closes it here and now, where no loop is left that may name it.
-    pub(crate) fn close_now(self) {
-        // An error here has nobody to go to: `close().await` is for those who want to know.
-        let _ = sys::close(self.fd);
-    }
 }

@@ -18,8 +18,7 @@ pub(crate) use errands::take_in_mail;
 
 use crate::context::{self, Core};
 use crate::driver::Driver;
-use crate::mail::{Closing, Mail};
-use crate::registry;
+use crate::mail::Closing;
 use crate::ring::Wait;
 use crate::salvage::Salvage;
 use crate::slot::{Addressee, Key};
@@ -275,6 +274,7 @@ impl Fd {
         match here {
             Some(core) if closing.visits == [core.id] && !core.driver.borrow().is_ending() => {
                 let mut driver = core.driver.borrow_mut();
+                driver.await_chains_naming(closing.fd);
                 driver.close(&closing, core.id, true);
                 let cancels: Vec<Key> = closing.cancels.iter().map(|&(_, key)| key).collect();
                 while driver.closes_pending() || cancels.iter().any(|&key| driver.is_in_flight(key)) {
@@ -313,6 +313,11 @@ impl Fd {
             let mut driver = core.driver.borrow_mut();
             orphans.iter().filter(|&&(id, _)| id == core.id).for_each(|&(_, key)| driver.cancel(key));
         });
+    }
+
+    /// Ends the chains on this loop that may yet look its number up. Tells whether there are any.
+    pub(crate) fn end_chains(&self) -> bool {
+        context::with(|core| core.driver.borrow_mut().end_chains_naming(self.raw())) == Some(true)
     }
 
     /// The fate of the last dropped write, when it is known.
@@ -385,7 +390,11 @@ impl Fd {
     pub(crate) fn into_owned(self) -> Result<OwnedFd, (io::Error, Fd)> {
         if self.is_at_home() {
             self.leave_place();
-            context::with(|core| core.driver.borrow_mut().submit_all());
+            context::with(|core| {
+                let mut driver = core.driver.borrow_mut();
+                driver.await_chains_naming(self.raw());
+                driver.submit_all();
+            });
             if let Some(core) = context::current() {
                 core.settle_harvest();
             }
@@ -422,24 +431,16 @@ impl Drop for Fd {
 pub(crate) fn route(mut closing: Closing) {
     let here = context::current_id();
     if let Some(index) = closing.visits.iter().position(|&id| id == here) {
-        closing.visits.swap_remove(index);
         let core = context::current().expect("its id is current");
+        let Some(back) = core.driver.borrow_mut().hold_for_chains(closing, here) else { return };
+        closing = back;
+        closing.visits.swap_remove(index);
         pass(&core, &closing);
         if closing.visits.is_empty() {
             return;
         }
     }
-    while let Some(next) = closing.visits.last().copied() {
-        match registry::post(next, Mail::Close(closing)) {
-            Ok(()) => return,
-            Err(Mail::Close(back)) => {
-                closing = back;
-                // That loop has ended, and with it everything that it had staged.
-                closing.visits.pop();
-            }
-            Err(_) => unreachable!("the same mail comes back"),
-        }
-    }
+    let Some(closing) = closing.post() else { return };
     if closing.lingers && context::with(|core| core.driver.borrow_mut().close(&closing, core.id, false)).is_some() {
         // The close may take its time, and a loop runs on this thread: that one's ring does it.
         return;

@@ -5,10 +5,13 @@
 //! or it is not staged. It could still tear if the kernel ran out of memory for requests in the middle of one, which it
 //! does only to a process that it is killing.
 
+use std::os::fd::RawFd;
 use std::task::Waker;
 
 use super::{Driver, Dropped};
-use crate::ring::{Arena, HARDLINK, LINK, LINKS_AT_MOST, SKIP_SUCCESS, Sqe};
+use crate::mail::{Closing, Mail};
+use crate::registry;
+use crate::ring::{Arena, HARDLINK, LINK, LINKS_AT_MOST, Ring, SKIP_SUCCESS, Sqe, Wait};
 use crate::slot::{Addressee, CANCEL, Chained, Key, Link, RETRY, State};
 use crate::sys::KernelTimespec;
 
@@ -30,6 +33,28 @@ pub(crate) enum Unstaged {
     Refused(usize, i32),
 }
 
+/// Entries of a chain that is not staged as a whole yet. If it never is, because a link is refused or a buffer of the user's
+/// panics when it is asked where it is, they are taken back: their operations are not with the loop then.
+struct Staging<'a> {
+    ring: &'a mut Ring,
+    staged: u32,
+}
+
+impl Staging<'_> {
+    fn commit(&mut self) -> u32 {
+        self.staged += 1;
+        self.ring.commit_fitting()
+    }
+}
+
+impl Drop for Staging<'_> {
+    fn drop(&mut self) {
+        if self.staged > 0 {
+            self.ring.take_back(self.staged);
+        }
+    }
+}
+
 impl Driver {
     /// Stages a chain. `prepare` makes the entry of the link with a number, and says how that stands.
     pub(crate) fn submit_chain(
@@ -45,16 +70,16 @@ impl Driver {
         }
         self.make_room(entries);
         let key = self.slots.next_key();
+        let Driver { ring, arena, .. } = self;
+        let mut staging = Staging { ring, staged: 0 };
         let mut links = [Link::LOUD; LINKS_AT_MOST];
-        let (mut position, mut staged) = (None, 0);
+        let mut numbers = [-1; LINKS_AT_MOST];
+        let mut position = None;
         for (number, link) in links.iter_mut().enumerate().take(count) {
-            let sqe = self.ring.stage();
-            let entry = match prepare(number, sqe, &mut self.arena) {
+            let sqe = staging.ring.stage();
+            let entry = match prepare(number, sqe, arena) {
                 Ok(entry) => entry,
-                Err(errno) => {
-                    self.ring.take_back(staged);
-                    return Err((Unstaged::Refused(number, errno), waker));
-                }
+                Err(errno) => return Err((Unstaged::Refused(number, errno), waker)),
             };
             *link = entry.link;
             let last = number + 1 == count;
@@ -70,20 +95,23 @@ impl Driver {
             if entry.limit_ns.is_some() {
                 sqe.flags |= if tie == 0 { LINK } else { 0 };
             }
-            let at = self.ring.commit_fitting();
+            if number > 0 {
+                numbers[number] = sqe.fd;
+            }
+            let at = staging.commit();
             position.get_or_insert(at);
-            staged += 1;
             if let Some(ns) = entry.limit_ns {
-                let timespec = self.arena.store(KernelTimespec::of_ns(ns));
+                let timespec = arena.store(KernelTimespec::of_ns(ns));
                 let limit = Sqe::new(io_uring::opcode::LinkTimeout::CODE).addr(timespec).len(1);
-                *self.ring.stage() = limit.flags(tie | SKIP_SUCCESS);
-                self.ring.stage().user_data = Addressee::Nobody.user_data();
-                self.ring.commit_fitting();
-                staged += 1;
+                *staging.ring.stage() = limit.flags(tie | SKIP_SUCCESS);
+                staging.ring.stage().user_data = Addressee::Nobody.user_data();
+                staging.commit();
             }
         }
+        let staged = std::mem::take(&mut staging.staged);
+        drop(staging);
         debug_assert_eq!(staged as usize, entries);
-        let chained = Chained::new(&links[..count], staged);
+        let chained = Chained::new(key, &links[..count], numbers, staged);
         self.slots.insert_chain(key, position.expect("a chain has links"), waker, chained);
         Ok(key)
     }
@@ -115,7 +143,9 @@ impl Driver {
             sqe.void();
             sqe.user_data = Addressee::Nobody.user_data();
         }
-        match self.slots.remove(key).0 {
+        let state = self.slots.remove(key).0;
+        self.pass_held_on();
+        match state {
             State::Waiting(waker) => Dropped::Voided(Some(waker)),
             _ => Dropped::Voided(None),
         }
@@ -138,5 +168,54 @@ impl Driver {
         let timespec = self.arena.store(KernelTimespec::of_ns(RETRY_NS));
         let timeout = Sqe::new(io_uring::opcode::Timeout::CODE).addr(timespec).len(1);
         self.push_internal(timeout, Addressee::Slot(key.link(RETRY)));
+    }
+
+    // ---- descriptors ------------------------------------------------------------------------------------------
+
+    /// Ends the chains of which a link may yet look up this descriptor. Tells whether there are any: until there are none, its
+    /// number must not be another's.
+    pub(crate) fn end_chains_naming(&mut self, number: RawFd) -> bool {
+        let keys: Vec<(Key, bool)> = self.slots.chains_naming(number).collect();
+        keys.iter().filter(|(_, stopping)| !stopping).for_each(|&(key, _)| self.cancel(key));
+        !keys.is_empty()
+    }
+
+    /// The same, and waits for that.
+    pub(crate) fn await_chains_naming(&mut self, number: RawFd) {
+        self.end_chains_naming(number);
+        while self.slots.chains_naming(number).next().is_some() {
+            self.enter(Wait::Completion);
+            self.reap();
+        }
+    }
+
+    /// Takes a descriptor that goes, if it must wait for chains here: it comes by mail again when they have ended.
+    pub(crate) fn hold_for_chains(&mut self, mut closing: Closing, loop_id: u64) -> Option<Closing> {
+        if !self.end_chains_naming(closing.fd) {
+            return Some(closing);
+        }
+        self.let_go(&closing, loop_id);
+        if closing.place.is_some_and(|(id, _)| id == loop_id) {
+            closing.place = None;
+        }
+        self.held.push((loop_id, closing));
+        None
+    }
+
+    /// Passes on those that no chain names any more.
+    #[cold]
+    pub(super) fn pass_held_on(&mut self) {
+        let slots = &self.slots;
+        let is_named = |held: &(u64, Closing)| slots.chains_naming(held.1.fd).next().is_some();
+        let (held, free): (Vec<_>, Vec<_>) = std::mem::take(&mut self.held).into_iter().partition(is_named);
+        self.held = held;
+        for (loop_id, closing) in free {
+            let Err(Mail::Close(mut closing)) = registry::post(loop_id, Mail::Close(closing)) else { continue };
+            // This loop ends. Nothing here names it.
+            closing.visits.retain(|&id| id != loop_id);
+            if let Some(closing) = closing.post() {
+                self.late_closes.push(closing.fd);
+            }
+        }
     }
 }

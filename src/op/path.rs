@@ -305,6 +305,9 @@ pub(crate) async fn close(fd: Fd) -> io::Result<()> {
         return Ok(());
     }
     fd.cancel_orphans();
+    while fd.end_chains() {
+        let _ = crate::op::nop().await;
+    }
     fd.retire();
     let closed = Operation::<Close>::new(Close::new(fd)).await;
     if context::with(|core| core.driver.borrow().has_thread()) == Some(true) {

@@ -11,6 +11,7 @@
 //! cancelled without a word; a loud one that fails softly gives one, and so does everything behind it.
 
 use std::collections::VecDeque;
+use std::os::fd::RawFd;
 use std::task::Waker;
 
 use super::{Delivered, Earlier, Key, Slots, State, Status};
@@ -70,6 +71,9 @@ pub(crate) struct Chained {
     count: usize,
     /// How many entries it has: links and their time limits.
     pub entries: u32,
+    key: Key,
+    /// The descriptors that its links name, which the kernel looks up late: when it gets to the link. -1 for the first.
+    numbers: [RawFd; LINKS_AT_MOST],
     /// Bits by number.
     arrived: u32,
     results: [Cqe; LINKS_AT_MOST],
@@ -86,7 +90,7 @@ pub(crate) struct Chained {
 }
 
 impl Chained {
-    pub(crate) fn new(links: &[Link], entries: u32) -> Chained {
+    pub(crate) fn new(key: Key, links: &[Link], numbers: [RawFd; LINKS_AT_MOST], entries: u32) -> Chained {
         let mut all = [Link::LOUD; LINKS_AT_MOST];
         all[..links.len()].copy_from_slice(links);
         debug_assert!(links.iter().all(|link| !link.silent || link.exact.is_some() && !link.hard));
@@ -94,6 +98,8 @@ impl Chained {
             links: all,
             count: links.len(),
             entries,
+            key,
+            numbers,
             arrived: 0,
             results: [Cqe::of(0); LINKS_AT_MOST],
             taken: 0,
@@ -185,6 +191,13 @@ impl Slots {
     pub(crate) fn chain(&mut self, key: Key) -> Option<&mut Chained> {
         let id = self.get_mut(key)?.chain()?;
         self.chains.get_mut(id)
+    }
+
+    /// The chains in flight of which a link may yet look this descriptor up, and whether each is to end already.
+    pub(crate) fn chains_naming(&self, number: RawFd) -> impl Iterator<Item = (Key, bool)> {
+        let chains = self.chains.iter().map(|(_, chained)| chained);
+        let naming = chains.filter(move |chained| chained.numbers.contains(&number) && !chained.is_complete());
+        naming.map(|chained| (chained.key, chained.stopping))
     }
 
     /// The next result of a chain that is complete, and whether it is the last: that one frees the slot.

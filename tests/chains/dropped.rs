@@ -1,6 +1,11 @@
 //! Chains that are dropped: before they were submitted, in flight, when they are complete, here and elsewhere; that are
 //! forgotten, and that their loop ends under.
 
+use std::future::{Future, poll_fn};
+use std::os::fd::AsRawFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::task::Poll;
 use std::time::Duration;
 
 use ringtoss::fs::File;
@@ -347,5 +352,89 @@ fn its_objects_can_go() {
             assert!(result.is_err() || result.unwrap() == 0);
             file.close().await.unwrap();
         }
+    });
+}
+
+/// The kernel looks up what a link names when it gets to it. Until then nobody else gets the number.
+#[test]
+fn a_link_that_has_not_begun_does_not_meet_whoever_has_its_number_next() {
+    run(async {
+        for way in ["cloned", "forgotten", "shared", "waited for"] {
+            let (mut one, mut peer) = pair().await;
+            let file = unnamed();
+            let other = unnamed();
+            if way == "shared" {
+                std::thread::scope(|scope| {
+                    scope.spawn(|| ringtoss::block_on(async { file.sync_data().await.unwrap() }));
+                });
+            }
+            let number = file.as_raw_fd();
+            let mut chain = one.read(Vec::<u8>::with_capacity(1)).hardlink(file.write_all_at("meant for another", 0));
+            assert!(poll_once(&mut chain).await.is_pending());
+            turn().await;
+            let clone = (way == "cloned").then(|| file.try_clone().unwrap());
+            if way == "forgotten" {
+                std::mem::forget(chain);
+            } else {
+                drop(chain);
+            }
+            if way == "waited for" {
+                file.close().await.unwrap();
+            } else {
+                drop(file);
+            }
+            // Hands over what is staged, in the middle of the turn.
+            let mut sync = other.sync_data();
+            assert!(poll_once(&mut sync).await.is_pending());
+            drop(sync);
+            drop(other.into_std().unwrap());
+            let strangers: Vec<_> = (0..8).map(|_| tempfile::tempfile().unwrap()).collect();
+            peer.write_all("x").await.0.unwrap();
+            for _ in 0..4 {
+                turn().await;
+            }
+            for stranger in &strangers {
+                assert_eq!(stranger.metadata().unwrap().len(), 0, "{way}: {number} is now {}", stranger.as_raw_fd());
+            }
+            drop((strangers, clone));
+            for _ in 0..100 {
+                turn().await;
+                if ringtoss::metrics().in_flight == 0 && !is_open(number) {
+                    break;
+                }
+            }
+            assert!(!is_open(number), "{way}: it is closed when the chain has ended");
+        }
+    });
+}
+
+fn is_open(number: i32) -> bool {
+    std::fs::read_link(format!("/proc/self/fd/{number}")).is_ok_and(|to| to.to_string_lossy().contains("(deleted)"))
+}
+
+/// Nothing of a chain is submitted of which a later buffer panics when it is asked where it is.
+#[test]
+fn a_buffer_that_panics_takes_its_chain_with_it() {
+    struct Panics;
+    #[allow(unsafe_code)]
+    // SAFETY: it never says where it is.
+    unsafe impl ringtoss::buf::IoBuf for Panics {
+        fn buf_ptr(&self) -> *const u8 {
+            panic!("as it was told to")
+        }
+        fn buf_len(&self) -> usize {
+            100
+        }
+    }
+    run(async {
+        let file = unnamed();
+        let mut chain = file.write_all_at(vec![7; 100], 0).link(file.write_all_at(Panics, 200));
+        let polled =
+            poll_fn(|cx| Poll::Ready(catch_unwind(AssertUnwindSafe(|| Pin::new(&mut chain).poll(cx).is_ready()))));
+        assert!(polled.await.is_err());
+        drop(chain);
+        turn().await;
+        turn().await;
+        assert_eq!(content(&file).await, b"");
     });
 }

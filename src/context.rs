@@ -7,7 +7,7 @@
 //! do, so it is called then, unless that is all the same ([`look`]).
 #![allow(unsafe_code)]
 
-use std::any::Any;
+use std::any::{Any, TypeId};
 use std::cell::{Cell, RefCell};
 use std::ptr;
 use std::rc::{Rc, Weak};
@@ -42,9 +42,30 @@ pub(crate) struct Core {
     pub timers: RefCell<Timers>,
     pub clock: Clock,
     pub inbox: Arc<Inbox>,
-    /// The executor, which lies in a higher layer.
-    pub executor: Rc<dyn Any>,
+    pub executor: Hidden,
     pub host: Host,
+}
+
+/// The executor, whose type is of a higher layer. As `Rc<dyn Any>`, but that its type is told without a call.
+pub(crate) struct Hidden {
+    value: Rc<dyn Any>,
+    of: TypeId,
+}
+
+impl Hidden {
+    pub(crate) fn new<T: 'static>(value: Rc<T>) -> Hidden {
+        Hidden { value, of: TypeId::of::<T>() }
+    }
+
+    /// # Panics
+    /// If it is of another type.
+    #[inline]
+    pub(crate) fn get<T: 'static>(&self) -> &T {
+        assert!(self.of == TypeId::of::<T>(), "the loop's own executor");
+        let value: *const dyn Any = &raw const *self.value;
+        // SAFETY: it was made of a `T`, says the type's name; `self` keeps it, and gives it shared only.
+        unsafe { &*value.cast() }
+    }
 }
 
 /// How a guest that waits for its host's next call is told that there is something to do.

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::task::Waker;
 
 use crate::inbox::Inbox;
-use crate::task::{JoinHandle, Owner, Scheduler};
+use crate::task::{JoinHandle, Owner, Round, Scheduler};
 
 /// See the module's text. Dropping it shuts down.
 pub(crate) struct Executor {
@@ -36,7 +36,7 @@ impl Executor {
     /// After [`shutdown`](Executor::shutdown) the future is dropped instead, and the handle gives the
     /// error of a cancelled task.
     ///
-    /// One allocation.
+    /// One allocation, or none if a task of about that size has ended on this thread.
     pub(crate) fn spawn<F>(&self, future: F) -> JoinHandle<F::Output>
     where
         F: Future + 'static,
@@ -46,6 +46,7 @@ impl Executor {
     }
 
     /// Takes in what other threads have woken and spawned.
+    #[inline]
     pub(crate) fn take_remote(&self) {
         self.owner.take_remote();
     }
@@ -64,13 +65,14 @@ impl Executor {
     }
 
     /// Whether a task is ready to be polled.
+    #[inline]
     pub(crate) fn has_ready(&self) -> bool {
         self.owner.has_ready()
     }
 
-    /// Polls the tasks that are ready now, `budget` at most, each once; how many it were. What they
+    /// Polls the tasks that are ready now, `budget` at most, each once. What they
     /// wake, themselves included, is for the next call. Panics are caught into the join handles.
-    pub(crate) fn run_ready(&self, budget: usize) -> usize {
+    pub(crate) fn run_ready(&self, budget: usize) -> Round {
         self.owner.run_ready(budget)
     }
 

@@ -129,6 +129,7 @@ impl<M> Inbox<M> {
     }
 
     /// Whether there is no mail.
+    #[inline]
     pub(crate) fn is_empty(&self) -> bool {
         self.mail.is_empty()
     }

@@ -35,12 +35,19 @@ fn the_common_ways_cost_what_they_are_said_to() {
         assert_eq!(allocated, 0, "allocations for 128,000 Nops, 128 in flight");
         assert!(entered <= 1000 + 8, "{entered} kernel entries for 1,000 turns of 128 Nops each");
 
-        // Two vectors of ready tasks, the set of live ones: warm from above.
+        // Two vectors of ready tasks: warm from above. The memory of a task is that of one before it.
+        let fresh = if cfg!(fresh_tasks) { 1000 } else { 1 };
         let before = allocations();
         for _ in 0..1000 {
             spawn(async {}).await.unwrap();
         }
-        assert_eq!(allocations() - before, 1000, "one allocation a task");
+        assert!(allocations() - before <= fresh, "one allocation a task, at most");
+        let turns = metrics().turns;
+        for _ in 0..1000 {
+            spawn(async {}).await.unwrap();
+        }
+        let turns = metrics().turns - turns;
+        assert!((1000 / 64..=1000 / 16).contains(&turns), "{turns} turns for 1,000 tasks, each awaited at once");
 
         let before = allocations();
         for _ in 0..1000 {
@@ -52,7 +59,7 @@ fn the_common_ways_cost_what_they_are_said_to() {
             }
         });
         task.await.unwrap();
-        assert_eq!(allocations() - before, 1, "none a wake, one for the task");
+        assert!(allocations() - before <= 1, "none a wake, one for the task");
 
         let receiver = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         receiver.set_recv_ecn(true).unwrap();

@@ -20,7 +20,7 @@ use crate::context::{self, Resident};
 use crate::driver::Metrics;
 use crate::ring::Wait;
 use crate::sys;
-use crate::task::JoinHandle;
+use crate::task::{Before, JoinHandle};
 
 /// How often one turn enters the kernel for work that was deferred, which comes in portions of twenty.
 const ENTERS_IN_A_ROW: usize = 16;
@@ -120,6 +120,7 @@ impl Guest {
     pub fn turn(&self, budget: usize) -> bool {
         let core = &self.event_loop.core;
         let _entered = context::enter(core.clone());
+        let _before = Before::note();
         core.host.dozing.set(false);
         core.inbox.announce_awake();
         core.driver.borrow_mut().set_quiet(true);
@@ -216,7 +217,7 @@ impl EventLoop {
     fn guest_round(&self, budget: usize) -> usize {
         let core = &*self.core;
         self.take_in_mail();
-        let polls = self.executor.run_ready(budget);
+        let polls = self.executor.run_ready(budget).polls;
         // Who knows when the last turn was.
         self.turns_since_clock.set(TURNS_PER_CLOCK_READ);
         if !core.timers.borrow().is_empty() {

@@ -47,7 +47,7 @@ impl Handle {
     /// The loop of this thread, if one runs.
     pub fn try_current() -> Option<Handle> {
         let core = context::current()?;
-        let executor = core.executor.downcast_ref::<Executor>().expect("the loop's own executor");
+        let executor = core.executor.get::<Executor>();
         Some(Handle::new(executor.scheduler().clone(), core.inbox.clone()))
     }
 

@@ -33,12 +33,15 @@ use crate::guard::{guard, wake_all};
 use crate::inbox::Inbox;
 use crate::registry;
 use crate::ring::{Config, Wait, explain};
-use crate::task::{JoinHandle, MainWaker};
+use crate::task::{Before, JoinHandle, MainWaker};
 use crate::timer::Timers;
 use waiting::Waiting;
 
 /// How many turns without a kernel entry may go by until the clock is read again.
 const TURNS_PER_CLOCK_READ: u32 = 16;
+
+/// Up to so many polls a turn goes on with what they wake. Tokio looks around after 61.
+const POLLS_IN_FURTHER_ROUNDS: usize = 64;
 
 /// How long an end waits, beyond its time-out, for sockets that are still being closed.
 const HURRY: Duration = Duration::from_secs(1);
@@ -84,6 +87,39 @@ impl Drop for Flush<'_> {
         let mut driver = self.0.driver.borrow_mut();
         driver.stage_cancels();
         driver.submit_all();
+    }
+}
+
+/// The rounds of one turn. In the first the tasks run that were ready when the turn began. What they wake runs in the rounds
+/// after it, without a look at mail, timers and ring between them, which costs more than a short poll, and what all of them ask
+/// of the kernel goes with one entry. That is for a while only; and whoever wakes himself, as `yield_now` does, wants everybody
+/// else to be looked at, so a round in which somebody does so is the last.
+struct Rounds {
+    /// How many polls the next round may have.
+    left: usize,
+    /// How many there may have been, so that there is a next round.
+    further: usize,
+    /// Polls of tasks.
+    polls: usize,
+    first: bool,
+    /// Whether mail is looked for at the end, too: the main future was polled after the last look. What it has begun and given
+    /// to another thread, which has dropped it, is not to reach the kernel.
+    looks_again: bool,
+    gave_way: bool,
+}
+
+impl Rounds {
+    #[inline(always)]
+    fn note(&mut self, polls: usize, gave_way: bool) {
+        self.further = self.further.saturating_sub(polls);
+        self.gave_way |= gave_way;
+    }
+
+    /// Whether there may be another round.
+    #[inline(always)]
+    fn may_go_on(&mut self) -> bool {
+        self.left = self.further;
+        self.further > 0 && !self.gave_way
     }
 }
 
@@ -135,7 +171,7 @@ impl EventLoop {
                 timers: RefCell::new(Timers::new()),
                 clock: Clock::new(settings.start_paused),
                 inbox: inbox.clone(),
-                executor: executor.clone(),
+                executor: context::Hidden::new(executor.clone()),
                 host: context::Host::default(),
             }),
             executor,
@@ -172,6 +208,7 @@ impl EventLoop {
     /// If this thread is in a loop already, and with the future's own panic.
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
         let _entered = context::enter(self.core.clone());
+        let _before = Before::note();
         // Dropped after the future.
         let _flush = Flush(&self.core);
         self.catch_up();
@@ -180,12 +217,21 @@ impl EventLoop {
         let mut future = pin!(future);
         self.main.wake();
         loop {
-            if self.main.take_woken()
-                && let Poll::Ready(output) = future.as_mut().poll(&mut cx)
-            {
-                return output;
+            let mut rounds = self.rounds();
+            loop {
+                if self.main.take_woken() {
+                    if let Poll::Ready(output) = future.as_mut().poll(&mut cx) {
+                        return output;
+                    }
+                    rounds.note(1, self.main.is_woken());
+                    rounds.looks_again = !rounds.first;
+                }
+                self.run_round(&mut rounds);
+                if !(rounds.may_go_on() && (self.main.is_woken() || self.executor.has_ready())) {
+                    break;
+                }
             }
-            self.turn(false);
+            self.finish_turn(&rounds, false);
         }
     }
 
@@ -195,9 +241,17 @@ impl EventLoop {
     /// If this thread is in a loop already.
     pub fn run(&self) {
         let _entered = context::enter(self.core.clone());
+        let _before = Before::note();
         self.catch_up();
         while self.executor.live_tasks() > 0 || !self.executor.remote_is_empty() {
-            self.turn(true);
+            let mut rounds = self.rounds();
+            loop {
+                self.run_round(&mut rounds);
+                if !(rounds.may_go_on() && self.executor.has_ready()) {
+                    break;
+                }
+            }
+            self.finish_turn(&rounds, true);
         }
     }
 
@@ -219,12 +273,38 @@ impl EventLoop {
 
     // ---- the turn ---------------------------------------------------------------------------------------------
 
-    /// One turn: mail, ready tasks, due timers, one kernel entry, completions. With `for_tasks` it does not sleep when the
-    /// last task has ended.
-    fn turn(&self, for_tasks: bool) {
+    // One turn: mail, rounds of ready tasks, due timers, one kernel entry, completions.
+
+    #[inline(always)]
+    fn rounds(&self) -> Rounds {
+        Rounds {
+            left: self.budget,
+            further: self.budget.min(POLLS_IN_FURTHER_ROUNDS),
+            polls: 0,
+            first: true,
+            looks_again: false,
+            gave_way: false,
+        }
+    }
+
+    /// Polls every task that is ready now, once. The first time it takes in what others have left before.
+    #[inline(always)]
+    fn run_round(&self, rounds: &mut Rounds) {
+        if rounds.first {
+            self.take_in_mail();
+            rounds.first = false;
+        }
+        let round = self.executor.run_ready(rounds.left);
+        rounds.polls += round.polls;
+        rounds.note(round.polls, round.gave_way);
+    }
+
+    /// The rest of a turn. With `for_tasks` it does not sleep when the last task has ended.
+    fn finish_turn(&self, rounds: &Rounds, for_tasks: bool) {
         let core = &*self.core;
-        self.take_in_mail();
-        let polls = self.executor.run_ready(self.budget);
+        if rounds.looks_again {
+            self.take_in_mail();
+        }
         if !core.timers.borrow().is_empty() {
             self.fire_timers();
         }
@@ -232,7 +312,7 @@ impl EventLoop {
         {
             let mut driver = core.driver.borrow_mut();
             driver.metrics.turns += 1;
-            driver.metrics.polls += polls as u64;
+            driver.metrics.polls += rounds.polls as u64;
             driver.stage_cancels();
             // Tasks that wake each other and ask nothing of the kernel cost no more than that.
             if ready && driver.is_idle() {
@@ -263,6 +343,7 @@ impl EventLoop {
         driver.reap_waking(|waker| wake_task(waker).or_else(|waker| self.main.take(waker)))
     }
 
+    #[inline(always)]
     fn take_in_mail(&self) {
         self.executor.take_remote();
         fd::take_in_mail(&self.core);
@@ -438,9 +519,6 @@ where
 {
     // A loop that ends refuses the future and drops it in here. That is code of the user's, but it finds nothing borrowed,
     // and the loop is entered further down the stack and so stays.
-    let spawned = context::with(|core| {
-        let executor = core.executor.downcast_ref::<Executor>().expect("the loop's own executor");
-        executor.spawn(future)
-    });
+    let spawned = context::with(|core| core.executor.get::<Executor>().spawn(future));
     spawned.unwrap_or_else(|| panic!("{}", context::NO_LOOP))
 }

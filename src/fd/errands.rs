@@ -9,6 +9,7 @@ use crate::guard::guard;
 use crate::mail::Mail;
 
 /// Takes in what other threads and loops have asked of this one. The driver must not be borrowed.
+#[inline]
 pub(crate) fn take_in_mail(core: &Core) {
     // The look is two loads; to find an empty queue by popping costs a full fence, every turn.
     while !core.inbox.is_empty() {

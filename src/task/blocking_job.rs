@@ -41,7 +41,8 @@ impl BlockingJob {
         // SAFETY: we have the job, of which there is one, so we are the runner; and its reference is
         // the queue's. The closure and its result are Send.
         match unsafe { task.run() } {
-            Ran::Complete(task) => drop(task),
+            // SAFETY: we are the runner, and it has just got its output.
+            Ran::Complete(task) => unsafe { task.finish(None) },
             // `CallOnce` is never pending.
             Ran::Waiting | Ran::Again(_) => debug_assert!(false, "a blocking job waits"),
         }
@@ -51,11 +52,11 @@ impl BlockingJob {
 impl Drop for BlockingJob {
     fn drop(&mut self) {
         let _before = Before::note();
-        // SAFETY: we have the job, so we are the runner; it was not run, so it is not complete.
-        let cancelled = unsafe { self.task.cancel() };
-        debug_assert!(cancelled, "a job that was not run is not running");
         // SAFETY: the field is not used again.
-        unsafe { ManuallyDrop::drop(&mut self.task) };
+        let task = unsafe { ManuallyDrop::take(&mut self.task) };
+        // SAFETY: we have the job, so we are the runner; it was not run, so it is not complete.
+        let cancelled = unsafe { task.cancel() };
+        debug_assert!(cancelled.is_ok(), "a job that was not run is not running");
     }
 }
 

@@ -11,6 +11,8 @@ use std::task::{Context, Poll, Waker};
 use super::error::{JoinError, drop_payload};
 use super::id::Id;
 use super::live::Links;
+use super::memory::Shape;
+use super::own::Own;
 use super::scheduler::Scheduler;
 use super::state::State;
 use crate::inbox::sync::UnsafeCell;
@@ -30,6 +32,7 @@ pub(super) struct Header {
     /// The link of the remote stack. It belongs to whoever set `SCHEDULED`, until the push; then to
     /// the stack, until the loop takes that apart.
     pub(super) next: UnsafeCell<*mut Header>,
+    pub(super) own: Own,
     /// The place in the loop's set of live tasks. The loop's thread only.
     pub(super) links: UnsafeCell<Links>,
 }
@@ -68,37 +71,63 @@ impl<F: Future> Cell<F> {
         free: free::<F>,
     };
 
-    fn allocate(state: State, scheduler: Option<Arc<Scheduler>>, stage: Stage<F>) -> NonNull<Header> {
-        let cell = Box::new(Cell {
-            header: Header {
-                state,
-                vtable: Self::VTABLE,
-                scheduler,
-                join_waker: UnsafeCell::new(None),
-                next: UnsafeCell::new(ptr::null_mut()),
-                links: UnsafeCell::new(Links::none()),
-            },
-            stage: UnsafeCell::new(stage),
+    /// What its memory is like.
+    pub(super) const SHAPE: Shape = Shape::of::<Cell<F>>();
+
+    /// Memory for a cell, with its header in it, and the place for its stage. `kept` is memory of its shape, if there is any.
+    #[inline(always)]
+    fn allocate(
+        state: State,
+        scheduler: Option<Arc<Scheduler>>,
+        kept: Option<NonNull<u8>>,
+    ) -> (NonNull<Header>, *mut UnsafeCell<Stage<F>>) {
+        let place = kept.unwrap_or_else(|| {
+            // SAFETY: a cell is not empty.
+            let place = unsafe { std::alloc::alloc(Self::SHAPE.layout) };
+            NonNull::new(place).unwrap_or_else(|| std::alloc::handle_alloc_error(Self::SHAPE.layout))
         });
-        // The pointer is made from the box, not from a reference to the header, so that it may be
+        let header = Header {
+            state,
+            vtable: Self::VTABLE,
+            scheduler,
+            join_waker: UnsafeCell::new(None),
+            next: UnsafeCell::new(ptr::null_mut()),
+            own: Own::new(),
+            links: UnsafeCell::new(Links::none()),
+        };
+        // The pointer is that of the whole memory, not made from a reference to the header, so that it may be
         // used for all of the cell.
-        NonNull::from(Box::leak(cell)).cast()
+        let cell: *mut Cell<F> = place.as_ptr().cast();
+        // SAFETY: the memory is ours, and has room for a cell, aligned: its layout says so.
+        let stage = unsafe {
+            (&raw mut (*cell).header).write(header);
+            &raw mut (*cell).stage
+        };
+        (place.cast(), stage)
     }
 
-    /// A task that is to run, with `references` references, one of them a join handle's.
-    pub(super) fn queued(future: F, scheduler: Option<Arc<Scheduler>>, references: usize) -> NonNull<Header> {
-        Self::allocate(State::queued(references), scheduler, Stage::Future(future))
+    /// A task that is to run, with `references` references, one of them a join handle's. `kept` is memory of its shape, if
+    /// there is any.
+    #[inline(always)]
+    pub(super) fn queued(
+        future: F,
+        scheduler: Option<Arc<Scheduler>>,
+        references: usize,
+        kept: Option<NonNull<u8>>,
+    ) -> NonNull<Header> {
+        let (header, stage) = Self::allocate(State::queued(references), scheduler, kept);
+        // SAFETY: the place that `allocate` has given. The future goes there at once, it may be large.
+        unsafe { stage.write(UnsafeCell::new(Stage::Future(future))) };
+        header
     }
 
     /// A task that was refused: the future is dropped here and now.
     pub(super) fn refused(future: F) -> NonNull<Header> {
         let dropped = catch_unwind(AssertUnwindSafe(move || drop(future)));
-        let header = Self::allocate(State::complete(), None, Stage::Empty);
+        let (header, stage) = Self::allocate(State::complete(), None, None);
         let error = why_cancelled(dropped, Id::of(header));
-        // SAFETY: the cell was just made, and nobody else knows it.
-        let cell = unsafe { header.cast::<Cell<F>>().as_ref() };
-        // SAFETY: as above; the stage is `Empty`, which needs no drop.
-        cell.stage.with_mut(|stage| unsafe { stage.write(Stage::Output(Err(error))) });
+        // SAFETY: the place that `allocate` has given.
+        unsafe { stage.write(UnsafeCell::new(Stage::Output(Err(error)))) };
         header
     }
 }
@@ -274,8 +303,9 @@ unsafe fn drop_output<F: Future>(header: NonNull<Header>) {
 ///
 /// See [`Header::free`].
 unsafe fn free<F: Future>(header: NonNull<Header>) {
-    // SAFETY: the pointer came from a box of this type, and no reference is left.
-    let mut cell = unsafe { Box::from_raw(header.cast::<Cell<F>>().as_ptr()) };
+    let place = header.cast::<Cell<F>>();
+    // SAFETY: no reference is left, so the cell is ours.
+    let cell = unsafe { &mut *place.as_ptr() };
     // The thread may be any, so there must be nothing left that has a thread.
     #[cfg(any(debug_assertions, loom))]
     {
@@ -286,8 +316,18 @@ unsafe fn free<F: Future>(header: NonNull<Header>) {
         let no_waker = |waker: *const Option<Waker>| unsafe { &*waker }.is_none();
         assert!(cell.header.join_waker.with(no_waker), "freed a join waker");
     }
-    if let Some(scheduler) = cell.header.scheduler.take() {
-        Scheduler::give_back(scheduler);
+    let scheduler = cell.header.scheduler.take();
+    // Nothing is left that has to be dropped, but what loom keeps about its types.
+    #[cfg(all(test, loom))]
+    // SAFETY: as above; it is not used any more.
+    unsafe {
+        place.drop_in_place();
     }
-    drop(cell);
+    let shape = Cell::<F>::SHAPE;
+    // SAFETY: `allocate` has got the memory with this layout, itself or for an earlier cell, and nothing is in it any more.
+    let kept = scheduler.is_some_and(|scheduler| unsafe { Scheduler::give_back(scheduler, place.cast(), shape) });
+    if !kept {
+        // SAFETY: as above.
+        unsafe { std::alloc::dealloc(place.as_ptr().cast(), shape.layout) };
+    }
 }

@@ -50,19 +50,25 @@ pub fn try_id() -> Option<Id> {
     }
 }
 
-/// Notes who runs. One store, on the path of every poll; who runs several puts back what was before them, with
-/// [`Before`].
+/// Notes who runs. One store, on the path of every poll; who runs some puts back what was before them, with
+/// [`Before`], or says that it is [`nobody`].
 #[inline(always)]
 pub(super) fn runs<T>(task: NonNull<T>) {
     RUNNING.set(task.as_ptr().addr());
 }
 
-/// Puts back what ran before, when it is dropped: a task may turn a loop, or end one.
-pub(super) struct Before(usize);
+/// Notes that no task runs.
+#[inline(always)]
+pub(super) fn nobody() {
+    RUNNING.set(0);
+}
+
+/// Nobody runs for as long as it lives; then it puts back what ran before: a blocking job may run a loop, and a task end one.
+pub(crate) struct Before(usize);
 
 impl Before {
-    pub(super) fn note() -> Before {
-        Before(RUNNING.get())
+    pub(crate) fn note() -> Before {
+        Before(RUNNING.replace(0))
     }
 }
 

@@ -35,6 +35,8 @@ use super::task_ref::TaskRef;
 pub struct JoinHandle<T> {
     /// Dropped by hand: `detach` may already have given up its reference.
     task: ManuallyDrop<TaskRef>,
+    /// Whether it has given the output.
+    taken: bool,
     /// The handle may take and drop a `T`. The pointer keeps the compiler from deriving Send and
     /// Sync, which are given below.
     output: PhantomData<*mut T>,
@@ -60,7 +62,7 @@ impl<T> JoinHandle<T> {
     /// The reference is the join handle's, of which there is one per task, and `T` is the output of
     /// the task's future.
     pub(super) unsafe fn new(task: TaskRef) -> JoinHandle<T> {
-        JoinHandle { task: ManuallyDrop::new(task), output: PhantomData }
+        JoinHandle { task: ManuallyDrop::new(task), taken: false, output: PhantomData }
     }
 
     /// Asks for the task to be cancelled: its future is dropped, on its loop's thread, at the loop's
@@ -96,6 +98,7 @@ impl<T> JoinHandle<T> {
         // SAFETY: the task is complete, and it was while its handle, we, existed: the output is
         // ours. `T` is its type, by `new`.
         let output = unsafe { Header::take_output(self.task.pointer()) };
+        self.taken = true;
         output.expect("JoinHandle polled after completion")
     }
 
@@ -159,7 +162,13 @@ impl<T> Future for JoinHandle<T> {
 }
 
 impl<T> Drop for JoinHandle<T> {
+    #[inline]
     fn drop(&mut self) {
+        if self.taken {
+            // The task is complete, and nothing is left in it.
+            // SAFETY: the field is not used again.
+            return unsafe { ManuallyDrop::drop(&mut self.task) };
+        }
         let header = self.task.header();
         match header.state.detach() {
             // The reference is gone as well.

@@ -240,6 +240,53 @@ fn a_wake_during_the_poll_is_seen() {
     });
 }
 
+/// The loop's own thread wakes the task, clones its waker and drops it, while another thread does the same or aborts. What
+/// the other thread has stored is seen by the last poll; and all references are given up.
+#[test]
+fn wakes_here_against_wakes_elsewhere() {
+    for aborts in [false, true] {
+        model(3, move || {
+            let model = ModelLoop::new();
+            let (place, drops) = (WakerPlace::default(), Drops::default());
+            let guard = drops.guard(true);
+            let flag = Arc::new(AtomicUsize::new(0));
+            let handle = model.owner.spawn({
+                let (place, flag) = (Arc::clone(&place), Arc::clone(&flag));
+                poll_fn(move |cx| {
+                    let _guard = &guard;
+                    if flag.load(Ordering::Relaxed) == 1 {
+                        return Poll::Ready(());
+                    }
+                    leave(&place, cx);
+                    Poll::Pending
+                })
+            });
+            model.turn();
+            let waker = take(&place).unwrap();
+            let (own, abort) = (waker.clone(), handle.abort_handle());
+            let other = thread::spawn(move || {
+                flag.store(1, Ordering::Relaxed);
+                if aborts {
+                    abort.abort();
+                } else {
+                    waker.wake();
+                }
+            });
+            own.wake_by_ref();
+            drop(own.clone());
+            model.turn();
+            own.wake();
+            model.run();
+            assert_eq!(drops.count(), 1);
+            let ended = output(handle);
+            assert!(aborts || ended.is_ok());
+            other.join().unwrap();
+            drop(take(&place));
+            model.end();
+        });
+    }
+}
+
 /// Abort against wake against run: the future is dropped once, on the loop's thread.
 #[test]
 fn abort_wake_and_run() {

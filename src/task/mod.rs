@@ -3,11 +3,12 @@
 //!
 //! # One cell
 //!
-//! A task is one heap allocation, the [`Cell`](cell::Cell):
+//! A task is one heap allocation, the [`Cell`](cell::Cell), or none: a loop keeps the memory of tasks that have ended
+//! ([`memory`]).
 //!
 //! ```text
-//! Header   state word | vtable | Arc<Scheduler> | join waker | link | links     same for all tasks
-//! Stage    the future, then its output in the same place, then nothing          typed
+//! Header   state word | vtable | Arc<Scheduler> | join waker | link | own | links     same for all tasks
+//! Stage    the future, then its output in the same place, then nothing                typed
 //! ```
 //!
 //! Everybody has the same thin pointer to it, a counted [`TaskRef`](task_ref::TaskRef): the queues,
@@ -17,8 +18,9 @@
 //! # A life
 //!
 //! ```text
-//!                 wake, abort: SCHEDULED            run: SCHEDULED -> RUNNING
-//!  spawn ──> queued ──────────────────────────────────────> polled ──┐ ready, panicked, or aborted:
+//!  spawn, wake on its thread: RUNNING, which claims it
+//!  wake elsewhere, abort: SCHEDULED                   run: SCHEDULED -> RUNNING, if need be
+//!            queued ──────────────────────────────────────> polled ──┐ ready, panicked, or aborted:
 //!              ^                                              │      │ drop the future, store the
 //!              │ wake, abort                          pending │      │ output, RUNNING -> COMPLETE
 //!              └────────────────── waiting <──────────────────┘      └──> complete
@@ -29,11 +31,12 @@
 //! whoever has the job. Only the runner sets and clears `RUNNING` and sets `COMPLETE`; anybody sets
 //! `SCHEDULED` and `ABORT`. [`state`] says of each bit who may set it and when it may not be set.
 //!
-//! - **Waking** sets `SCHEDULED`. Whoever set it on a task that was not running puts the task in a
-//!   queue: on the loop's thread in a `VecDeque`, with no atomic operation but the one on the word,
-//!   no allocation and no system call; elsewhere on the loop's remote stack, linked through the
-//!   header, so that there is no allocation either, and with a kick if the loop sleeps. A task that is
-//!   woken while it runs is queued by the runner after the poll.
+//! - **Waking** on the loop's thread sets `RUNNING`, which claims a task that waits, and puts it in a vector: one atomic
+//!   operation, no allocation, no system call. A task that is queued already is not touched, and of one that is being
+//!   polled it is noted beside the word. Waking elsewhere sets `SCHEDULED`, and whoever set it on a task that was not
+//!   `RUNNING` puts it on the loop's remote stack, linked through the header, so that there is no
+//!   allocation either, and with a kick if the loop sleeps. A task that is
+//!   woken while it is polled is queued by the runner after the poll.
 //! - **Aborting** is waking with one more bit. So the future is dropped by the runner, with its loop
 //!   entered, and not by whoever aborts.
 //! - **Ending.** The future is dropped, then the output stored, then `COMPLETE` published. Who finds
@@ -47,10 +50,10 @@
 //!
 //! **The stage** (future or output) belongs
 //! 1. until `COMPLETE`, to the runner while `RUNNING` is set, and to nobody else. There is one runner
-//!    thread, a queue holds a task at most once (`SCHEDULED` is set by one party, and cleared when
-//!    the task is taken out), and a running task is in no queue. So no two polls overlap, not even on
-//!    one thread, when a poll turns the loop: the outer task is `RUNNING`, hence not queued, and
-//!    shutdown passes it by with a mark.
+//!    thread, and a task is in one queue at most, once: it gets there by whoever sets `SCHEDULED` or `RUNNING` when neither
+//!    is set, and one of them stays set until it is taken out. A task that is being polled is in no queue: it is taken out
+//!    before, stays `RUNNING`, and is put back after. So no two polls overlap, not even on
+//!    one thread, when a poll turns the loop; and shutdown passes a task that is being polled by, with a mark.
 //! 2. from `COMPLETE` on, to the join handle, if `HANDLE` was set at that instant; else to the
 //!    runner, which drops the output at once. `HANDLE` is cleared only before `COMPLETE`, in one
 //!    compare-and-swap that fails after, so exactly one of the two is the owner.
@@ -74,15 +77,19 @@
 //! When a task is woken on the loop's thread while the loop is *not* entered, `current_id()` differs
 //! and the wake goes the remote way, which is right from everywhere.
 //!
-//! **The link** belongs to whoever has set `SCHEDULED`, until the task is on the stack; then to the
+//! **The link** belongs to whoever has set `SCHEDULED`, or spawned the task, until the task is on the stack; then to the
 //! stack, until the loop takes it apart; and not to anybody while the task is queued locally.
+//!
+//! **What lies beside the word** ([`own`]) is the runner's thread's: whether the task is being polled, and whether it was woken
+//! there meanwhile.
 //!
 //! **The links** of the live set are the loop's thread's. A new task from another thread is in no list yet, and its entry on
 //! the remote stack then counts for two references: the queue's and the live set's.
 //!
-//! **Visibility.** Every change of the word but the counting of clones is acquire and release. What
-//! a waker's thread did before it woke is seen by the poll that follows, since a wake writes the word
-//! even if `SCHEDULED` was set already, and the runner's next change of the word reads it. What the
+//! **Visibility.** Every change of the word from elsewhere but the counting of clones is acquire and release. What
+//! a waker's thread did before it woke is seen by the poll that follows, since a wake from elsewhere writes the word
+//! even if `SCHEDULED` was set already, and the runner, who acquires the word before each poll, either reads that or finds
+//! `SCHEDULED` after the poll. What the
 //! runner did is seen by who finds `COMPLETE`.
 //!
 //! **Panics** of polls, drops and join wakers are caught where the runner calls them, so that they
@@ -105,6 +112,8 @@ mod local;
 #[cfg(all(test, loom))]
 mod loom_tests;
 mod main_waker;
+mod memory;
+mod own;
 mod places;
 mod remote;
 mod scheduler;
@@ -118,11 +127,12 @@ mod yield_now;
 
 pub(crate) use blocking_job::{BlockingJob, blocking};
 pub use error::JoinError;
+pub(crate) use id::Before;
 pub use id::{Id, id, try_id};
 pub use join::{AbortHandle, JoinHandle};
 pub use join_set::JoinSet;
 pub use local::{AccessError, LocalKey, TaskLocalFuture};
 pub(crate) use main_waker::MainWaker;
-pub(crate) use scheduler::{Owner, Scheduler};
+pub(crate) use scheduler::{Owner, Round, Scheduler};
 pub use scope::{Scope, ScopedJoinHandle, scope};
 pub use yield_now::{YieldNow, yield_now};

@@ -2,15 +2,17 @@
 
 use std::future::Future;
 use std::marker::PhantomData;
+use std::ptr::NonNull;
 use std::sync::Arc;
 use std::task::Waker;
 
-use super::id::Before;
+use super::cell::Cell;
+use super::id::{self, Before};
 use super::join::JoinHandle;
 use super::live::LiveTasks;
+use super::memory::{Memory, Shape};
 use super::remote::RemoteStack;
 use super::spawn_with::MakeThenRun;
-use super::state::Wake;
 use super::task_ref::{Ran, TaskRef};
 use crate::inbox::Inbox;
 use crate::inbox::sync::UnsafeCell;
@@ -25,10 +27,6 @@ pub(crate) struct Scheduler {
     remote: RemoteStack,
     /// The loop's thread only. See [`Scheduler::local`].
     local: UnsafeCell<Local>,
-    /// How many references to this the loop keeps for the tasks to come: those of tasks that were freed on its thread, so
-    /// that a task that lives and dies there counts nothing atomically. `None` once it has shut down. The loop's thread
-    /// only, and never for longer than it takes to change it.
-    kept: UnsafeCell<Option<usize>>,
 }
 
 /// What the loop's own thread has to itself.
@@ -41,13 +39,20 @@ struct Local {
     batch: Vec<TaskRef>,
     /// Every task that is not complete, but for those still on the remote stack.
     live: LiveTasks,
-    /// Set by shutdown: nothing is spawned or run any more.
+    /// That of tasks that have ended.
+    memory: Memory,
+    /// Whether a task has woken itself while it was polled, since somebody asked.
+    gave_way: bool,
+    /// How many references to the scheduler the loop keeps for the tasks to come: those of tasks that were freed on its
+    /// thread, so that a task that lives and dies there counts nothing atomically.
+    kept: usize,
+    /// Set by shutdown: nothing is spawned, run or kept any more.
     closed: bool,
 }
 
-// SAFETY: all fields but `local` and `kept` are Send + Sync. `local` is reached only through
-// `Scheduler::local`, which demands the loop's thread, as does what touches `kept`; they may be dropped
-// on any thread, because a `TaskRef` may.
+// SAFETY: all fields but `local` are Send + Sync. `local` is reached only through
+// `Scheduler::local`, which demands the loop's thread; it may be dropped
+// on any thread, because a `TaskRef` may, and memory.
 unsafe impl Send for Scheduler {}
 // SAFETY: as above.
 unsafe impl Sync for Scheduler {}
@@ -73,42 +78,56 @@ impl Scheduler {
         self.local.with_mut(|local| access(unsafe { &mut *local }))
     }
 
-    /// A reference for a task.
+    /// A reference for a task, and memory for it if that is kept. `None` after the shutdown.
     ///
     /// # Safety
     ///
     /// This is the thread of the loop, as for [`Scheduler::local`].
-    #[inline]
-    unsafe fn share(self: &Arc<Self>) -> Arc<Self> {
-        let taken = self.kept.with_mut(|kept| {
-            // SAFETY: the loop's thread, says the contract, and nothing is called meanwhile.
-            let kept = unsafe { &mut *kept };
-            match kept.and_then(|count| count.checked_sub(1)) {
-                Some(fewer) => {
-                    *kept = Some(fewer);
-                    true
+    #[inline(always)]
+    unsafe fn share(self: &Arc<Self>, shape: Shape) -> Option<(Arc<Self>, Option<NonNull<u8>>)> {
+        // SAFETY: passed on; nothing is called that runs user code.
+        let (was_kept, place) = unsafe {
+            self.local(|local| {
+                if local.closed {
+                    return None;
                 }
-                None => false,
-            }
-        });
+                let was_kept = local.kept > 0;
+                local.kept -= usize::from(was_kept);
+                Some((was_kept, local.memory.take(shape)))
+            })
+        }?;
         // SAFETY: it was kept: a reference that `give_back` has forgotten.
-        if taken { unsafe { Arc::from_raw(Arc::as_ptr(self)) } } else { Arc::clone(self) }
+        let scheduler = if was_kept { unsafe { Arc::from_raw(Arc::as_ptr(self)) } } else { Arc::clone(self) };
+        Some((scheduler, place))
     }
 
-    /// Takes back the reference of a task that is freed, from any thread.
-    #[inline]
-    pub(super) fn give_back(this: Arc<Self>) {
+    /// Takes back the reference of a task that is freed, and its memory, from any thread. Whether the memory is taken.
+    ///
+    /// # Safety
+    ///
+    /// The memory is of that shape, and is given away.
+    #[inline(always)]
+    pub(super) unsafe fn give_back(this: Arc<Self>, place: NonNull<u8>, shape: Shape) -> bool {
         if !this.is_here() {
-            return;
+            return false;
         }
-        let kept = this.kept.with_mut(|kept| {
-            // SAFETY: we have just asked whether this is the loop's thread, and nothing is called meanwhile.
-            let Some(count) = (unsafe { &mut *kept }) else { return false };
-            *count += 1;
-            true
-        });
-        if kept {
-            std::mem::forget(this);
+        // SAFETY: we have just asked whether this is the loop's thread, and nothing is called that runs user code. The memory
+        // is passed on.
+        let taken = unsafe {
+            this.local(|local| {
+                if local.closed {
+                    return None;
+                }
+                local.kept += 1;
+                Some(local.memory.keep(place, shape))
+            })
+        };
+        match taken {
+            Some(taken) => {
+                std::mem::forget(this);
+                taken
+            }
+            None => false,
         }
     }
 
@@ -151,12 +170,11 @@ impl Scheduler {
         F: Future + 'static,
         F::Output: 'static,
     {
-        // SAFETY: passed on, here and below.
-        if unsafe { self.local(|local| local.closed) } {
+        // SAFETY: passed on.
+        let Some((scheduler, kept)) = (unsafe { self.share(Cell::<F>::SHAPE) }) else {
             return TaskRef::refused(future);
-        }
-        // SAFETY: as above.
-        let (queue, live, handle) = TaskRef::queued(future, unsafe { self.share() });
+        };
+        let (queue, live, handle) = TaskRef::queued(future, scheduler, kept);
         // SAFETY: as above; neither insertion runs user code.
         unsafe {
             self.local(|local| {
@@ -204,7 +222,7 @@ impl Scheduler {
             // SAFETY: we have just asked.
             return unsafe { self.spawn_here(future) };
         }
-        let (queue, live, handle) = TaskRef::queued(future, Arc::clone(self));
+        let (queue, live, handle) = TaskRef::queued(future, Arc::clone(self), None);
         match self.remote.push(queue) {
             Ok(()) => {
                 // The loop makes its own of it when it takes the task from the stack.
@@ -246,6 +264,12 @@ impl Local {
         self.batch.len() + self.ready.len()
     }
 
+    /// The task that is to be run, if it is one alone.
+    #[inline(always)]
+    fn take_single(&mut self) -> Option<TaskRef> {
+        if self.ready.len() == 1 && self.batch.is_empty() && !self.closed { self.ready.pop() } else { None }
+    }
+
     /// Everything that is to be run. The vector is to be given back.
     #[inline]
     fn take_batch(&mut self) -> Vec<TaskRef> {
@@ -261,6 +285,14 @@ impl Local {
     fn remove(&mut self, task: &TaskRef) -> TaskRef {
         self.live.remove(task.pointer())
     }
+}
+
+/// What a call of [`Owner::run_ready`] has done.
+pub(crate) struct Round {
+    /// How many tasks were polled.
+    pub polls: usize,
+    /// Whether a task woke itself while it was polled, as `yield_now` does: it wants everything else to be looked at first.
+    pub gave_way: bool,
 }
 
 /// Makes room for so many in all.
@@ -285,10 +317,10 @@ fn push_growing(ready: &mut Vec<TaskRef>, task: TaskRef) {
 /// tasks had or were to have.
 unsafe fn end_unseen(queue: TaskRef, live: TaskRef) {
     let _before = Before::note();
+    drop(queue);
     // SAFETY: passed on. A task that was never run is not complete.
-    let ended = unsafe { queue.cancel() };
-    debug_assert!(ended, "a task that was never run is not running");
-    TaskRef::drop_both(queue, live);
+    let ended = unsafe { live.cancel() };
+    debug_assert!(ended.is_ok(), "a task that was never run is not running");
 }
 
 /// The loop's side of a [`Scheduler`]: there is one, on the loop's thread, and it is the runner of
@@ -310,9 +342,11 @@ impl Owner {
                     ready: Vec::new(),
                     batch: Vec::new(),
                     live: LiveTasks::new(),
+                    memory: Memory::new(),
+                    gave_way: false,
+                    kept: 0,
                     closed: false,
                 }),
-                kept: UnsafeCell::new(Some(0)),
             }),
             thread: PhantomData,
         }
@@ -346,10 +380,8 @@ impl Owner {
         let scheduler: &Scheduler = &self.scheduler;
         move |waker| {
             let task = TaskRef::of_waker(waker, scheduler)?;
-            if task.header().state.wake_waiting() == Wake::Queue {
-                // SAFETY: the owner is borrowed, so this is the loop's thread.
-                unsafe { scheduler.push_local(task) };
-            }
+            // SAFETY: the owner is borrowed, so this is the loop's thread, and the task is its.
+            drop(unsafe { task.wake_here(scheduler) });
             Ok(())
         }
     }
@@ -384,6 +416,7 @@ impl Owner {
         self.scheduler.remote.is_empty()
     }
 
+    #[inline]
     pub(crate) fn has_ready(&self) -> bool {
         self.local(|local| local.waiting() > 0)
     }
@@ -392,15 +425,61 @@ impl Owner {
         self.local(|local| local.live.len())
     }
 
-    /// Polls what is ready now, `budget` tasks at most. Returns how many.
-    pub(crate) fn run_ready(&self, budget: usize) -> usize {
+    /// Polls what is ready now, `budget` tasks at most. Whoever calls it from where a task may run has noted that
+    /// ([`Before`]).
+    #[inline]
+    pub(crate) fn run_ready(&self, budget: usize) -> Round {
+        // One task alone, mostly: two that wake each other, or a loop that does one thing.
+        match self.local(Local::take_single) {
+            Some(task) if budget > 0 => self.run_single(task),
+            Some(task) => {
+                self.local(|local| local.ready.push(task));
+                Round { polls: 0, gave_way: false }
+            }
+            None => self.run_batch(budget),
+        }
+    }
+
+    #[inline(never)]
+    fn run_single(&self, task: TaskRef) -> Round {
+        self.run_task(task);
+        self.round(1)
+    }
+
+    /// What has been done, when so many tasks were polled.
+    #[inline(always)]
+    fn round(&self, polls: usize) -> Round {
+        id::nobody();
+        Round { polls, gave_way: self.local(|local| std::mem::take(&mut local.gave_way)) }
+    }
+
+    /// Runs a task that was in the queue.
+    #[inline(always)]
+    fn run_task(&self, task: TaskRef) {
+        // Shutting down in the middle of a poll completes the others, which then are not run.
+        // SAFETY: we are the owner, and the reference was in the queue.
+        match unsafe { task.run() } {
+            Ran::Waiting => {}
+            Ran::Again(task) => self.local(|local| {
+                local.gave_way = true;
+                local.ready.push(task);
+            }),
+            Ran::Complete(task) => {
+                let live = self.local(|local| local.remove(&task));
+                // SAFETY: we are the owner, and the task has just got its output.
+                unsafe { task.finish(Some(live)) };
+            }
+        }
+    }
+
+    #[inline(never)]
+    fn run_batch(&self, budget: usize) -> Round {
         // What a task wakes, itself included, goes to `ready`, for the next call.
         let Some(mut batch) = self.local(|local| (!local.closed).then(|| local.take_batch())) else {
-            return 0;
+            return Round { polls: 0, gave_way: false };
         };
         let total = batch.len();
         let count = total.min(budget);
-        let _before = Before::note();
         // Not `drain`, whose care for panics costs more than a short batch. Nothing here panics; if it did, references would
         // be leaked and none used twice, because the vector says from here on that it is empty.
         // SAFETY: zero is within the capacity, and nothing has to be initialized for it.
@@ -410,16 +489,7 @@ impl Owner {
             // SAFETY: `total` entries are initialized, the vector does not touch them while its length is zero (it is ours,
             // and not used in this loop), and each is moved out once.
             let task = unsafe { tasks.add(index).read() };
-            // Shutting down in the middle of a poll completes the others, which then are not run.
-            // SAFETY: we are the owner, and the reference was in the queue.
-            match unsafe { task.run() } {
-                Ran::Waiting => {}
-                Ran::Again(task) => self.local(|local| local.ready.push(task)),
-                Ran::Complete(task) => {
-                    let live = self.local(|local| local.remove(&task));
-                    TaskRef::drop_both(task, live);
-                }
-            }
+            self.run_task(task);
         }
         if count < total {
             // SAFETY: those from `count` to `total` have not been moved out. They come to the front, where they are as many as
@@ -430,7 +500,7 @@ impl Owner {
             }
         }
         self.local(|local| local.give_back(batch));
-        count
+        self.round(count)
     }
 
     /// Drops the future of every task, and spawns none from here on. Panics of the futures are
@@ -455,15 +525,17 @@ impl Owner {
         let mut running = Vec::new();
         while let Some(task) = self.local(|local| local.live.pop()) {
             // SAFETY: we are the owner, and tasks leave the set when they are complete.
-            if !unsafe { task.cancel() } {
+            if let Err(task) = unsafe { task.cancel() } {
                 running.push(task);
             }
         }
         // They leave it when their polls return.
         self.local(|local| running.into_iter().for_each(|task| local.live.insert(task)));
-        // SAFETY: we are the owner, so this is the loop's thread.
-        let kept = self.scheduler.kept.with_mut(|kept| unsafe { (*kept).take() });
-        for _ in 0..kept.unwrap_or(0) {
+        let kept = self.local(|local| {
+            local.memory.clear();
+            std::mem::take(&mut local.kept)
+        });
+        for _ in 0..kept {
             // SAFETY: each of those kept is a reference that `give_back` has forgotten.
             drop(unsafe { Arc::from_raw(Arc::as_ptr(&self.scheduler)) });
         }

@@ -7,20 +7,22 @@ use std::fmt;
 
 use crate::inbox::sync::{AtomicUsize, Ordering};
 
-/// A reference to the task sits in a queue, is on its way there, or (while `RUNNING`) will be put
-/// there when the poll has returned.
+/// A reference to the task sits in a queue, is on its way there, or (while `RUNNING`) the task is to be polled once more:
+/// if it is being polled, it is put there when the poll has returned.
 ///
-/// Set by whoever wakes or aborts the task, and at birth. Cleared by the runner when it takes the
+/// Set by whoever aborts the task, or wakes it from elsewhere. Cleared by the runner when it takes the
 /// task from the queue. Never set on a task that is `COMPLETE`, but it may stay set on one that
 /// completes while it is set; there it means nothing.
 pub(super) const SCHEDULED: usize = 1 << 0;
 
-/// The runner is inside the future: polling it, or dropping it.
+/// The runner has the task: it is polling it, dropping its future, or (the task is *claimed*) has it in its own queue and
+/// will poll it next.
 ///
-/// Set and cleared by the runner only. While it is set the runner alone touches the stage of the
-/// cell, and a waker does not queue the task: the runner does, afterwards. Never set together with
-/// `COMPLETE`, and not while the task sits in a queue, except when shutdown drops the future of a
-/// task that does.
+/// Set at birth, which claims the task for its first poll, and else set and cleared by the runner only. While it is set the
+/// runner alone touches the stage of the cell, and a waker does not queue the task: the runner has done so, or will. A
+/// runner that wakes a task claims it, so that from there to the poll the word need not be written to. Whether it is
+/// polling a task just now or has only claimed it, the runner keeps beside the word (`Own`). Never set together with
+/// `COMPLETE`.
 pub(super) const RUNNING: usize = 1 << 1;
 
 /// The future is gone and the stage holds the output. This is the end: `COMPLETE` is never cleared,
@@ -64,6 +66,17 @@ pub(super) enum Wake {
     Queue,
 }
 
+/// What somebody on the runner's thread must do to wake a task.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Claim {
+    /// The task is queued already, or it is complete.
+    Nothing,
+    /// It is being polled, or claimed.
+    Running,
+    /// It is claimed now: put it in the runner's queue.
+    Queue,
+}
+
 /// What the runner must do after a poll that returned `Pending`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Idle {
@@ -79,9 +92,9 @@ pub(super) enum Idle {
 pub(super) struct State(AtomicUsize);
 
 impl State {
-    /// A task that is queued and has a join handle, with `references` in all.
+    /// A task that is to be polled for the first time, and has a join handle, with `references` in all.
     pub(super) fn queued(references: usize) -> State {
-        State(AtomicUsize::new(SCHEDULED | HANDLE | (references * REFERENCE)))
+        State(AtomicUsize::new(RUNNING | HANDLE | (references * REFERENCE)))
     }
 
     /// A task that has ended before it began. The join handle has the only reference.
@@ -146,16 +159,32 @@ impl State {
         }
     }
 
-    /// The same, with few instructions for a task that waits and that nobody else touches just now.
+    /// Whether the runner has the task. Only somebody on its thread may ask: nobody else changes the answer.
     #[inline]
-    pub(super) fn wake_waiting(&self) -> Wake {
-        let word = self.0.load(Ordering::Relaxed);
-        if word & (SCHEDULED | RUNNING | COMPLETE) == 0
-            && self.0.compare_exchange(word, word + SCHEDULED, Ordering::AcqRel, Ordering::Relaxed).is_ok()
-        {
-            return Wake::Queue;
+    pub(super) fn is_running(&self) -> bool {
+        self.0.load(Ordering::Relaxed) & RUNNING != 0
+    }
+
+    /// The runner wakes the task, or somebody on its thread. What was done before is seen by the poll that follows, which
+    /// is on this thread, so a task that is to be polled anyway is not written to. So many `references` are counted for the
+    /// queue.
+    #[inline(always)]
+    pub(super) fn claim(&self, references: usize) -> Claim {
+        let mut word = self.0.load(Ordering::Relaxed);
+        loop {
+            if word & (SCHEDULED | RUNNING | COMPLETE) != 0 {
+                return if word & RUNNING != 0 { Claim::Running } else { Claim::Nothing };
+            }
+            match self.0.compare_exchange_weak(
+                word,
+                word + RUNNING + references * REFERENCE,
+                Ordering::Acquire,
+                Ordering::Relaxed,
+            ) {
+                Ok(_) => return Claim::Queue,
+                Err(now) => word = now,
+            }
         }
-        self.wake_by_value()
     }
 
     /// Asks for the future to be dropped.
@@ -176,63 +205,63 @@ impl State {
         }
     }
 
-    /// The runner takes the task from the queue. Returns whether there is anything to run, and
+    /// The runner takes the task from its queue. Returns whether there is anything to run, and
     /// whether it is to be aborted.
     #[inline]
     pub(super) fn start(&self) -> Option<Start> {
-        // SCHEDULED is set, because the task was in the queue, and RUNNING is clear; nobody else
-        // changes either now. So one addition moves the one bit to the other.
-        let word = self.0.fetch_add(RUNNING - SCHEDULED, Ordering::AcqRel);
-        debug_assert_eq!(word & (SCHEDULED | RUNNING), SCHEDULED);
-        if word & (ABORT | COMPLETE) == 0 { Some(Start::Poll) } else { self.start_after_all(word) }
+        // Acquire: what others did before they woke it happens before the poll.
+        if self.0.load(Ordering::Acquire) & (SCHEDULED | RUNNING | ABORT | COMPLETE) == RUNNING {
+            // Claimed. Who wakes it from here on sets SCHEDULED, and that is seen after the poll.
+            return Some(Start::Poll);
+        }
+        self.start_scheduled()
     }
 
-    /// It was aborted, or completed while it sat in the queue, which happens only when a loop shuts down. To everybody else
-    /// `COMPLETE` says all, so they see no difference while it is not put right.
-    #[cold]
-    fn start_after_all(&self, word: usize) -> Option<Start> {
-        if word & COMPLETE == 0 {
-            return Some(Start::Aborted);
+    /// It was woken from elsewhere or aborted, or it completed while it sat in the queue, which happens only when a loop shuts
+    /// down.
+    #[inline(never)]
+    fn start_scheduled(&self) -> Option<Start> {
+        let word = self.0.load(Ordering::Acquire);
+        if word & COMPLETE != 0 {
+            return None;
         }
-        self.0.fetch_sub(RUNNING - SCHEDULED, Ordering::Relaxed);
-        None
+        debug_assert_ne!(word & SCHEDULED, 0, "a task that was aborted or not claimed is scheduled");
+        // SCHEDULED is set, and nobody else changes it or RUNNING now. So one step clears the one and sees to the other.
+        let word = if word & RUNNING != 0 {
+            self.0.fetch_sub(SCHEDULED, Ordering::AcqRel)
+        } else {
+            self.0.fetch_add(RUNNING - SCHEDULED, Ordering::AcqRel)
+        };
+        Some(if word & ABORT == 0 { Start::Poll } else { Start::Aborted })
     }
 
     /// The runner takes a task from the set of live tasks, wherever it is, to drop its future.
-    /// False if the task runs just now (shutdown was called from inside a poll); then it is marked
+    /// False if it is `polling` the task just now (shutdown was called from inside a poll); then it is marked
     /// to be aborted when that poll returns.
-    pub(super) fn start_cancel(&self) -> bool {
-        let replaced = self.update(|word| {
-            debug_assert_eq!(word & COMPLETE, 0, "a complete task in the live set");
-            if word & RUNNING != 0 { Some(word | ABORT | SCHEDULED) } else { Some(word | RUNNING) }
-        });
-        matches!(replaced, Ok(word) if word & RUNNING == 0)
+    pub(super) fn start_cancel(&self, polling: bool) -> bool {
+        let set = if polling { ABORT | SCHEDULED } else { RUNNING };
+        let word = self.0.fetch_or(set, Ordering::AcqRel);
+        debug_assert_eq!(word & COMPLETE, 0, "a complete task in the live set");
+        !polling
     }
 
-    /// The poll returned `Pending`.
+    /// The poll returned `Pending`. `again` if the runner's thread woke it meanwhile.
     #[inline]
-    pub(super) fn idle(&self) -> Idle {
-        if self.0.load(Ordering::Relaxed) & SCHEDULED != 0 {
-            return self.idle_scheduled();
+    pub(super) fn idle(&self, again: bool) -> Idle {
+        let word = self.0.load(Ordering::Relaxed);
+        if word & SCHEDULED != 0 {
+            // RUNNING and SCHEDULED stay set, for `start`, and with them the task is the runner's.
+            return if word & ABORT != 0 { Idle::Aborted } else { Idle::Queue };
         }
-        // One subtraction, right for almost every other poll: RUNNING is set, and the set of live tasks has another
-        // reference, so ours is never the last.
+        if again {
+            // Claimed.
+            return Idle::Queue;
+        }
+        // The set of live tasks has another reference, so that of the queue is never the last.
         let word = self.0.fetch_sub(RUNNING + REFERENCE, Ordering::AcqRel);
         debug_assert_eq!(word & (RUNNING | COMPLETE), RUNNING);
         debug_assert!(word >= 2 * REFERENCE);
         if word & SCHEDULED == 0 { Idle::Waiting } else { self.idle_after_all(word) }
-    }
-
-    /// It has been woken or aborted (which sets SCHEDULED, too) before the poll returned, as by a yield: it keeps its
-    /// reference. SCHEDULED stays set, because only the runner clears it.
-    #[inline]
-    fn idle_scheduled(&self) -> Idle {
-        let word = self.0.fetch_sub(RUNNING, Ordering::AcqRel);
-        if word & ABORT != 0 {
-            self.0.fetch_add(RUNNING, Ordering::AcqRel);
-            return Idle::Aborted;
-        }
-        Idle::Queue
     }
 
     /// It was woken or aborted during the last moments of the poll, so it needs its reference again. With SCHEDULED
@@ -247,10 +276,22 @@ impl State {
         Idle::Queue
     }
 
-    /// Publishes that the future is gone and the output stored.
+    /// Publishes that the future is gone and the output stored. The runner has `count` references, which are all that there
+    /// are but for the handle's and those of wakers and abort handles.
     #[inline]
-    pub(super) fn finish(&self) -> Finished {
+    pub(super) fn finish(&self, count: usize) -> Finished {
         // RUNNING is set and COMPLETE is not, and only the runner, who is here, changes them.
+        let word = self.0.load(Ordering::Acquire);
+        if word & (HANDLE | JOIN_WAKER) == HANDLE {
+            // Both in one step: the handle has a reference, so those given up are not the last.
+            let next = word + COMPLETE - RUNNING - count * REFERENCE;
+            if self.0.compare_exchange(word, next, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
+                return Finished::Released;
+            }
+        } else if word & HANDLE == 0 && word / REFERENCE == count {
+            // Nobody is left to be told, and nobody can come. Acquire, as in `release`.
+            return Finished::Unwanted;
+        }
         let word = self.0.fetch_add(COMPLETE - RUNNING, Ordering::AcqRel);
         debug_assert_eq!(word & (RUNNING | COMPLETE), RUNNING);
         if word & HANDLE == 0 {
@@ -344,6 +385,8 @@ pub(super) enum Finished {
     Unwanted,
     /// The handle will ask, or its drop will see to it.
     Kept,
+    /// The same, and the references have been given up.
+    Released,
     /// The same, and `join_waker` is to be taken and woken.
     Awaited,
 }

@@ -11,7 +11,7 @@ use super::error::quietly;
 use super::id;
 use super::join::JoinHandle;
 use super::scheduler::Scheduler;
-use super::state::{Finished, Idle, Start, Wake};
+use super::state::{Claim, Finished, Idle, Start, Wake};
 
 /// One reference to a task, of any type.
 ///
@@ -34,14 +34,20 @@ pub(super) enum Ran {
     Waiting,
     /// It was woken while it ran, and goes to the end of the queue.
     Again(TaskRef),
-    /// It is complete, and leaves the set of live tasks.
+    /// Its output is there. It leaves the set of live tasks, and then its end is to be published: [`TaskRef::finish`].
     Complete(TaskRef),
 }
 
 impl TaskRef {
     /// A new task: the references of the queue and of the set of live tasks, and the join handle.
-    pub(super) fn queued<F: Future>(future: F, scheduler: Arc<Scheduler>) -> (TaskRef, TaskRef, JoinHandle<F::Output>) {
-        let header = Cell::queued(future, Some(scheduler), 3);
+    /// `kept` is memory of its shape, if there is any.
+    #[inline(always)]
+    pub(super) fn queued<F: Future>(
+        future: F,
+        scheduler: Arc<Scheduler>,
+        kept: Option<NonNull<u8>>,
+    ) -> (TaskRef, TaskRef, JoinHandle<F::Output>) {
+        let header = Cell::queued(future, Some(scheduler), 3, kept);
         // SAFETY: the handle is the one there is, and of this task's type.
         let handle = unsafe { JoinHandle::new(TaskRef(header)) };
         (TaskRef(header), TaskRef(header), handle)
@@ -49,7 +55,7 @@ impl TaskRef {
 
     /// A new task that no loop runs: the reference of its runner, and the join handle.
     pub(super) fn unscheduled<F: Future>(future: F) -> (TaskRef, JoinHandle<F::Output>) {
-        let header = Cell::queued(future, None, 2);
+        let header = Cell::queued(future, None, 2, None);
         // SAFETY: as in `queued`.
         let handle = unsafe { JoinHandle::new(TaskRef(header)) };
         (TaskRef(header), handle)
@@ -84,28 +90,42 @@ impl TaskRef {
         TaskRef(header)
     }
 
-    /// Puts the task in a queue. For whoever has just set `SCHEDULED`.
-    #[inline]
-    fn schedule(self) {
-        // A blocking job is born scheduled and does not wait, and a refused task is complete, so
-        // neither is ever scheduled by a wake.
-        if let Some(scheduler) = &self.header().scheduler
-            && scheduler.is_here()
-        {
-            let scheduler: *const Scheduler = Arc::as_ptr(scheduler);
-            // SAFETY: the task keeps the scheduler, and the reference that moves into the queue
-            // keeps the task: nobody but this thread takes it out again. And we are on the thread
-            // of the loop, as `push_local` wants it.
-            unsafe { (*scheduler).push_local(self) };
-        } else {
-            self.schedule_remote();
+    /// The task's loop, if this is its thread, and it is entered.
+    #[inline(always)]
+    fn scheduler_here(&self) -> Option<&Scheduler> {
+        match &self.header().scheduler {
+            Some(scheduler) if scheduler.is_here() => Some(scheduler),
+            _ => None,
         }
     }
 
-    /// The same from elsewhere.
+    /// Wakes the task, whose reference the queue gets if it goes there. `Err` gives it back.
+    ///
+    /// # Safety
+    ///
+    /// This is the thread of the loop that `scheduler` is of, as for [`Scheduler::push_local`], and it is the task's.
+    #[inline(always)]
+    pub(super) unsafe fn wake_here(self, scheduler: *const Scheduler) -> Result<(), TaskRef> {
+        match self.header().state.claim(0) {
+            Claim::Queue => {
+                // SAFETY: the task keeps the scheduler, and the reference that moves into the queue
+                // keeps the task: nobody but this thread takes it out again. The rest is passed on.
+                unsafe { (*scheduler).push_local(self) };
+                return Ok(());
+            }
+            // SAFETY: passed on: it is the runner's thread.
+            Claim::Running => unsafe { self.header().own.wake() },
+            Claim::Nothing => {}
+        }
+        Err(self)
+    }
+
+    /// Puts the task in its loop's queue, from elsewhere. For whoever has just set `SCHEDULED`.
     #[cold]
     #[inline(never)]
     fn schedule_remote(self) {
+        // A blocking job is born claimed and does not wait, and a refused task is complete, so
+        // neither is ever scheduled by a wake.
         let Some(scheduler) = &self.header().scheduler else {
             debug_assert!(false, "woke a task that has no queue");
             return;
@@ -137,7 +157,12 @@ impl TaskRef {
     pub(super) fn abort(&self) {
         if self.header().state.abort() == Wake::Queue {
             // SAFETY: `abort` has counted the reference.
-            unsafe { TaskRef::from_raw(self.0) }.schedule();
+            let task = unsafe { TaskRef::from_raw(self.0) };
+            match self.scheduler_here() {
+                // SAFETY: it has just been asked whether this is the loop's thread.
+                Some(scheduler) => unsafe { scheduler.push_local(task) },
+                None => task.schedule_remote(),
+            }
         }
     }
 
@@ -149,9 +174,12 @@ impl TaskRef {
     /// job, and `self` is the reference that was in the queue.
     #[inline(always)]
     pub(super) unsafe fn run(self) -> Ran {
-        match self.header().state.start() {
+        let start = self.header().state.start();
+        // SAFETY: we are the runner.
+        unsafe { self.header().own.begin_poll() };
+        match start {
             None => return Ran::Waiting,
-            // SAFETY: we are the runner, `start` has set RUNNING, and a task that was not complete
+            // SAFETY: we are the runner, `start` has seen to RUNNING, and a task that was not complete
             // has a future.
             Some(Start::Aborted) => unsafe { self.drop_future() },
             Some(Start::Poll) => {
@@ -164,38 +192,46 @@ impl TaskRef {
                 id::runs(self.0);
                 // SAFETY: as for `drop_future` above.
                 if !unsafe { Header::poll(self.0, &mut cx) } {
-                    match self.header().state.idle() {
+                    // SAFETY: we are the runner.
+                    let again = unsafe { self.header().own.end_poll() };
+                    match self.header().state.idle(again) {
                         Idle::Waiting => {
                             // `idle` has given up our reference.
                             std::mem::forget(self);
                             return Ran::Waiting;
                         }
                         Idle::Queue => return Ran::Again(self),
-                        // SAFETY: still RUNNING, and still pending.
-                        Idle::Aborted => unsafe { self.drop_future() },
+                        // SAFETY: still RUNNING, and still pending; and we are the runner.
+                        Idle::Aborted => unsafe {
+                            self.header().own.begin_poll();
+                            self.drop_future();
+                        },
                     }
                 }
             }
         }
-        self.finish();
         Ran::Complete(self)
     }
 
-    /// Drops the future of a task that may be anywhere but running, and completes it. False, with
-    /// nothing done but a mark, if it is running.
+    /// Drops the future of a task that may be anywhere but in a poll, and completes it. `Err`, with
+    /// nothing done but a mark, if it is being polled.
     ///
     /// # Safety
     ///
-    /// The caller is the runner, and the task is not complete.
-    pub(super) unsafe fn cancel(&self) -> bool {
-        if !self.header().state.start_cancel() {
-            return false;
+    /// The caller is the runner, and the task is not complete and in no set of live tasks.
+    pub(super) unsafe fn cancel(self) -> Result<(), TaskRef> {
+        // SAFETY: we are the runner.
+        let polling = unsafe { self.header().own.is_polling() };
+        if !self.header().state.start_cancel(polling) {
+            return Err(self);
         }
         // SAFETY: we are the runner, `start_cancel` has set RUNNING, and the future is there,
         // because the task is not complete.
-        unsafe { self.drop_future() };
-        self.finish();
-        true
+        unsafe {
+            self.drop_future();
+            self.finish(None);
+        }
+        Ok(())
     }
 
     /// # Safety
@@ -207,33 +243,36 @@ impl TaskRef {
         unsafe { Header::cancel(self.0) };
     }
 
-    /// Publishes the end, and does with the output what nobody else will. Runs user code, whose
-    /// panics are caught: the drop of an unwanted output, and the waker of the join handle.
-    fn finish(&self) {
-        match self.header().state.finish() {
-            Finished::Kept => {}
-            // SAFETY: the handle was dropped before the task was complete, so the output is ours.
-            Finished::Unwanted => unsafe { Header::drop_output(self.0) },
-            Finished::Awaited => {
-                // SAFETY: JOIN_WAKER was set when the task became complete, so the field is ours
-                // from there on.
-                let waker = self.header().join_waker.with_mut(|waker| unsafe { (*waker).take() });
-                if let Some(waker) = waker {
-                    quietly(|| waker.wake());
+    /// Publishes the end of a task that has its output, does with that what nobody else will, and gives up the runner's
+    /// references: this one, and that of the set of live tasks, which it has left. Runs user code,
+    /// whose panics are caught: the drop of an unwanted output, and the waker of the join handle.
+    ///
+    /// # Safety
+    ///
+    /// The caller is the runner, the task is RUNNING, and its stage holds the output.
+    #[inline(always)]
+    pub(super) unsafe fn finish(self, live: Option<TaskRef>) {
+        debug_assert!(live.as_ref().is_none_or(|live| live.0 == self.0));
+        let header = self.into_raw();
+        let count = 1 + usize::from(live.is_some());
+        std::mem::forget(live);
+        // SAFETY: the references are ours, so the header is live until they are given up, in `state.finish` if that says so or
+        // by `release`; and if they were the last, it is ours to free. We are the runner.
+        unsafe {
+            match header.as_ref().state.finish(count) {
+                Finished::Released => return,
+                Finished::Kept => {}
+                // The handle was dropped before the task was complete, so the output is ours.
+                Finished::Unwanted => Header::drop_output(header),
+                Finished::Awaited => {
+                    // JOIN_WAKER was set when the task became complete, so the field is ours from there on.
+                    let waker = header.as_ref().join_waker.with_mut(|waker| (*waker).take());
+                    if let Some(waker) = waker {
+                        quietly(|| waker.wake());
+                    }
                 }
             }
-        }
-    }
-
-    /// Drops two references to one task at once.
-    pub(super) fn drop_both(first: TaskRef, second: TaskRef) {
-        debug_assert_eq!(first.0, second.0);
-        let header = first.into_raw();
-        std::mem::forget(second);
-        // SAFETY: both references are ours, so the header is live until the release; and if they
-        // were the last, it is ours to free.
-        unsafe {
-            if header.as_ref().state.release(2) {
+            if header.as_ref().state.release(count) {
                 Header::free(header);
             }
         }
@@ -279,17 +318,40 @@ unsafe fn clone_waker(data: *const ()) -> RawWaker {
 unsafe fn wake_by_value(data: *const ()) {
     // SAFETY: passed on. The waker is being consumed, so its reference is ours.
     let task = ManuallyDrop::into_inner(unsafe { loan(data) });
-    if task.header().state.wake_by_value() == Wake::Queue {
-        task.schedule();
+    if let Some(scheduler) = task.scheduler_here() {
+        let scheduler: *const Scheduler = scheduler;
+        // SAFETY: it has just been asked whether this is the thread of the task's loop.
+        unsafe { drop(task.wake_here(scheduler)) };
+    } else if task.header().state.wake_by_value() == Wake::Queue {
+        task.schedule_remote();
     }
 }
 
 unsafe fn wake_by_ref(data: *const ()) {
     // SAFETY: passed on.
     let task = unsafe { loan(data) };
-    if task.header().state.wake_by_ref() == Wake::Queue {
+    if task.scheduler_here().is_some() && task.header().state.is_running() {
+        // It wakes itself, mostly. SAFETY: it has just been asked whether this is the thread of the task's loop.
+        unsafe { task.header().own.wake() };
+    } else {
+        // SAFETY: passed on.
+        unsafe { wake_by_ref_waiting(data) };
+    }
+}
+
+/// Not inlined, so that the way above saves no registers.
+#[inline(never)]
+unsafe fn wake_by_ref_waiting(data: *const ()) {
+    // SAFETY: passed on.
+    let task = unsafe { loan(data) };
+    if let Some(scheduler) = task.scheduler_here() {
+        if task.header().state.claim(1) == Claim::Queue {
+            // SAFETY: it has just been asked whether this is the thread of the task's loop; `claim` has counted the reference.
+            unsafe { scheduler.push_local(TaskRef::from_raw(task.0)) };
+        }
+    } else if task.header().state.wake_by_ref() == Wake::Queue {
         // SAFETY: `wake_by_ref` has counted the reference.
-        unsafe { TaskRef::from_raw(task.0) }.schedule();
+        unsafe { TaskRef::from_raw(task.0) }.schedule_remote();
     }
 }
 

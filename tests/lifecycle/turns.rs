@@ -10,7 +10,7 @@ use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use ringtoss::op::{self, Sqe};
-use ringtoss::{EventLoop, spawn, yield_now};
+use ringtoss::{EventLoop, metrics, spawn, yield_now};
 
 use crate::util::{Count, pipe, poll_once, run, until};
 
@@ -238,4 +238,44 @@ fn what_the_drop_of_a_task_asks_of_an_ending_loop_is_refused() {
     event_loop.block_on(async { op::nop().await.unwrap() });
     drop(event_loop);
     assert_eq!(drops.load(Ordering::SeqCst), 3);
+}
+
+#[test]
+fn tasks_that_wake_each_other_share_turns_and_hold_nothing_up() {
+    run(async {
+        let (ping, pinged) = async_channel::bounded::<()>(1);
+        let (pong, ponged) = async_channel::bounded::<()>(1);
+        let rounds = Rc::new(Cell::new(0u64));
+        let echo = spawn(async move { while pinged.recv().await.is_ok() && pong.send(()).await.is_ok() {} });
+        let asking = spawn({
+            let rounds = rounds.clone();
+            async move {
+                while ping.send(()).await.is_ok() && ponged.recv().await.is_ok() {
+                    rounds.set(rounds.get() + 1);
+                }
+            }
+        });
+        // What does not go with them.
+        let mut most = 0;
+        for _ in 0..100 {
+            let start = rounds.get();
+            op::nop().await.unwrap();
+            most = most.max(rounds.get() - start);
+        }
+        assert!(most > 0, "they share a turn");
+        assert!(most <= 256, "{most} rounds while one operation was under way");
+        // Whoever gives way sees what has completed.
+        let mut nop = op::nop();
+        assert!(poll_once(&mut nop).await.is_pending());
+        let mut yields = 0;
+        while poll_once(&mut nop).await.is_pending() {
+            yields += 1;
+            assert!(yields < 10, "a turn for each");
+            let turns = metrics().turns;
+            yield_now().await;
+            assert!(metrics().turns > turns);
+        }
+        asking.abort();
+        echo.abort();
+    });
 }

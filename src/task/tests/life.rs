@@ -201,10 +201,10 @@ fn a_task_that_wakes_itself_does_not_starve_the_others() {
             Poll::Pending
         })));
     }
-    assert_eq!(mini.owner.run_ready(2), 2);
-    assert_eq!(mini.owner.run_ready(2), 2);
-    assert_eq!(mini.owner.run_ready(100), 3);
-    assert_eq!(mini.owner.run_ready(0), 0);
+    assert_eq!(mini.owner.run_ready(2).polls, 2);
+    assert_eq!(mini.owner.run_ready(2).polls, 2);
+    assert_eq!(mini.owner.run_ready(100).polls, 3);
+    assert_eq!(mini.owner.run_ready(0).polls, 0);
     assert_eq!(order.take(), ["a", "b", "c", "a", "b", "c", "a"]);
     assert!(mini.owner.has_ready());
 }
@@ -350,4 +350,72 @@ fn the_loop_wakes_its_own_tasks_without_calling_their_wakers_and_gives_others_ba
     assert!(other.owner.waking()(stranger).is_err(), "a task of another loop is not ours to queue");
     drop(other);
     PRETENDED_ID.set(id);
+}
+
+#[test]
+fn the_memory_of_a_task_is_that_of_one_that_has_ended_here() {
+    if cfg!(any(miri, fuzzing, fresh_tasks)) {
+        return;
+    }
+    let mini = MiniLoop::new();
+    let place = |future: u64| {
+        let handle = mini.owner.spawn(async move { future });
+        let id = handle.id();
+        (handle, id)
+    };
+    let (first, first_id) = place(1);
+    let (second, second_id) = place(2);
+    assert_ne!(first_id, second_id);
+    mini.settle();
+    assert_eq!(output(first).unwrap(), 1);
+    let (third, third_id) = place(3);
+    assert_eq!(third_id, first_id, "whose handle has gone");
+    mini.settle();
+    assert_eq!(output(second).unwrap(), 2);
+    // What another thread frees is not kept.
+    std::thread::spawn(move || assert_eq!(output(third).unwrap(), 3)).join().unwrap();
+    let (fourth, fourth_id) = place(4);
+    assert_eq!(fourth_id, second_id);
+    mini.settle();
+    assert_eq!(output(fourth).unwrap(), 4);
+}
+
+#[test]
+fn a_task_that_is_woken_before_its_poll_is_polled_once() {
+    let mini = MiniLoop::new();
+    let polls = Rc::new(Cell::new(0));
+    let waker = Rc::new(RefCell::new(None::<Waker>));
+    let handle = mini.owner.spawn(poll_fn({
+        let (polls, waker) = (Rc::clone(&polls), Rc::clone(&waker));
+        move |cx| {
+            polls.set(polls.get() + 1);
+            *waker.borrow_mut() = Some(cx.waker().clone());
+            if polls.get() == 4 { Poll::Ready(()) } else { Poll::Pending }
+        }
+    }));
+    mini.settle();
+    let wake = || waker.borrow().as_ref().unwrap().clone();
+    // From here, from elsewhere and from here again: it is one poll.
+    wake().wake();
+    std::thread::spawn({
+        let waker = wake();
+        move || waker.wake()
+    })
+    .join()
+    .unwrap();
+    wake().wake_by_ref();
+    mini.settle();
+    assert_eq!(polls.get(), 2);
+    // The other way round.
+    let foreign = wake();
+    std::thread::spawn(move || foreign.wake_by_ref()).join().unwrap();
+    wake().wake();
+    mini.settle();
+    assert_eq!(polls.get(), 3);
+    let own = wake();
+    mini.outside(|| own.wake_by_ref());
+    own.wake();
+    mini.settle();
+    assert_eq!(polls.get(), 4);
+    output(handle).unwrap();
 }

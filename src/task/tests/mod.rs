@@ -49,7 +49,7 @@ impl MiniLoop {
     /// One turn; how many tasks were polled.
     fn turn(&self) -> usize {
         self.owner.take_remote();
-        self.owner.run_ready(usize::MAX)
+        self.owner.run_ready(usize::MAX).polls
     }
 
     /// Turns until nothing is ready.

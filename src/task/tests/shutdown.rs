@@ -94,7 +94,7 @@ fn the_drop_of_a_future_may_wake_abort_and_spawn() {
             let guard = self.drops.guard();
             let refused = self.mini.owner.spawn(async move { drop(guard) });
             assert!(output(refused).unwrap_err().is_cancelled());
-            assert_eq!(self.mini.owner.run_ready(100), 0);
+            assert_eq!(self.mini.owner.run_ready(100).polls, 0);
             self.mini.owner.shutdown();
         }
     }

@@ -105,6 +105,9 @@ async fn serve(mut stream: TcpStream, open: Rc<Cell<usize>>) {
 
 #[test]
 fn storms_of_connections_that_all_leave_at_once() {
+    if !alone("crowds::storms_of_connections_that_all_leave_at_once") {
+        return;
+    }
     let count = crowd();
     run(async {
         let listener = TcpListener::bind_with_backlog("0.0.0.0:0", 4096).await.unwrap();
@@ -154,6 +157,9 @@ fn storms_of_connections_that_all_leave_at_once() {
 /// buffers hold.
 #[test]
 fn readers_that_do_not_read_make_memory_grow_no_further() {
+    if !alone("crowds::readers_that_do_not_read_make_memory_grow_no_further") {
+        return;
+    }
     const READERS: usize = 64;
     run(async {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -207,6 +213,9 @@ fn readers_that_do_not_read_make_memory_grow_no_further() {
 /// A peer that floods a stream which nobody reads: a stream of leases stops at its bound, and goes on when it is read.
 #[test]
 fn a_flood_that_nobody_takes_is_held_up_at_the_peer() {
+    if !alone("crowds::a_flood_that_nobody_takes_is_held_up_at_the_peer") {
+        return;
+    }
     const LEN: usize = 32 << 20;
     let event_loop = ringtoss::EventLoop::builder().lease_buffers(4096, 64).build().unwrap();
     event_loop.block_on(async {

@@ -68,6 +68,19 @@ impl Random {
     }
 }
 
+/// Whether this process runs this test and no other: memory and descriptors are the whole process's. If not, it is run in one
+/// that does.
+pub fn alone(test: &str) -> bool {
+    const ALONE: &str = "RINGTOSS_TROUBLE_ALONE";
+    if std::env::var_os(ALONE).is_some() {
+        return true;
+    }
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    let status = command.args(["--exact", test, "--nocapture", "--test-threads=1"]).env(ALONE, "1").status().unwrap();
+    assert!(status.success(), "{test} has failed in a process of its own");
+    false
+}
+
 /// Another process, which runs a role of this binary's. It is killed when this is dropped.
 pub struct Other {
     pub child: Child,

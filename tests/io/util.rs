@@ -1,5 +1,8 @@
 //! What the tests share.
 
+#[path = "../pattern/mod.rs"]
+mod pattern;
+
 use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::{Pin, pin};
@@ -9,6 +12,8 @@ use std::time::Duration;
 use ringtoss::buf::{BufResult, IoBuf, IoBufMut, IoBufMutExt};
 use ringtoss::io::{Read, Write};
 use ringtoss::net::{TcpListener, TcpStream};
+
+pub use pattern::*;
 
 /// Runs a test on a loop of its own, for a bounded time.
 pub fn run<F: Future>(test: F) -> F::Output {
@@ -42,24 +47,6 @@ pub async fn pair() -> (TcpStream, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (client, server) = futures::join!(TcpStream::connect(listener.local_addr().unwrap()), listener.accept());
     (client.unwrap(), server.unwrap().0)
-}
-
-/// The byte at a place of a stream, from which the place can be told.
-pub fn byte_at(place: usize) -> u8 {
-    ((place as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 53) as u8
-}
-
-/// The bytes from a place on.
-pub fn pattern(place: usize, len: usize) -> Vec<u8> {
-    (place..place + len).map(byte_at).collect()
-}
-
-/// Checks that these are the bytes from a place on.
-#[track_caller]
-pub fn check(bytes: &[u8], place: usize) {
-    for (index, &byte) in bytes.iter().enumerate() {
-        assert_eq!(byte, byte_at(place + index), "byte {index} of {} at {place}", bytes.len());
-    }
 }
 
 /// Numbers that look random, the same ones every time.

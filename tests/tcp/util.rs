@@ -1,6 +1,9 @@
 //! What the tests share.
 #![allow(unsafe_code, reason = "a buffer that counts how often it is freed")]
 
+#[path = "../pattern/mod.rs"]
+mod pattern;
+
 use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
@@ -13,6 +16,8 @@ use std::time::Duration;
 
 use ringtoss::buf::{IoBuf, IoBufMut};
 use ringtoss::net::{TcpListener, TcpStream};
+
+pub use pattern::*;
 
 /// Runs a test on a loop of its own, for a bounded time.
 pub fn run<F: Future>(test: F) -> F::Output {
@@ -115,24 +120,6 @@ pub fn set_option(socket: &impl AsRawFd, level: i32, name: i32, value: libc::c_i
     // SAFETY: the value lives over the call and its size is passed.
     let result = unsafe { libc::setsockopt(socket.as_raw_fd(), level, name, (&raw const value).cast(), size) };
     assert_eq!(result, 0);
-}
-
-/// The byte at a place of a stream, from which the place can be told.
-pub fn byte_at(place: usize) -> u8 {
-    ((place as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 53) as u8
-}
-
-/// The bytes from a place on.
-pub fn pattern(place: usize, len: usize) -> Vec<u8> {
-    (place..place + len).map(byte_at).collect()
-}
-
-/// Checks that these are the bytes from a place on.
-#[track_caller]
-pub fn check(bytes: &[u8], place: usize) {
-    for (index, &byte) in bytes.iter().enumerate() {
-        assert_eq!(byte, byte_at(place + index), "byte {index} of {} read at {place}", bytes.len());
-    }
 }
 
 /// Numbers that look random, the same ones every time.

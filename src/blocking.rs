@@ -2,10 +2,10 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread;
+use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
+use crate::inbox::sync::{Condvar, Mutex, MutexGuard, thread};
 use crate::task::{self, BlockingJob, JoinHandle};
 
 struct Pool {
@@ -24,40 +24,20 @@ struct State {
     keep_alive: Duration,
 }
 
-static POOL: Pool = Pool {
-    state: Mutex::new(State {
-        jobs: VecDeque::new(),
-        threads: 0,
-        idle: 0,
-        running: 0,
-        next_name: 0,
-        max_threads: 512,
-        keep_alive: Duration::from_secs(10),
-    }),
-    called: Condvar::new(),
-};
-
-fn state() -> MutexGuard<'static, State> {
-    // Jobs run outside the lock, and nothing under it panics.
-    POOL.state.lock().unwrap_or_else(PoisonError::into_inner)
-}
+#[cfg(not(all(test, loom)))]
+static POOL: Pool = Pool { state: Mutex::new(State::NEW), called: Condvar::new() };
+/// Models make pools of their own; this one is not used.
+#[cfg(all(test, loom))]
+static POOL: std::sync::LazyLock<Pool> = std::sync::LazyLock::new(Pool::new);
 
 /// Changes the pool's bound and how long idle threads stay.
 pub(crate) fn configure(max_threads: Option<usize>, keep_alive: Option<Duration>) {
-    if max_threads.is_none() && keep_alive.is_none() {
-        return;
-    }
-    let mut state = state();
-    state.max_threads = max_threads.unwrap_or(state.max_threads).max(1);
-    state.keep_alive = keep_alive.unwrap_or(state.keep_alive);
-    drop(state);
-    POOL.called.notify_all();
+    POOL.configure(max_threads, keep_alive);
 }
 
 /// Jobs that wait or run.
 pub(crate) fn outstanding() -> usize {
-    let state = state();
-    state.jobs.len() + state.running
+    POOL.outstanding()
 }
 
 /// Queues a job, and starts a thread for it if none is idle and the bound allows.
@@ -65,63 +45,107 @@ pub(crate) fn outstanding() -> usize {
 /// # Errors
 /// If there is no thread and none can be started; the job is dropped unrun.
 pub(crate) fn submit(job: BlockingJob) -> io::Result<()> {
-    let mut state = state();
-    state.jobs.push_back(job);
-    if state.idle >= state.jobs.len() {
-        drop(state);
-        POOL.called.notify_one();
-        return Ok(());
-    }
-    if state.threads >= state.max_threads {
-        return Ok(());
-    }
-    state.threads += 1;
-    state.next_name += 1;
-    let name = format!("ringtoss-blocking-{}", state.next_name);
-    drop(state);
-    let Err(error) = thread::Builder::new().name(name).spawn(work) else { return Ok(()) };
-    let mut state = self::state();
-    state.threads -= 1;
-    if state.threads > 0 {
-        // Others will come to it.
-        return Ok(());
-    }
-    let unrun = std::mem::take(&mut state.jobs);
-    drop(state);
-    drop(unrun);
-    Err(io::Error::new(
-        error.kind(),
-        format!("no thread could be started for a call that blocks (see ulimit -u): {error}"),
-    ))
+    POOL.submit(job)
 }
 
-fn work() {
-    let mut state = state();
-    loop {
-        if let Some(job) = state.jobs.pop_front() {
-            state.running += 1;
-            drop(state);
-            job.run();
-            state = self::state();
-            state.running -= 1;
-            continue;
-        }
-        if state.threads > state.max_threads {
-            break;
-        }
-        state.idle += 1;
-        let since = Instant::now();
-        let mut left = state.keep_alive;
-        while state.jobs.is_empty() && !left.is_zero() && state.threads <= state.max_threads {
-            state = POOL.called.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
-            left = state.keep_alive.saturating_sub(since.elapsed());
-        }
-        state.idle -= 1;
-        if state.jobs.is_empty() {
-            break;
-        }
+impl State {
+    const NEW: State = State {
+        jobs: VecDeque::new(),
+        threads: 0,
+        idle: 0,
+        running: 0,
+        next_name: 0,
+        max_threads: 512,
+        keep_alive: Duration::from_secs(10),
+    };
+}
+
+impl Pool {
+    #[cfg(all(test, loom))]
+    fn new() -> Pool {
+        Pool { state: Mutex::new(State::NEW), called: Condvar::new() }
     }
-    state.threads -= 1;
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Jobs run outside the lock, and nothing under it panics.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn configure(&self, max_threads: Option<usize>, keep_alive: Option<Duration>) {
+        if max_threads.is_none() && keep_alive.is_none() {
+            return;
+        }
+        let mut state = self.state();
+        state.max_threads = max_threads.unwrap_or(state.max_threads).max(1);
+        state.keep_alive = keep_alive.unwrap_or(state.keep_alive);
+        drop(state);
+        self.called.notify_all();
+    }
+
+    fn outstanding(&self) -> usize {
+        let state = self.state();
+        state.jobs.len() + state.running
+    }
+
+    fn submit(&'static self, job: BlockingJob) -> io::Result<()> {
+        let mut state = self.state();
+        state.jobs.push_back(job);
+        if state.idle >= state.jobs.len() {
+            drop(state);
+            self.called.notify_one();
+            return Ok(());
+        }
+        if state.threads >= state.max_threads {
+            return Ok(());
+        }
+        state.threads += 1;
+        state.next_name += 1;
+        let name = format!("ringtoss-blocking-{}", state.next_name);
+        drop(state);
+        let Err(error) = thread::Builder::new().name(name).spawn(move || self.work()) else { return Ok(()) };
+        let mut state = self.state();
+        state.threads -= 1;
+        if state.threads > 0 {
+            // Others will come to it.
+            return Ok(());
+        }
+        let unrun = std::mem::take(&mut state.jobs);
+        drop(state);
+        drop(unrun);
+        Err(io::Error::new(
+            error.kind(),
+            format!("no thread could be started for a call that blocks (see ulimit -u): {error}"),
+        ))
+    }
+
+    fn work(&self) {
+        let mut state = self.state();
+        loop {
+            if let Some(job) = state.jobs.pop_front() {
+                state.running += 1;
+                drop(state);
+                job.run();
+                state = self.state();
+                state.running -= 1;
+                continue;
+            }
+            if state.threads > state.max_threads {
+                break;
+            }
+            state.idle += 1;
+            let since = Instant::now();
+            let mut left = state.keep_alive;
+            while state.jobs.is_empty() && !left.is_zero() && state.threads <= state.max_threads {
+                state = self.called.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+                left = state.keep_alive.saturating_sub(since.elapsed());
+            }
+            state.idle -= 1;
+            if state.jobs.is_empty() {
+                break;
+            }
+        }
+        state.threads -= 1;
+    }
 }
 
 /// Runs a call that blocks on a thread of the process's pool, which grows on demand up to
@@ -166,3 +190,6 @@ where
     submit(job)?;
     Ok(handle)
 }
+
+#[cfg(all(test, loom, shuttle))]
+mod shuttle_tests;

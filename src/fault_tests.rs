@@ -3,6 +3,7 @@
 //! be freed once, nothing be left in flight.
 
 mod chaos;
+mod moves;
 mod objects;
 mod points;
 
@@ -97,6 +98,7 @@ fn faulty_loop(seed: u64, faults: Faults) -> EventLoop {
     let config = Config::of(8, 16);
     let ring = Ring::Faulty(Box::new(Faulty::new(config, seed, faults).unwrap()));
     let mut driver = Driver::on(ring, inbox.eventfd());
+    driver.files.wanted = seed.is_multiple_of(2);
     driver.start_generations_at(u32::MAX - (seed as u32 % 64));
     EventLoop::on(driver, inbox, &Settings::default())
 }
@@ -250,12 +252,14 @@ fn program(seed: u64, faults: Faults) {
             }
         });
         let kinds = crate::spawn(objects::some_of_each(seed, alive.clone()));
+        let moves = crate::spawn(moves::all_kinds(seed, alive.clone()));
         let far = crate::spawn(time::sleep(Duration::from_secs(3600)));
         let all = async {
             work.await.unwrap();
             files.await.unwrap();
             nops.await.unwrap();
             kinds.await.unwrap();
+            moves.await.unwrap();
         };
         time::timeout(Duration::from_secs(60), all).await.expect("stuck");
         far.abort();

@@ -41,7 +41,7 @@
 mod event;
 pub(crate) mod sync;
 
-#[cfg(all(test, loom))]
+#[cfg(all(test, loom, not(shuttle)))]
 mod loom_tests;
 #[cfg(all(test, not(loom)))]
 mod tests;

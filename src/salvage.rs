@@ -170,6 +170,11 @@ impl Inner {
         self.orphans.iter().any(|orphan| orphan.lane.receives())
     }
 
+    /// Whether something was taken from here that may be given back: it comes before all that is here. See `Stake`.
+    fn is_owed(&self) -> bool {
+        self.orphans.iter().any(|orphan| orphan.loop_id == Stake::NO_LOOP && orphan.lane.receives())
+    }
+
     /// What is no file with a position (a pipe, a terminal) has two directions, and neither waits for the other.
     fn lane_of_object(&mut self, lane: Lane) -> Lane {
         if !matches!(lane, Lane::PositionRead | Lane::PositionWrite) {
@@ -191,7 +196,9 @@ impl Inner {
         }
         let wait = match lane {
             Lane::Free => false,
-            lane if lane.receives() && !self.items.is_empty() => return Gate::Take,
+            lane if lane.receives() && !self.items.is_empty() => {
+                return if self.is_owed() { Gate::Wait } else { Gate::Take };
+            }
             Lane::Receive | Lane::Datagram => self.receives_out(),
             // Accepts run beside each other; an orphan's connection wakes them.
             Lane::Accept => false,
@@ -227,6 +234,26 @@ impl Inner {
         if matches!(lane, Lane::PositionRead | Lane::PositionWrite) {
             self.position_busy = false;
         }
+    }
+
+    /// Puts the position back, if there is one. Under the lock, so that the descriptor is open: `remove_descriptor` comes before
+    /// its close.
+    fn undo(&self, undo: Undo) -> bool {
+        self.descriptors.first().is_some_and(|&fd| match undo {
+            // At the end of a file the next read meets the end again; a terminal's end comes once.
+            Undo::Nothing => sys::has_position(fd),
+            Undo::Back(distance) => sys::seek_back(fd, distance),
+            // Some descriptors take the call and have no position.
+            Undo::To(position) => sys::has_position(fd) && sys::seek(fd, position as i64, libc::SEEK_SET).is_ok(),
+        })
+    }
+
+    fn put_first(&mut self, items: Vec<Item>) {
+        let taken = std::mem::take(&mut self.taken);
+        if let Some(Item::Bytes(first)) = self.items.front_mut() {
+            first.drain(..taken);
+        }
+        items.into_iter().rev().for_each(|item| self.items.push_front(item));
     }
 
     /// How many items to skip to get at the bytes: 1, if descriptors come first.
@@ -397,25 +424,21 @@ impl Salvage {
     /// cannot be done (a pipe, a terminal), the bytes stay here.
     pub(crate) fn settle_position(&self, loop_id: u64, key: Key, undo: Undo, items: impl IntoIterator<Item = Item>) {
         let mut inner = self.lock();
-        // Under the lock, so that the descriptor is open: `remove_descriptor` comes before its close.
-        let descriptor = inner.descriptors.first().copied();
-        let seekable = descriptor.is_some_and(|fd| match undo {
-            // At the end of a file the next read meets the end again; a terminal's end comes once.
-            Undo::Nothing => sys::has_position(fd),
-            Undo::Back(distance) => sys::seek_back(fd, distance),
-            // Some descriptors take the call and have no position.
-            Undo::To(position) => sys::has_position(fd) && sys::seek(fd, position as i64, libc::SEEK_SET).is_ok(),
-        });
+        let undone = inner.undo(undo);
         inner.strike_off(loop_id, key);
-        if !seekable {
+        if !undone {
             inner.items.extend(items);
         }
         self.release_and_wake(inner);
     }
 
-    /// Gives bytes back to where they were read from, without an orphan.
+    /// Gives bytes back to where they were read from, without an orphan: whatever is here came behind them.
     pub(crate) fn give_back(&self, undo: Undo, bytes: Vec<u8>) {
-        self.settle_position(0, Key { index: 0, generation: 0 }, undo, [Item::Bytes(bytes)]);
+        let mut inner = self.lock();
+        if !inner.undo(undo) {
+            inner.put_first(vec![Item::Bytes(bytes)]);
+        }
+        self.release_and_wake(inner);
     }
 
     /// An orphan went down with its loop.
@@ -433,11 +456,7 @@ impl Salvage {
     /// The same of everything that a receive brought which is undone.
     pub(crate) fn put_items_back(&self, items: Vec<Item>) {
         let mut inner = self.lock();
-        let taken = std::mem::take(&mut inner.taken);
-        if let Some(Item::Bytes(first)) = inner.items.front_mut() {
-            first.drain(..taken);
-        }
-        items.into_iter().rev().for_each(|item| inner.items.push_front(item));
+        inner.put_first(items);
         self.release_and_wake(inner);
     }
 

@@ -1,4 +1,4 @@
-//! What a sleeping loop waits on: an eventfd, or under loom a notification that loom understands.
+//! What a sleeping loop waits on: an eventfd, or in models a notification that they understand.
 
 #[cfg(not(all(test, loom)))]
 pub(crate) use real::Event;
@@ -34,11 +34,12 @@ mod real {
 
 #[cfg(all(test, loom))]
 mod model {
-    use loom::sync::{Condvar, Mutex};
     use std::io;
     use std::os::fd::RawFd;
 
-    /// A counter to wait on. Waiting for a signal that never comes is a deadlock, which loom finds.
+    use crate::inbox::sync::{Condvar, Mutex};
+
+    /// A counter to wait on. Waiting for a signal that never comes is a deadlock, which models find.
     pub(crate) struct Event {
         signals: Mutex<usize>,
         raised: Condvar,

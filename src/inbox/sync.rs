@@ -1,34 +1,43 @@
-//! The atomics and locks of `inbox` and `task`: the standard ones, or loom's in tests under `--cfg loom`.
+//! The atomics and locks of `inbox`, `task` and `blocking`: the standard ones, or loom's in tests under `--cfg loom`, or
+//! shuttle's under `--cfg loom --cfg shuttle`.
 //!
 //! Nothing here costs anything in a normal build: the names are re-exports, and the cell's
 //! accessors are inlined into the plain pointer that `std::cell::UnsafeCell` gives. Loom needs the
 //! closures, because it records when an access begins and ends.
 
+#[cfg(all(test, loom, not(shuttle)))]
+pub(crate) use loom as model;
+#[cfg(all(test, loom, shuttle))]
+pub(crate) use shuttle as model;
+
 #[cfg(not(all(test, loom)))]
-pub(crate) use std::sync::{Mutex, MutexGuard};
+pub(crate) use std::{
+    sync::{Condvar, Mutex, MutexGuard},
+    thread,
+};
 
 #[cfg(all(test, loom))]
-pub(crate) use loom::sync::{Mutex, MutexGuard};
+pub(crate) use model::{
+    sync::{Condvar, Mutex, MutexGuard},
+    thread,
+};
 
 #[cfg(not(all(test, loom)))]
 pub(crate) use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering, fence};
 
 #[cfg(all(test, loom))]
-pub(crate) use loom::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering, fence};
+pub(crate) use model::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering, fence};
 
 /// Lets another thread run while this one waits for it.
 pub(crate) fn yield_thread() {
-    #[cfg(not(all(test, loom)))]
-    std::thread::yield_now();
-    #[cfg(all(test, loom))]
-    loom::thread::yield_now();
+    thread::yield_now();
 }
 
 /// `std::cell::UnsafeCell` with loom's interface.
-#[cfg(not(all(test, loom)))]
+#[cfg(not(all(test, loom, not(shuttle))))]
 pub(crate) struct UnsafeCell<T>(std::cell::UnsafeCell<T>);
 
-#[cfg(not(all(test, loom)))]
+#[cfg(not(all(test, loom, not(shuttle))))]
 impl<T> UnsafeCell<T> {
     pub(crate) const fn new(value: T) -> Self {
         UnsafeCell(std::cell::UnsafeCell::new(value))
@@ -47,20 +56,20 @@ impl<T> UnsafeCell<T> {
     }
 }
 
-#[cfg(all(test, loom))]
+#[cfg(all(test, loom, not(shuttle)))]
 pub(crate) use loom::cell::UnsafeCell;
 
-/// The queue that carries mail. Loom cannot look into crossbeam's, so it gets a locked one.
+/// The queue that carries mail. Models cannot look into crossbeam's, so they get a locked one.
 #[cfg(not(all(test, loom)))]
 pub(crate) use crossbeam_queue::SegQueue as Queue;
 
 #[cfg(all(test, loom))]
-pub(crate) struct Queue<T>(loom::sync::Mutex<std::collections::VecDeque<T>>);
+pub(crate) struct Queue<T>(Mutex<std::collections::VecDeque<T>>);
 
 #[cfg(all(test, loom))]
 impl<T> Queue<T> {
     pub(crate) fn new() -> Self {
-        Queue(loom::sync::Mutex::new(std::collections::VecDeque::new()))
+        Queue(Mutex::new(std::collections::VecDeque::new()))
     }
 
     pub(crate) fn push(&self, value: T) {

@@ -100,7 +100,11 @@ fn is_multishot(sqe: &Sqe) -> bool {
 impl Faulty {
     /// A ring that misbehaves.
     pub(crate) fn new(config: Config, seed: u64, faults: Faults) -> io::Result<Faulty> {
-        let inner = Uring::new(config)?;
+        let mut inner = Uring::new(config)?;
+        // Whole rounds of both queues, and the indices wrap.
+        inner.start_indices_at(
+            (1 + seed as u32 % 4).wrapping_mul(config.sq_entries.max(config.cq_entries)).wrapping_neg(),
+        );
         Ok(Faulty {
             inner,
             seed: seed | 1,
@@ -142,6 +146,9 @@ impl Faulty {
                 io_uring::opcode::Write::CODE,
                 io_uring::opcode::Recv::CODE,
                 io_uring::opcode::Send::CODE,
+                io_uring::opcode::SendZc::CODE,
+                io_uring::opcode::Splice::CODE,
+                io_uring::opcode::Tee::CODE,
             ];
             if !ties && shortens.contains(&sqe.opcode) && sqe.len > 1 {
                 sqe.len = 1 + (random % u64::from(sqe.len)) as u32;
@@ -205,6 +212,12 @@ impl Faulty {
             io_uring::opcode::RecvMsg::CODE => &[libc::ENOBUFS, libc::ECANCELED, libc::EAGAIN],
             // What a send has moved must be known, so that the stream can go on.
             io_uring::opcode::Send::CODE => &[libc::EINTR],
+            // As where memory cannot be pinned or the socket is of another kind: then it is copied.
+            io_uring::opcode::SendZc::CODE => &[libc::EINTR, libc::ENOMEM, libc::ENOBUFS, libc::EOPNOTSUPP],
+            io_uring::opcode::Splice::CODE | io_uring::opcode::Tee::CODE => {
+                &[libc::EINTR, libc::EIO, libc::EAGAIN, libc::ECANCELED]
+            }
+            io_uring::opcode::FilesUpdate::CODE => &[libc::ENOMEM, libc::EMFILE],
             _ => return,
         };
         let user_data = sqe.user_data;

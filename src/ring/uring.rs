@@ -42,6 +42,9 @@ pub(crate) struct Uring {
     polled: bool,
     /// Whether the last enter was a system call.
     called: bool,
+    /// What positions and indices here are ahead of those of the kernel, whose begin at 0.
+    #[cfg(test)]
+    ahead: u32,
     fd: OwnedFd,
 }
 
@@ -85,8 +88,27 @@ impl Uring {
             gathers: params.features & abi::FEAT_MIN_TIMEOUT != 0 && config.polled.is_none(),
             polled: config.polled.is_some(),
             called: true,
+            #[cfg(test)]
+            ahead: 0,
             fd,
         })
+    }
+
+    /// Has positions and indices start just below their wrap, say. So many must be whole rounds of both queues.
+    #[cfg(test)]
+    pub(crate) fn start_indices_at(&mut self, index: u32) {
+        assert_eq!((self.tail, index & self.shared.sq_mask, index & self.shared.cq_mask), (0, 0, 0));
+        (self.ahead, self.tail, self.published, self.head) = (index, index, index, index);
+        self.full_at = index.wrapping_add(self.capacity);
+    }
+
+    /// 0, but in tests.
+    #[inline(always)]
+    fn ahead(&self) -> u32 {
+        #[cfg(test)]
+        return self.ahead;
+        #[cfg(not(test))]
+        0
     }
 
     #[inline]
@@ -218,7 +240,7 @@ impl Uring {
     #[inline]
     fn publish(&mut self) -> u32 {
         self.published = self.tail;
-        Self::store(&self.shared.sq_tail, self.tail);
+        Self::store(&self.shared.sq_tail, self.tail.wrapping_sub(self.ahead()));
         self.tail.wrapping_sub(self.head)
     }
 
@@ -281,7 +303,7 @@ impl Uring {
     /// Looks how far the kernel has come.
     #[inline]
     fn update_head(&mut self) {
-        self.head = Self::load(&self.shared.sq_head, Ordering::Acquire);
+        self.head = Self::load(&self.shared.sq_head, Ordering::Acquire).wrapping_add(self.ahead());
         self.full_at = self.head.wrapping_add(self.capacity);
         debug_assert!(self.tail.wrapping_sub(self.head) <= self.capacity);
     }
@@ -347,8 +369,8 @@ impl Uring {
 
     #[inline(always)]
     pub(crate) fn harvest(&mut self, mut each: impl FnMut(u64, Cqe)) -> usize {
-        let head = Self::load(&self.shared.cq_head, Ordering::Relaxed);
-        let tail = Self::load(&self.shared.cq_tail, Ordering::Acquire);
+        let head = Self::load(&self.shared.cq_head, Ordering::Relaxed).wrapping_add(self.ahead());
+        let tail = Self::load(&self.shared.cq_tail, Ordering::Acquire).wrapping_add(self.ahead());
         let count = tail.wrapping_sub(head);
         let (cqes, mask) = (self.shared.cqes, self.shared.cq_mask);
         for position in 0..count {
@@ -359,7 +381,7 @@ impl Uring {
             each(raw.user_data, Cqe { result: raw.result, flags: raw.flags });
         }
         if count > 0 {
-            Self::store(&self.shared.cq_head, tail);
+            Self::store(&self.shared.cq_head, tail.wrapping_sub(self.ahead()));
         }
         count as usize
     }
@@ -431,6 +453,32 @@ mod tests {
             ring.commit();
             assert_eq!(ring.enter(Wait::Completion).unwrap(), Entered::All);
             assert_eq!(ring.harvest(|_, cqe| assert_eq!(cqe.result, 0)), 1);
+        }
+    }
+
+    /// As after 2^32 entries: a full queue, one with a backlog, entries that are made void, completions that lie across the wrap.
+    #[test]
+    fn indices_wrap() {
+        for before in [8, 16, 24] {
+            let mut ring = Uring::new(Config::of(4, 8)).unwrap();
+            ring.start_indices_at(0u32.wrapping_sub(before));
+            let (mut next, mut seen) = (0u64, Vec::new());
+            while next < 40 {
+                // Two more than the queue holds.
+                for user_data in next..next + 6 {
+                    *ring.stage() = Sqe { user_data, ..Sqe::new(io_uring::opcode::Nop::CODE) };
+                    let position = ring.commit();
+                    assert!(ring.staged_mut(position, user_data).is_some(), "{user_data}");
+                }
+                next += 6;
+                assert_eq!((ring.staged(), ring.is_full(), ring.room()), (6, true, 0));
+                assert_eq!(ring.enter(Wait::Completion).unwrap(), Entered::Pressed);
+                assert_eq!((ring.unsubmitted(), ring.staged(), ring.room()), (2, 2, 2));
+                assert_eq!(ring.enter(Wait::Completion).unwrap(), Entered::All);
+                while ring.harvest(|user_data, _| seen.push(user_data)) > 0 {}
+                assert!(ring.is_idle());
+            }
+            assert_eq!(seen, (0..next).collect::<Vec<_>>());
         }
     }
 

@@ -16,21 +16,24 @@ pub(crate) struct Stake {
 }
 
 impl Stake {
+    /// No loop has this id, so nobody takes a stake for an operation.
+    pub(super) const NO_LOOP: u64 = 0;
+
     /// Among the writes.
     pub(crate) fn new(salvage: Arc<Salvage>) -> Stake {
         Stake::on_lane(salvage, Lane::WriteAt { start: 0, end: u64::MAX })
     }
 
-    /// Among the reads, as one at the position where there is one.
+    /// Among the reads, as one at the position where there is one. Reads do not take what is at the object meanwhile.
     pub(crate) fn of_read(salvage: Arc<Salvage>) -> Stake {
         Stake::on_lane(salvage, Lane::PositionRead)
     }
 
     fn on_lane(salvage: Arc<Salvage>, lane: Lane) -> Stake {
         static NEXT: AtomicU32 = AtomicU32::new(0);
-        // No loop has the id 0, so nobody takes it for an operation; nor, by its index, for what is left without one.
+        // Nor is it taken, by its index, for what is left without an operation.
         let key = Key { index: 1, generation: NEXT.fetch_add(1, Ordering::Relaxed) };
-        salvage.orphaned(0, key, lane, false);
+        salvage.orphaned(Stake::NO_LOOP, key, lane, false);
         Stake { salvage, key }
     }
 }
@@ -61,6 +64,6 @@ impl Drop for PositionHold {
 
 impl Drop for Stake {
     fn drop(&mut self) {
-        self.salvage.settle(0, self.key, None);
+        self.salvage.settle(Stake::NO_LOOP, self.key, None);
     }
 }

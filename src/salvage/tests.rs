@@ -76,6 +76,20 @@ fn what_is_left_without_an_orphan_takes_nobodys_stake() {
     assert_eq!(ask(&cell, Lane::Settle), Gate::Go);
 }
 
+/// Of what lay here a part was taken to be passed on, and may come back: what lies behind it waits.
+#[test]
+fn what_may_be_given_back_comes_before_what_is_here() {
+    let cell = Arc::new(Salvage::default());
+    cell.settle(0, key(9), [Item::Bytes(b"one two".to_vec())]);
+    assert_eq!(take(&cell, 4), (Some(4), b"one ".to_vec()));
+    let stake = Stake::of_read(cell.clone());
+    assert_eq!(ask(&cell, Lane::Receive), Gate::Wait);
+    cell.give_back(Undo::Back(4), b"one ".to_vec());
+    drop(stake);
+    assert_eq!(ask(&cell, Lane::Receive), Gate::Take);
+    assert_eq!(cell.take_all_bytes(), b"one two");
+}
+
 #[test]
 fn a_lost_orphan_is_an_error_and_not_a_hang() {
     let cell = Salvage::default();

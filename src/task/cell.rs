@@ -318,7 +318,7 @@ unsafe fn free<F: Future>(header: NonNull<Header>) {
     }
     let scheduler = cell.header.scheduler.take();
     // Nothing is left that has to be dropped, but what loom keeps about its types.
-    #[cfg(all(test, loom))]
+    #[cfg(all(test, loom, not(shuttle)))]
     // SAFETY: as above; it is not used any more.
     unsafe {
         place.drop_in_place();

@@ -16,7 +16,7 @@ pub(super) fn current_id() -> u64 {
     }
 }
 
-/// The same under loom, whose threads all run on one thread of the system.
+/// The same in models, whose threads all run on one thread of the system.
 #[cfg(all(test, loom))]
 pub(super) fn current_id() -> u64 {
     PRETENDED_ID.with(|id| id.get())
@@ -29,7 +29,7 @@ thread_local! {
 }
 
 #[cfg(all(test, loom))]
-loom::thread_local! {
-    /// The id of the loop that a model runs by hand on this thread of loom's.
+crate::inbox::sync::model::thread_local! {
+    /// The id of the loop that a model runs by hand on this thread of its.
     pub(super) static PRETENDED_ID: std::cell::Cell<u64> = std::cell::Cell::new(0);
 }

@@ -4,16 +4,16 @@
 //! loom's. A lost wake-up is a deadlock, a race for the stage, the join waker, a link, a place in the set or the
 //! local queues is an access that loom refuses, and a task that is not freed keeps its scheduler.
 
-use std::future::{Future, poll_fn};
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll, Wake, Waker};
+use std::task::{Context, Poll, Waker};
 
 use loom::sync::atomic::{AtomicUsize, Ordering};
 use loom::thread;
 
-use super::here::PRETENDED_ID;
-use super::{JoinError, JoinHandle, MainWaker, Owner, Scheduler, blocking, scope};
+use super::models::{Drops, ModelLoop, Parker, WakerPlace, drive, leave, take};
+use super::{JoinError, JoinHandle, MainWaker, blocking, scope};
 use crate::inbox::Inbox;
 
 /// Explores interleavings with at most `preemptions` forced switches. Most faults need two.
@@ -21,114 +21,6 @@ fn model(preemptions: usize, f: impl Fn() + Send + Sync + 'static) {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = Some(preemptions);
     builder.check(f);
-}
-
-struct ModelLoop {
-    owner: Owner,
-    inbox: Arc<Inbox>,
-}
-
-impl ModelLoop {
-    fn new() -> ModelLoop {
-        let inbox = Inbox::new(1).unwrap();
-        PRETENDED_ID.with(|id| id.set(1));
-        ModelLoop { owner: Owner::new(Arc::clone(&inbox)), inbox }
-    }
-
-    fn scheduler(&self) -> Arc<Scheduler> {
-        Arc::clone(self.owner.scheduler())
-    }
-
-    fn turn(&self) {
-        self.owner.take_remote();
-        self.owner.run_ready(usize::MAX);
-    }
-
-    /// Turns, and sleeps where a real loop would, until no task is left.
-    fn run(&self) {
-        loop {
-            self.turn();
-            if self.owner.live_tasks() == 0 && self.owner.remote_is_empty() {
-                return;
-            }
-            self.inbox.announce_sleep();
-            if !self.owner.has_ready() && self.owner.remote_is_empty() {
-                self.inbox.wait();
-            }
-            self.inbox.announce_awake();
-        }
-    }
-
-    /// Ends the loop; every task must have been freed.
-    fn end(self) {
-        let scheduler = self.scheduler();
-        drop(self.owner);
-        PRETENDED_ID.with(|id| id.set(0));
-        assert_eq!(Arc::strong_count(&scheduler), 1, "a task was not freed");
-    }
-}
-
-/// A place for the waker of a task. Nothing of loom's happens under the lock.
-type WakerPlace = Arc<Mutex<Option<Waker>>>;
-
-fn leave(place: &WakerPlace, cx: &Context<'_>) {
-    let waker = cx.waker().clone();
-    let old = place.lock().unwrap().replace(waker);
-    drop(old);
-}
-
-fn take(place: &WakerPlace) -> Option<Waker> {
-    place.lock().unwrap().take()
-}
-
-/// Counts drops, and sees to it that they are on the loop's thread if they must be.
-struct Guard {
-    drops: Arc<std::sync::atomic::AtomicUsize>,
-    on_loop: bool,
-}
-
-impl Drop for Guard {
-    fn drop(&mut self) {
-        if self.on_loop {
-            PRETENDED_ID.with(|id| assert_eq!(id.get(), 1, "dropped on another thread"));
-        }
-        self.drops.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
-    }
-}
-
-#[derive(Clone, Default)]
-struct Drops(Arc<std::sync::atomic::AtomicUsize>);
-
-impl Drops {
-    fn guard(&self, on_loop: bool) -> Guard {
-        Guard { drops: Arc::clone(&self.0), on_loop }
-    }
-
-    fn count(&self) -> usize {
-        self.0.load(std::sync::atomic::Ordering::SeqCst)
-    }
-}
-
-/// What another executor waits on: the event of an inbox that is used for nothing else.
-struct Parker(Arc<Inbox>);
-
-impl Wake for Parker {
-    fn wake(self: Arc<Self>) {
-        self.0.signal();
-    }
-}
-
-/// Awaits something on a thread that is no loop.
-fn drive<T>(future: impl Future<Output = T>) -> T {
-    let inbox = Inbox::new(2).unwrap();
-    let waker = Waker::from(Arc::new(Parker(Arc::clone(&inbox))));
-    let mut future = std::pin::pin!(future);
-    loop {
-        match future.as_mut().poll(&mut Context::from_waker(&waker)) {
-            Poll::Ready(output) => return output,
-            Poll::Pending => inbox.wait(),
-        }
-    }
 }
 
 /// Awaits a handle on a thread that is no loop, with a new waker for each poll if `fresh`.
@@ -168,7 +60,7 @@ fn output<T>(mut handle: JoinHandle<T>) -> Result<T, JoinError> {
 #[test]
 fn wakes_from_two_threads_are_seen() {
     model(3, || {
-        let model = ModelLoop::new();
+        let model = ModelLoop::new(1);
         let place = WakerPlace::default();
         let flags = Arc::new([AtomicUsize::new(0), AtomicUsize::new(0)]);
         let handle = model.owner.spawn({
@@ -211,7 +103,7 @@ fn wakes_from_two_threads_are_seen() {
 #[test]
 fn a_wake_during_the_poll_is_seen() {
     model(4, || {
-        let model = ModelLoop::new();
+        let model = ModelLoop::new(1);
         let flag = Arc::new(AtomicUsize::new(0));
         let started = Arc::new(Mutex::new(None));
         let handle = model.owner.spawn({
@@ -246,9 +138,9 @@ fn a_wake_during_the_poll_is_seen() {
 fn wakes_here_against_wakes_elsewhere() {
     for aborts in [false, true] {
         model(3, move || {
-            let model = ModelLoop::new();
+            let model = ModelLoop::new(1);
             let (place, drops) = (WakerPlace::default(), Drops::default());
-            let guard = drops.guard(true);
+            let guard = drops.guard(Some(1));
             let flag = Arc::new(AtomicUsize::new(0));
             let handle = model.owner.spawn({
                 let (place, flag) = (Arc::clone(&place), Arc::clone(&flag));
@@ -291,9 +183,9 @@ fn wakes_here_against_wakes_elsewhere() {
 #[test]
 fn abort_wake_and_run() {
     model(3, || {
-        let model = ModelLoop::new();
+        let model = ModelLoop::new(1);
         let (place, drops) = (WakerPlace::default(), Drops::default());
-        let guard = drops.guard(true);
+        let guard = drops.guard(Some(1));
         let handle = model.owner.spawn({
             let place = Arc::clone(&place);
             poll_fn(move |cx| {
@@ -322,9 +214,9 @@ fn abort_wake_and_run() {
 fn complete_against_the_drop_of_the_handle() {
     for polled in [false, true] {
         model(4, move || {
-            let model = ModelLoop::new();
+            let model = ModelLoop::new(1);
             let drops = Drops::default();
-            let guard = drops.guard(false);
+            let guard = drops.guard(None);
             let mut handle = model.owner.spawn(async move { guard });
             if polled {
                 let inbox = Inbox::new(2).unwrap();
@@ -346,7 +238,7 @@ fn complete_against_the_drop_of_the_handle() {
 fn complete_against_join() {
     for fresh in [false, true] {
         model(4, move || {
-            let model = ModelLoop::new();
+            let model = ModelLoop::new(1);
             let handle = model.owner.spawn(async { 7 });
             let joining = thread::spawn(move || assert_eq!(block_on(handle, fresh), 7));
             model.run();
@@ -361,7 +253,7 @@ fn complete_against_join() {
 #[test]
 fn the_main_future_is_woken_from_another_thread() {
     model(3, || {
-        let model = ModelLoop::new();
+        let model = ModelLoop::new(1);
         let main = MainWaker::new(Arc::clone(&model.inbox));
         let seen: Arc<[AtomicUsize; 2]> = Arc::new([AtomicUsize::new(0), AtomicUsize::new(0)]);
         let wakers = [0, 1].map(|index| {
@@ -400,7 +292,7 @@ fn the_main_future_is_woken_from_another_thread() {
 #[test]
 fn spawn_from_another_thread() {
     model(3, || {
-        let model = ModelLoop::new();
+        let model = ModelLoop::new(1);
         let scheduler = model.scheduler();
         let seen = Arc::new(AtomicUsize::new(0));
         let spawning = thread::spawn({
@@ -428,10 +320,10 @@ fn spawn_from_another_thread() {
 #[test]
 fn spawns_from_two_threads() {
     model(3, || {
-        let model = ModelLoop::new();
+        let model = ModelLoop::new(1);
         let drops = Drops::default();
         let threads = [0, 1].map(|_| {
-            let (scheduler, guard) = (model.scheduler(), drops.guard(true));
+            let (scheduler, guard) = (model.scheduler(), drops.guard(Some(1)));
             thread::spawn(move || drop(scheduler.spawn_send(async move { drop(guard) })))
         });
         while drops.count() < 2 {
@@ -454,9 +346,9 @@ fn spawns_from_two_threads() {
 #[test]
 fn shutdown_against_wake_and_spawn() {
     model(3, || {
-        let model = ModelLoop::new();
+        let model = ModelLoop::new(1);
         let (place, drops) = (WakerPlace::default(), Drops::default());
-        let guard = drops.guard(true);
+        let guard = drops.guard(Some(1));
         let handle = model.owner.spawn({
             let place = Arc::clone(&place);
             poll_fn(move |cx| {
@@ -469,7 +361,7 @@ fn shutdown_against_wake_and_spawn() {
         let waker = take(&place).unwrap();
         let waking = thread::spawn(move || waker.wake());
         let scheduler = model.scheduler();
-        let spawned = drops.guard(false);
+        let spawned = drops.guard(None);
         let spawning = thread::spawn(move || {
             drop(scheduler.spawn_send(async move { drop(spawned) }));
         });
@@ -485,9 +377,9 @@ fn shutdown_against_wake_and_spawn() {
 #[test]
 fn shutdown_against_abort() {
     model(4, || {
-        let model = ModelLoop::new();
+        let model = ModelLoop::new(1);
         let drops = Drops::default();
-        let guard = drops.guard(true);
+        let guard = drops.guard(Some(1));
         let handle = model.owner.spawn(async move {
             let _guard = guard;
             std::future::pending::<()>().await;
@@ -509,7 +401,7 @@ fn shutdown_against_abort() {
 fn blocking_job_against_abort_and_join() {
     model(4, || {
         let drops = Drops::default();
-        let guard = drops.guard(false);
+        let guard = drops.guard(None);
         let (job, mut handle) = blocking(move || guard);
         let abort = handle.abort_handle();
         let running = thread::spawn(move || job.run());

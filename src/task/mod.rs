@@ -109,15 +109,19 @@ mod join;
 mod join_set;
 mod live;
 mod local;
-#[cfg(all(test, loom))]
+#[cfg(all(test, loom, not(shuttle)))]
 mod loom_tests;
 mod main_waker;
 mod memory;
+#[cfg(all(test, loom))]
+pub(crate) mod models;
 mod own;
 mod places;
 mod remote;
 mod scheduler;
 mod scope;
+#[cfg(all(test, loom, shuttle))]
+pub(crate) mod shuttle_tests;
 mod spawn_with;
 mod state;
 mod task_ref;

@@ -1,6 +1,6 @@
 //! `docs/soundness.md` names guards that exist, for every promise and every rule, and counts unsafe code as it is.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
@@ -46,6 +46,53 @@ fn every_promise_and_every_rule_has_a_guard() {
             "R{number} has no guard"
         );
     }
+}
+
+/// `.ci/guards.broken` says what is broken to see a guard fail: in each block a headline, a file, lines as they are and as they
+/// are put there, and tests.
+#[test]
+fn every_promise_and_every_rule_has_a_proof_that_its_guard_can_fail() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let read = |name: &str| fs::read_to_string(root.join(name)).unwrap_or_default();
+    let list = read(".ci/guards.broken");
+    let mut proved = BTreeSet::new();
+    let mut wrong = Vec::new();
+    for block in list.split("\n\n").filter(|block| !block.trim_start().starts_with('#')) {
+        let mut lines = block.trim().lines();
+        let (headline, file) = (lines.next().unwrap(), lines.next().unwrap());
+        proved.insert(headline.split(' ').next().unwrap().to_string());
+        let text = read(file);
+        let source: Vec<&str> = text.lines().map(str::trim).collect();
+        let (mut old, mut tests) = (Vec::new(), 0);
+        for line in lines {
+            let (kind, rest) = line.split_once(' ').unwrap();
+            match kind {
+                "-" => old.push(rest.trim()),
+                "+" if old.is_empty() => {}
+                "+" => {
+                    let times = source.windows(old.len()).filter(|lines| **lines == old[..]).count();
+                    if times != 1 {
+                        wrong.push(format!("{headline}: {file} has these lines {times} times\n  {}", old.join("\n  ")));
+                    }
+                    old.clear();
+                }
+                "test" => {
+                    tests += 1;
+                    let (file, test) = rest.split_once('#').unwrap();
+                    if !read(file).contains(&format!("fn {test}(")) {
+                        wrong.push(format!("{headline}: {file} has no {test}"));
+                    }
+                }
+                _ => wrong.push(format!("{headline}: what is {line:?}?")),
+            }
+        }
+        if tests == 0 {
+            wrong.push(format!("{headline}: no test"));
+        }
+    }
+    let all = (1..=PROMISES).map(|number| format!("P{number}")).chain((1..=RULES).map(|number| format!("R{number}")));
+    wrong.extend(all.filter(|name| !proved.contains(name)).map(|name| format!("{name} has no proof")));
+    assert!(wrong.is_empty(), ".ci/guards.broken\n{}\nmake the proof anew: .ci/guards", wrong.join("\n"));
 }
 
 #[test]

@@ -213,6 +213,43 @@ fn what_dropped_reads_have_left_comes_first() {
     });
 }
 
+/// Of what a dropped read has left only a part was asked for, and that did not arrive: the rest comes behind it.
+#[test]
+fn what_did_not_arrive_comes_before_what_was_not_asked_for() {
+    run(async {
+        let (mut feed, mut from) = pair().await;
+        let (mut sender, receiver) = pipe::pipe().unwrap();
+        assert!(poll_and_drop(from.read(Vec::with_capacity(100)), 1).await.is_none());
+        feed.write_all("first second").await.0.unwrap();
+        from.readable().await.unwrap();
+        drop(receiver);
+        let error = io::splice(&mut from, &mut sender, 6).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::BrokenPipe);
+        let (result, bytes) = from.read_exact(Vec::with_capacity(12), 12).await;
+        assert_eq!((result.unwrap(), &bytes[..]), (12, &b"first second"[..]));
+    });
+}
+
+/// The same of a splice that is dropped while a write to its target is under way: nobody reads past what that may leave.
+#[test]
+fn what_is_on_its_way_comes_before_what_was_not_asked_for() {
+    run(async {
+        const FULL: usize = 64 * 1024;
+        let (mut feed, mut from) = pair().await;
+        let (mut sender, mut receiver) = pipe::pipe().unwrap();
+        sender.write_all(vec![0; FULL]).await.0.unwrap();
+        assert!(poll_and_drop(from.read(Vec::with_capacity(100)), 1).await.is_none());
+        feed.write_all("first second").await.0.unwrap();
+        from.readable().await.unwrap();
+        assert!(poll_and_drop(io::splice(&mut from, &mut sender, 6), 2).await.is_none());
+        let (result, bytes) = from.read_exact(Vec::with_capacity(12), 12).await;
+        assert_eq!((result.unwrap(), &bytes[..]), (12, &b"first second"[..]));
+        assert_eq!(sender.take_dropped_write().await.unwrap().unwrap(), 0);
+        drop(sender);
+        assert_eq!(receiver.read_to_end(Vec::new()).await.1.len(), FULL);
+    });
+}
+
 #[test]
 fn what_fails_leaves_the_source_as_it_was() {
     run(async {

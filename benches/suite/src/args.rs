@@ -25,7 +25,8 @@ Compares ringtoss with other runtimes on this machine, and all of them with what
     --resume FILE          measure only what this result of an earlier run lacks, and go on writing it
     --compare OLD.json     say what has changed since, beyond noise
     --show FILE            take the result of an earlier run and measure nothing
-    --sizes                build a small program with each runtime from nothing: crates, time, size; takes minutes
+    --sizes                build a small program with each runtime from nothing: crates, time, size; takes minutes;
+                           with --json, into that result
     --list                 print rows and candidates and measure nothing
 ";
 

@@ -49,6 +49,7 @@ impl Candidate {
             can: |work| match work {
                 Work::Nop { .. } => R::NOP,
                 Work::Udp { .. } => R::UDP,
+                Work::Yield { .. } => R::FAIR_YIELD,
                 _ => true,
             },
             serve: |work, path, ready| work::serve::<R>(work, path, ready),

@@ -4,7 +4,7 @@
 //! and answers each with a [`Window`](crate::work::Window) as JSON. Both understand `count`, which has allocations counted
 //! from then on, and `counted`, which answers how many there were.
 
-use std::io::{BufRead, Write};
+use std::io::{BufRead, Read, Write};
 use std::path::Path;
 use std::time::Duration;
 
@@ -37,7 +37,7 @@ pub fn run(arguments: &[String]) -> Result<(), String> {
         let duration = line.parse().map_err(|_| "milliseconds, please")?;
         if matches!(work, Work::Blocks(work) if !work.write && !work.direct) {
             // The page cache may have been dropped since the last time.
-            std::hint::black_box(std::fs::read(file).map_err(|error| error.to_string())?);
+            std::fs::File::open(file).and_then(warm).map_err(|error| error.to_string())?;
         }
         let window = (candidate.window)(work, Duration::from_millis(duration), file);
         say(&serde_json::to_string(&window).expect("numbers"));
@@ -64,6 +64,13 @@ fn fault(name: &str) {
         }
         sys::stop_self();
     });
+}
+
+/// Reads it once, so that it is in the page cache.
+fn warm(mut file: std::fs::File) -> std::io::Result<()> {
+    let mut part = vec![0; 1 << 20];
+    while file.read(&mut part)? > 0 {}
+    Ok(())
 }
 
 fn obey(mut work: impl FnMut(&str) -> Result<(), String>) -> Result<(), String> {

@@ -10,10 +10,11 @@ use std::time::Duration;
 
 use crate::candidate::Candidate;
 use crate::cpus::Cpus;
+use crate::ending;
 use crate::work::{Window, Work};
 
-/// What a child may take beyond its window, for starting a runtime and the like.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// What a child may take beyond its window, for starting a runtime and the like. One that hangs costs the run as much.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 pub struct Contestant {
     child: Child,
@@ -38,6 +39,7 @@ impl Contestant {
             .process_group(0)
             .spawn()
             .map_err(failed)?;
+        ending::watch(child.id());
         let (sender, lines) = channel();
         let stdout = BufReader::new(child.stdout.take().expect("piped"));
         std::thread::spawn(move || stdout.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
@@ -112,6 +114,7 @@ impl Contestant {
     }
 
     fn death(&mut self) -> String {
+        ending::unwatch(self.child.id());
         let status = self.child.wait();
         // The thread that reads them may be a moment behind.
         std::thread::sleep(Duration::from_millis(20));
@@ -132,6 +135,7 @@ impl Contestant {
 
 impl Drop for Contestant {
     fn drop(&mut self) {
+        ending::unwatch(self.child.id());
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

@@ -59,16 +59,13 @@ impl Counts {
 
 /// Counters of all threads of a process, and of those that they start.
 pub struct Counters {
-    system_calls: Vec<File>,
-    enters: Vec<File>,
-    submissions: Vec<File>,
-    punts: Vec<File>,
-    context_switches: Vec<File>,
-    /// What anybody may read: the process and its CPU, and how far their numbers were.
+    /// By field of [`Counts`], as far as the kernel lets us: calls, `io_uring_enter`, submissions, punts, context switches.
+    files: [Vec<File>; 5],
+    /// What anybody may read is of the process and its CPU.
     pid: u32,
     cpu: usize,
-    switches_before: Option<u64>,
-    interrupts_before: Option<u64>,
+    /// The numbers when counting began.
+    before: [Option<u64>; 6],
 }
 
 const TRACEPOINT: u32 = 2;
@@ -86,35 +83,53 @@ impl Counters {
             id.map_or(Vec::new(), |id| open_all(&threads, TRACEPOINT, id, filter))
         };
         let enter = CString::new(format!("id == {}", libc::SYS_io_uring_enter)).expect("a number");
-        Counters {
-            system_calls: tracepoint("raw_syscalls/sys_enter", None),
-            enters: tracepoint("raw_syscalls/sys_enter", Some(&enter)),
-            submissions: tracepoint("io_uring/io_uring_submit_req", None),
-            punts: tracepoint("io_uring/io_uring_queue_async_work", None),
-            context_switches: open_all(&threads, SOFTWARE, CONTEXT_SWITCHES, None),
-            pid,
-            cpu,
-            switches_before: switches_of(pid),
-            interrupts_before: interrupts_of(cpu),
+        let files = [
+            tracepoint("raw_syscalls/sys_enter", None),
+            tracepoint("raw_syscalls/sys_enter", Some(&enter)),
+            tracepoint("io_uring/io_uring_submit_req", None),
+            tracepoint("io_uring/io_uring_queue_async_work", None),
+            open_all(&threads, SOFTWARE, CONTEXT_SWITCHES, None),
+        ];
+        Counters { files, pid, cpu, before: [None; 6] }
+    }
+
+    /// Counting begins.
+    pub fn begin(&mut self) {
+        self.before = self.now();
+    }
+
+    /// What there was since it began.
+    pub fn per_op(&self, ops: u64, allocations: Option<u64>) -> Counts {
+        let each = |count: u64| count as f64 / ops.max(1) as f64;
+        let now = self.now();
+        let since = |at: usize| Some(each(now[at]?.saturating_sub(self.before[at]?)));
+        Counts {
+            system_calls: since(0),
+            enters: since(1),
+            submissions: since(2),
+            punts: since(3),
+            context_switches: since(4),
+            interrupts: since(5),
+            allocations: allocations.map(each),
         }
     }
 
-    pub fn per_op(&self, ops: u64, allocations: Option<u64>) -> Counts {
-        let each = |count: u64| count as f64 / ops.max(1) as f64;
-        let sum = |files: &[File]| {
-            let counts: Option<Vec<u64>> = files.iter().map(read_count).collect();
-            counts.filter(|counts| !counts.is_empty()).map(|counts| each(counts.iter().sum()))
+    fn now(&self) -> [Option<u64>; 6] {
+        let sum = |at: usize| {
+            let counts: Option<Vec<u64>> = self.files[at].iter().map(read_count).collect();
+            counts.filter(|counts| !counts.is_empty()).map(|counts| counts.iter().sum())
         };
-        let since = |before: Option<u64>, now: Option<u64>| Some(each(now?.saturating_sub(before?)));
-        let switches = sum(&self.context_switches);
-        Counts {
-            system_calls: sum(&self.system_calls),
-            enters: sum(&self.enters),
-            submissions: sum(&self.submissions),
-            punts: sum(&self.punts),
-            context_switches: switches.or_else(|| since(self.switches_before, switches_of(self.pid))),
-            interrupts: since(self.interrupts_before, interrupts_of(self.cpu)),
-            allocations: allocations.map(each),
+        let switches = sum(4).or_else(|| switches_of(self.pid));
+        [sum(0), sum(1), sum(2), sum(3), switches, interrupts_of(self.cpu)]
+    }
+}
+
+impl Drop for Counters {
+    fn drop(&mut self) {
+        // The kernel takes a tenth of a second until nobody can be in a tracepoint any more. It sleeps meanwhile.
+        let files = std::mem::take(&mut self.files);
+        if files.iter().any(|files| !files.is_empty()) {
+            std::thread::spawn(move || drop(files));
         }
     }
 }

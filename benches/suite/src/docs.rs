@@ -6,7 +6,7 @@
 //! <!-- /bench:summary -->
 //! ```
 //!
-//! `bench:machine`, `summary`, `candidates`, `overview`, `rows` are text; `bench:chart NAME` is a chart, by the name of its
+//! `bench:machine`, `summary`, `candidates`, `overview`, `rows`, `losses`, `limits`, `sizes` are text; `bench:chart NAME` is a chart, by the name of its
 //! file (`--svg` shows which there are), or `chart scaling`, `chart memory`, `chart latency`, `chart rows` for all of a kind.
 
 use std::collections::BTreeMap;
@@ -15,7 +15,7 @@ use std::path::Path;
 
 use crate::chart::Chart;
 use crate::report::Report;
-use crate::{markdown, output};
+use crate::{losses, markdown, output, sizes};
 
 const OPEN: &str = "<!-- bench:";
 const END: &str = " -->";
@@ -83,6 +83,9 @@ fn content(name: &str, report: &Report, folder: &str, shown: &mut BTreeMap<Strin
         "summary" => text = markdown::standing(report),
         "candidates" => text = markdown::candidates(report),
         "overview" => text = markdown::overview(report),
+        "losses" => text = losses::table(report),
+        "limits" => text = losses::limits(report),
+        "sizes" => text = sizes::table(report),
         "rows" => report.rows.iter().for_each(|row| text.push_str(&markdown::row(report, row))),
         _ => {
             let wanted = name.strip_prefix("chart ").ok_or_else(|| format!("what is bench:{name}?"))?;
@@ -133,9 +136,15 @@ mod tests {
     fn the_documentation_can_be_written_from_a_result() {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/benchmarks.md");
         let renewed = replace(&fs::read_to_string(path).unwrap(), &Report::example(), "benchmarks").unwrap();
-        for part in
-            ["made up for this file", "of 19 rows", "](benchmarks/scaling-nop.svg)", "](benchmarks/overview.svg)"]
-        {
+        for part in [
+            "made up for this file",
+            "of 19 rows",
+            "](benchmarks/scaling-nop.svg)",
+            "](benchmarks/overview.svg)",
+            "rows another runtime is better",
+            "| row | ringtoss | limit |",
+            "Not measured: `--sizes",
+        ] {
             assert!(renewed.text.contains(part), "{part}");
         }
         assert!(renewed.charts.len() > 20);

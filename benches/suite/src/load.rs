@@ -1,5 +1,6 @@
 //! Connections to one server, and what is sent over them.
 
+use std::fs::File;
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
@@ -70,8 +71,15 @@ impl Load {
     /// Connects, and checks once on each connection that the right answer comes back.
     pub fn connect(&mut self, target: &Target, connections: usize) -> io::Result<()> {
         self.connections.reserve(connections);
-        for _ in 0..connections {
-            self.connections.push(Connection::check(target, &self.one.0, &self.one.1)?);
+        // A proxy's other end has to be known, and datagrams may be lost among others.
+        let alone = matches!(target.work, Work::Proxy { .. } | Work::Udp { .. });
+        let together = if alone { 1 } else { TOGETHER };
+        for first in (0..connections).step_by(together) {
+            let some = first..connections.min(first + together);
+            let asked = some.map(|_| Asked::new(target, &self.one.0, &self.one.1)).collect::<io::Result<Vec<_>>>()?;
+            for asked in asked {
+                self.connections.push(asked.check(target, &self.one.1)?);
+            }
         }
         Ok(())
     }
@@ -106,7 +114,7 @@ pub fn exchange(target: &Target, depth: usize) -> io::Result<(Vec<u8>, Vec<u8>)>
             let mut answer = http::head(bytes);
             let head = answer.len();
             answer.resize(head + bytes, 0);
-            std::fs::File::open(&target.path)?.read_exact_at(&mut answer[head..], 0)?;
+            File::open(&target.path)?.read_exact_at(&mut answer[head..], 0)?;
             (http::REQUEST.to_vec(), answer)
         }
         Work::Proxy { bytes, .. } => pattern(bytes),
@@ -114,50 +122,70 @@ pub fn exchange(target: &Target, depth: usize) -> io::Result<(Vec<u8>, Vec<u8>)>
     })
 }
 
-impl Connection {
-    fn check(target: &Target, request: &[u8], answer: &[u8]) -> io::Result<Connection> {
-        let mut back = vec![0; answer.len()];
-        let (mut upstream, limit) = (None, Some(SILENCE));
+/// How many connect before the first of them waits for its answer: more would show in the memory of a server that has
+/// buffers only for those that are not idle.
+const TOGETHER: usize = 16;
+
+/// A connection that waits for its first answer.
+struct Asked {
+    socket: File,
+    upstream: Option<TcpStream>,
+}
+
+impl Asked {
+    fn new(target: &Target, request: &[u8], answer: &[u8]) -> io::Result<Asked> {
+        let limit = Some(SILENCE);
         let socket: OwnedFd = match target.work {
             Work::Udp { .. } => {
                 let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
                 socket.connect((Ipv4Addr::LOCALHOST, target.port))?;
                 socket.set_read_timeout(limit)?;
-                socket.send(request)?;
-                let received = socket.recv(&mut back)?;
-                back.truncate(received);
                 socket.into()
             }
             Work::Unix { .. } => {
-                let mut stream = UnixStream::connect(&target.path)?;
+                let stream = UnixStream::connect(&target.path)?;
                 stream.set_read_timeout(limit)?;
-                stream.write_all(request)?;
-                stream.read_exact(&mut back)?;
                 stream.into()
             }
             _ => {
-                let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, target.port))?;
+                let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, target.port))?;
                 stream.set_nodelay(true)?;
                 stream.set_read_timeout(limit)?;
-                stream.write_all(request)?;
-                if let Some(listener) = &target.upstream {
-                    upstream = Some(pass(listener, request, answer)?);
-                }
-                stream.read_exact(&mut back)?;
-                // Thousands of them come and go; ports must not run out.
-                sys::reset_on_close(stream.as_raw_fd())?;
                 stream.into()
             }
         };
+        let mut socket = File::from(socket);
+        socket.write_all(request)?;
+        let upstream = target.upstream.as_ref().map(|listener| pass(listener, request, answer)).transpose()?;
+        Ok(Asked { socket, upstream })
+    }
+
+    /// The right answer, and nothing else.
+    fn check(self, target: &Target, answer: &[u8]) -> io::Result<Connection> {
+        let (Asked { mut socket, upstream }, mut back) = (self, vec![0; answer.len()]);
+        match target.work {
+            Work::Udp { .. } => {
+                let received = socket.read(&mut back)?;
+                back.truncate(received);
+            }
+            Work::Unix { .. } => socket.read_exact(&mut back)?,
+            _ => {
+                socket.read_exact(&mut back)?;
+                // Thousands of them come and go; ports must not run out.
+                sys::reset_on_close(socket.as_raw_fd())?;
+            }
+        }
         if back != answer {
             return Err(io::Error::other("the server gave a wrong answer"));
         }
         if sys::has_more(socket.as_raw_fd()) {
             return Err(io::Error::other("the server gave more than an answer"));
         }
-        Ok(Connection { socket, upstream, sent: Instant::now() })
+        Ok(Connection { socket: socket.into(), upstream, sent: Instant::now() })
     }
+}
 
+impl Connection {
     pub fn fd(&self) -> RawFd {
         self.socket.as_raw_fd()
     }

@@ -7,8 +7,8 @@
 //! * `session` lets the candidates of a row take turns, each a `racer`; `generator` drives servers over the connections in
 //!   `load`, `open_loop` at a rate of its own, `storm` makes and closes connections;
 //! * `machine` looks at what it is measured on, and what spoils it;
-//! * `stats`, `report`, `verdict` and `compare` make figures of it; `table`, `markdown`, `html`, `chart` and `docs` show them.
-//! * `places` is where files are made for it, `sizes` what a runtime costs to build;
+//! * `stats`, `report`, `verdict`, `losses` and `compare` make figures of it; `table`, `markdown`, `html`, `chart` and `docs` show them.
+//! * `places` is where files are made for it, `ending` how it ends before it is over, `sizes` what a runtime costs to build.
 
 mod args;
 mod awake;
@@ -22,11 +22,13 @@ mod contestant;
 mod counts;
 mod cpus;
 mod docs;
+mod ending;
 mod generator;
 mod html;
 mod http;
 mod limits;
 mod load;
+mod losses;
 mod machine;
 mod markdown;
 mod open_loop;
@@ -51,7 +53,7 @@ mod wrk;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use args::Arguments;
 use candidate::{Candidate, Kind};
@@ -78,7 +80,8 @@ fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(message) => {
-            eprintln!("{message}");
+            // Nobody may be there to hear it.
+            output::note(&message);
             ExitCode::FAILURE
         }
     }
@@ -86,15 +89,11 @@ fn main() -> ExitCode {
 
 fn suite(arguments: &Arguments) -> Result<(), String> {
     let style = Style::of_stdout();
-    if arguments.sizes {
-        let base = arguments.dir.clone().unwrap_or_else(std::env::temp_dir);
-        return sizes::run(&base, |name| arguments.wants_program(name));
-    }
     let old = arguments.compare.as_deref().map(Report::load).transpose()?;
     if let Some(path) = &arguments.show {
         let report = Report::load(path)?;
-        print!("{}", table::head(&report, style));
-        report.rows.iter().for_each(|row| print!("{}", table::row(&report, row, style)));
+        output::say(&table::head(&report, style));
+        report.rows.iter().for_each(|row| output::say(&table::row(&report, row, style)));
         return output::finish(arguments, &report, old.as_ref(), style);
     }
     let rows: Vec<Row> =
@@ -102,6 +101,9 @@ fn suite(arguments: &Arguments) -> Result<(), String> {
     let all = candidate::all();
     let candidates: Vec<&Candidate> =
         all.iter().filter(|candidate| candidate.kind != Kind::Peer || arguments.wants_peer(candidate)).collect();
+    if arguments.sizes {
+        return build_sizes(arguments, &candidates);
+    }
     check_names(arguments, &rows, &all)?;
     if arguments.list {
         list(&rows, &candidates, arguments.pace);
@@ -110,8 +112,8 @@ fn suite(arguments: &Arguments) -> Result<(), String> {
     let path = arguments.json.clone().or(arguments.resume.clone()).unwrap_or_else(default_path);
     let report = measure(arguments, &rows, &candidates, &path, style)?;
     output::finish(arguments, &report, old.as_ref(), style)?;
-    eprintln!("\nSaved as {}", path.display());
-    if sys::interrupted() {
+    output::note(&format!("\nSaved as {}", path.display()));
+    if ending::is_asked_for() {
         let path = path.display();
         return Err(format!("Interrupted. To measure the rest: {} --resume {path}", report.command_with_options()));
     }
@@ -155,45 +157,38 @@ fn measure(
     let earlier = arguments.resume.as_deref().map(Report::load).transpose()?;
     let file_limit = sys::raise_file_limit();
     let (host, cpus) = (Host::this(), Cpus::find());
-    let mut report = Report {
-        format: report::FORMAT,
-        pace: arguments.pace.name().into(),
-        machine: Machine::look(&host, &Conditions::look(&host, &cpus, file_limit)),
-        places: Vec::new(),
-        candidates: candidates.iter().map(|&candidate| candidate.into()).collect(),
-        rows: Vec::new(),
-        revision: env!("RINGTOSS_BENCH_REVISION").into(),
-        options: arguments.choice(),
-        left_out: Vec::new(),
-    };
+    let machine = Machine::look(&host, &Conditions::look(&host, &cpus, file_limit));
+    let mut report = empty(arguments, candidates, machine);
     if let Some(earlier) = earlier {
         report.take_over(earlier)?;
     }
     cpus.pin_generator().map_err(|error| format!("cannot be pinned to a CPU: {error}"))?;
     // Before there are files that have to be removed.
-    sys::catch_interrupts();
+    ending::catch().map_err(|error| format!("signals cannot be heard: {error}"))?;
     let base = arguments.dir.clone().unwrap_or_else(std::env::temp_dir);
-    let places = Places::make(&base).map_err(|error| format!("no files to work on at {}: {error}", base.display()))?;
+    let with_file = rows.iter().any(|row| row.work.has_file());
+    let places = Places::make(&base, with_file)
+        .map_err(|error| format!("no files to work on at {}: {error}", base.display()))?;
     report.places = places.describe();
     let used = [cpus.server, cpus.generator];
     let mut session = Session::new(cpus, arguments.pace, places.file.clone(), file_limit);
-    print!("{}", table::head(&report, style));
+    output::say(&table::head(&report, style));
     let planned = |row: &Row| planned(row, candidates, arguments.pace);
     let mut progress = Progress::new(rows.iter().map(planned).sum(), rows.len());
     for row in rows {
         let able = candidates.iter().filter(|candidate| (candidate.can)(&row.work)).map(|candidate| candidate.name);
         if let Some(measured) = report.complete_row(&row.id, able) {
             progress.passed(planned(row));
-            print!("{}", table::row(&report, measured, style));
+            output::say(&table::row(&report, measured, style));
             continue;
         }
         if let Some(obstacle) = session.obstacle(row) {
             progress.passed(planned(row));
-            println!("\n{}\n  left out: {obstacle}", row.title);
+            output::say(&format!("\n{}\n  left out: {obstacle}\n", row.title));
             report.leave_out(row, obstacle);
             continue;
         }
-        let (before, over) = (Snapshot::take(&host, &used), progress.over());
+        let (before, over, start) = (Snapshot::take(&host, &used), progress.over(), Instant::now());
         let entries = session.measure(row, candidates, &mut progress);
         progress.measured(planned(row), over);
         let mut measured = Measured::new(row, entries);
@@ -201,18 +196,59 @@ fn measure(
         if session.rate > 0.0 {
             measured.at_rate(session.rate);
         }
-        measured.partial = sys::interrupted();
-        if measured.entries.iter().any(|entry| !entry.samples.is_empty() || entry.failure.is_some()) {
-            print!("{}", table::row(&report, &measured, style));
+        measured.seconds = Some(start.elapsed().as_secs_f64());
+        measured.partial = ending::is_asked_for();
+        let said = table::row(&report, &measured, style);
+        let something = measured.entries.iter().any(|entry| !entry.samples.is_empty() || entry.failure.is_some());
+        if something {
             report.put(measured, &plan::rows(Pace::Full));
         }
         report.save(path).map_err(|error| format!("{}: {error}", path.display()))?;
-        if sys::interrupted() {
+        if something {
+            output::say(&said);
+        }
+        if ending::is_asked_for() {
             break;
         }
     }
     progress.clear();
     Ok(report)
+}
+
+/// A result with nothing in it yet.
+fn empty(arguments: &Arguments, candidates: &[&Candidate], machine: Machine) -> Report {
+    Report {
+        format: report::FORMAT,
+        pace: arguments.pace.name().into(),
+        machine,
+        places: Vec::new(),
+        candidates: candidates.iter().map(|&candidate| candidate.into()).collect(),
+        rows: Vec::new(),
+        revision: env!("RINGTOSS_BENCH_REVISION").into(),
+        options: arguments.choice(),
+        left_out: Vec::new(),
+        sizes: Vec::new(),
+    }
+}
+
+/// What building with each costs; into the result of an earlier run, if that is named.
+fn build_sizes(arguments: &Arguments, candidates: &[&Candidate]) -> Result<(), String> {
+    let mut report = match &arguments.json {
+        Some(path) if path.exists() => Report::load(path)?,
+        _ => {
+            let (host, cpus) = (Host::this(), Cpus::find());
+            let conditions = Conditions::look(&host, &cpus, sys::raise_file_limit());
+            empty(arguments, candidates, Machine::look(&host, &conditions))
+        }
+    };
+    ending::catch().map_err(|error| format!("signals cannot be heard: {error}"))?;
+    let base = arguments.dir.clone().unwrap_or_else(std::env::temp_dir);
+    report.sizes = sizes::run(&base, |name| arguments.wants_program(name))?;
+    if let Some(path) = &arguments.json {
+        report.save(path).map_err(|error| format!("{}: {error}", path.display()))?;
+        output::note(&format!("\nSaved in {}", path.display()));
+    }
+    output::files(arguments, &report, None)
 }
 
 /// The measuring time of a row.

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use crate::candidate::Kind;
 use crate::machine;
 use crate::report::{Entry, GENERATOR_LIMITS_AT, Measured, Report};
+use crate::sizes;
 use crate::table::{by_figure, nanoseconds, thousands};
 use crate::verdict::{self, Standing, Verdict};
 
@@ -18,6 +19,9 @@ pub fn whole(report: &Report) -> String {
     folded(&mut text, "Who was compared", &candidates(report));
     let rows: String = report.rows.iter().map(|row| self::row(report, row)).collect();
     folded(&mut text, "Every row", &rows);
+    if !report.sizes.is_empty() {
+        folded(&mut text, "What building with each costs", &sizes::table(report));
+    }
     let _ = write!(text, "\nAgain: `{}`\n", report.command());
     text
 }

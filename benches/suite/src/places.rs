@@ -1,11 +1,12 @@
 //! Where the work on files is done: big files on a disk, small ones in memory, so that it is not the disk that is measured.
 
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::fs::{FileExt, OpenOptionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use crate::buffers::{Block, PAGE_BYTES};
+use crate::ending::Folder;
 use crate::work::Random;
 
 /// The size of the files that are read, written and copied.
@@ -13,30 +14,27 @@ pub const FILE_BYTES: u64 = 64 << 20;
 
 /// Two folders, one on a disk and one in memory, removed when the run is over.
 pub struct Places {
-    disk: PathBuf,
-    memory: PathBuf,
+    disk: Folder,
+    /// If there is a tmpfs.
+    memory: Option<Folder>,
     /// The big file.
     pub file: PathBuf,
 }
 
 impl Places {
-    /// Below this folder, and in a tmpfs, if there is one.
-    pub fn make(base: &Path) -> io::Result<Places> {
-        let name = format!("ringtoss-bench-{}", std::process::id());
-        let disk = base.join(&name);
-        fs::create_dir(&disk)?;
+    /// Below this folder, and in a tmpfs, if there is one. Without the big file if nobody wants it.
+    pub fn make(base: &Path, with_file: bool) -> io::Result<Places> {
+        let disk = Folder::make(base)?;
         let in_memory = [Some("/dev/shm".into()), std::env::var_os("XDG_RUNTIME_DIR")].into_iter().flatten();
-        let in_memory = in_memory.map(PathBuf::from).filter(|folder| file_system(folder) == "tmpfs");
-        let memory = in_memory.map(|folder| folder.join(&name)).find(|folder| fs::create_dir(folder).is_ok());
-        let memory = match memory {
-            Some(memory) => memory,
-            None => disk.clone(),
-        };
-        let places = Places { file: disk.join("file"), disk, memory };
+        let mut in_memory = in_memory.map(PathBuf::from).filter(|folder| file_system(folder) == "tmpfs");
+        let memory = in_memory.find_map(|folder| Folder::make(&folder).ok());
         // Children are told the file only.
-        symlink(&places.memory, places.disk.join("memory"))?;
-        make_file(&places.file)?;
-        Ok(places)
+        symlink(memory.as_deref().unwrap_or(&disk), disk.join("memory"))?;
+        let file = disk.join("file");
+        if with_file {
+            make_file(&file)?;
+        }
+        Ok(Places { disk, memory, file })
     }
 
     /// For the report.
@@ -44,14 +42,8 @@ impl Places {
         let place = |what: &str, folder: &Path| {
             format!("{what}: {} at {}", file_system(folder), folder.parent().unwrap_or(folder).display())
         };
-        vec![place("big files", &self.disk), place("small files and copies", &self.memory)]
-    }
-}
-
-impl Drop for Places {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.disk);
-        let _ = fs::remove_dir_all(&self.memory);
+        let memory = self.memory.as_ref().unwrap_or(&self.disk);
+        vec![place("big files", &self.disk), place("small files and copies", memory)]
     }
 }
 
@@ -71,16 +63,19 @@ pub fn written_beside(file: &Path) -> io::Result<PathBuf> {
     Ok(path)
 }
 
-/// Every page of the file begins with the place that it is at; the rest looks random.
+/// Every page of the file begins with the place that it is at; the rest looks random, a MiB of it again and again.
 fn make_file(path: &Path) -> io::Result<()> {
-    let mut random = Random::new(0);
-    let mut bytes: Vec<u8> = (0..FILE_BYTES / 8).flat_map(|_| random.below(u64::MAX).to_ne_bytes()).collect();
-    for (number, page) in bytes.chunks_mut(PAGE_BYTES).enumerate() {
-        page[..8].copy_from_slice(&((number * PAGE_BYTES) as u64).to_ne_bytes());
+    const PART: usize = 1 << 20;
+    let (mut random, mut part, mut file) = (Random::new(0), vec![0; PART], File::create(path)?);
+    part.chunks_exact_mut(8).for_each(|word| word.copy_from_slice(&random.below(u64::MAX).to_ne_bytes()));
+    for start in (0..FILE_BYTES).step_by(PART) {
+        for (number, page) in part.chunks_mut(PAGE_BYTES).enumerate() {
+            page[..8].copy_from_slice(&(start + (number * PAGE_BYTES) as u64).to_ne_bytes());
+        }
+        file.write_all(&part)?;
     }
-    fs::write(path, bytes)?;
     // What is dirty cannot be read past the page cache, and would be written while something is measured.
-    File::open(path)?.sync_all()
+    file.sync_all()
 }
 
 /// Why files here cannot be read and written past the page cache, if so.
@@ -132,9 +127,9 @@ mod tests {
 
     #[test]
     fn places_hold_what_the_work_expects_and_leave_nothing() {
-        let places = Places::make(&std::env::temp_dir()).unwrap();
+        let places = Places::make(&std::env::temp_dir(), true).unwrap();
         let (file, memory) = (places.file.clone(), memory_beside(&places.file));
-        assert_eq!(memory, fs::canonicalize(&places.memory).unwrap());
+        assert_eq!(memory, fs::canonicalize(places.memory.as_deref().unwrap_or(&places.disk)).unwrap());
         let mut page = [0; 8];
         File::open(&file).unwrap().read_exact_at(&mut page, 3 * PAGE_BYTES as u64).unwrap();
         assert_eq!(u64::from_ne_bytes(page), 3 * PAGE_BYTES as u64);

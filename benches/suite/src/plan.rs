@@ -69,7 +69,7 @@ impl Drive {
     /// Whether there are so many that candidates cannot all be connected at once. They then connect for their turn, which is
     /// several windows long.
     pub fn is_crowd(self) -> bool {
-        self.connections() >= 2000
+        self.connections() >= 1000
     }
 }
 
@@ -97,22 +97,60 @@ pub struct Row {
 }
 
 impl Row {
-    /// How long it takes with so many candidates, about.
+    /// How long a window is. What is over in a microsecond and needs nobody to drive it has shown itself sooner.
+    pub fn window(&self, pace: Pace) -> Duration {
+        match (pace, self.drive) {
+            (Pace::Normal, Drive::Itself) => Duration::from_millis(200),
+            _ => pace.window(),
+        }
+    }
+
+    /// How many windows there are.
+    pub fn windows(&self, pace: Pace) -> usize {
+        if self.is_one_stretch() { pace.windows().div_ceil(2) } else { pace.windows() }
+    }
+
+    /// How often is counted, one window after the other.
+    pub fn counted_windows(&self, pace: Pace) -> usize {
+        let is_long = self.is_one_stretch() || matches!(self.drive, Drive::Wrk { .. });
+        if is_long { 1 } else { pace.counted_windows() }
+    }
+
+    /// Whether a window takes as long as the work does, however short it should be.
+    fn is_one_stretch(&self) -> bool {
+        matches!(self.work, Work::SleepAll { .. })
+    }
+
+    /// How long it takes with so many candidates, about. What stands here was seen, on two CPUs of a virtual machine.
     pub fn planned(&self, candidates: usize, pace: Pace) -> Duration {
-        /// To start a process, and to see whether it is calm.
+        /// To see whether they are calm.
+        const CALM: Duration = Duration::from_millis(150);
+        /// To start a process and to end it, and to have it counted.
         const START: Duration = Duration::from_millis(35);
-        let connecting = Duration::from_micros(60) * self.drive.connections() as u32;
-        let windows = pace.window() * pace.windows() as u32;
-        let before_and_after = pace.warm_up() + pace.counted() * pace.counted_windows() as u32;
-        let each = START
-            + match self.drive {
-                Drive::Wrk { .. } => connecting + Duration::from_secs(1) * pace.wrk_windows() as u32 + pace.counted(),
-                Drive::Idle { .. } => (START + connecting * 2) * pace.idle_rounds() as u32,
-                Drive::Open { .. } => connecting + windows + before_and_after + pace.window(),
-                _ if self.drive.is_crowd() => connecting * 2 * pace.turns() as u32 + windows + before_and_after,
-                _ => connecting + windows + before_and_after,
-            };
-        each * candidates as u32
+        /// To tell a process what to do, and to hear what it has done.
+        const ORDER: Duration = Duration::from_millis(3);
+        const STRETCH: Duration = Duration::from_millis(550);
+        /// To have a big file in the page cache.
+        const WARM: Duration = Duration::from_millis(15);
+        let count = self.counted_windows(pace) as u32;
+        let (windows, connections) = (self.windows(pace) as u32, self.drive.connections() as u32);
+        let connecting = Duration::from_micros(60) * connections;
+        let before_and_after = pace.warm_up() + pace.counted() * count;
+        let whole = self.window(pace) * windows + before_and_after;
+        let each = match self.drive {
+            Drive::Itself if self.is_one_stretch() => STRETCH * (windows + 1 + count),
+            // A tenth more goes before each window.
+            Drive::Itself => {
+                let warm = if matches!(self.work, Work::Blocks(_)) { WARM } else { Duration::ZERO };
+                whole * 11 / 10 + (ORDER + warm) * (windows + 1 + count)
+            }
+            Drive::Wrk { .. } => connecting + Duration::from_millis(1020) * (pace.wrk_windows() as u32 + count),
+            Drive::Idle { .. } => (START + connecting * 2) * pace.idle_rounds() as u32,
+            Drive::Open { .. } => connecting + whole + self.window(pace),
+            _ if self.drive.is_crowd() => connecting * 2 * pace.turns() as u32 + whole,
+            _ => connecting + whole,
+        };
+        CALM + (START + each) * candidates as u32
     }
 }
 
@@ -123,7 +161,7 @@ pub enum Pace {
     Smoke,
     /// Below five minutes, to get an idea.
     Quick,
-    /// About an hour.
+    /// Below 45 minutes.
     Normal,
     /// For publishing.
     Full,
@@ -136,20 +174,21 @@ impl Pace {
         pace as u8 >= other as u8
     }
 
-    pub fn windows(self) -> usize {
+    fn windows(self) -> usize {
         match self {
             Pace::Smoke => 1,
-            Pace::Quick => 3,
+            Pace::Quick => 4,
             Pace::Normal => 9,
             Pace::Full => 21,
         }
     }
 
-    pub fn window(self) -> Duration {
+    fn window(self) -> Duration {
         Duration::from_millis(match self {
             Pace::Smoke => 15,
             Pace::Quick => 80,
-            _ => 400,
+            Pace::Normal => 280,
+            Pace::Full => 400,
         })
     }
 
@@ -167,7 +206,8 @@ impl Pace {
         Duration::from_millis(match self {
             Pace::Smoke => 10,
             Pace::Quick => 40,
-            _ => 100,
+            Pace::Normal => 60,
+            Pace::Full => 100,
         })
     }
 
@@ -180,8 +220,8 @@ impl Pace {
         }
     }
 
-    /// How often is counted, one window after the other.
-    pub fn counted_windows(self) -> usize {
+    /// How often is counted.
+    fn counted_windows(self) -> usize {
         match self {
             Pace::Smoke | Pace::Quick => 1,
             Pace::Normal => 3,
@@ -249,7 +289,7 @@ fn network(pace: Pace, rows: &mut Vec<Row>) {
     let echoes: &[(usize, usize, usize)] = match pace {
         Pace::Quick => &[(1, 64, 1), (50, 64, 1), (500, 64, 1), (50, 64, 16), (50, 16384, 1)],
         // Fewer, for time, but as many as make a crowd.
-        Pace::Smoke => &[(1, 64, 1), (50, 64, 1), (2000, 64, 1), (50, 64, 16), (50, 16384, 1)],
+        Pace::Smoke => &[(1, 64, 1), (50, 64, 1), (1000, 64, 1), (50, 64, 16), (50, 16384, 1)],
         _ => &[
             (1, 64, 1),
             (50, 64, 1),

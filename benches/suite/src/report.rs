@@ -36,6 +36,22 @@ pub struct Report {
     /// Rows that could not be measured here.
     #[serde(default)]
     pub left_out: Vec<LeftOut>,
+    /// What building with each runtime costs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sizes: Vec<Size>,
+}
+
+/// A small program, built from nothing with one runtime.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Size {
+    pub name: String,
+    /// Beside the program itself.
+    pub crates: usize,
+    pub seconds: f64,
+    /// Of the binary, stripped.
+    pub bytes: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<String>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -85,6 +101,9 @@ pub struct Measured {
     /// The run was interrupted in it, so it has fewer windows; resuming measures it anew.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub partial: bool,
+    /// How long measuring it took, all in all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seconds: Option<f64>,
     pub entries: Vec<Entry>,
 }
 
@@ -170,6 +189,7 @@ impl Measured {
             },
             disturbance: None,
             partial: false,
+            seconds: None,
             entries,
         }
     }
@@ -189,6 +209,11 @@ impl Measured {
         if !self.title.contains("a second") {
             self.title.push_str(&format!(" ({} a second)", table::thousands(rate)));
         }
+    }
+
+    /// Who took part, by name.
+    pub fn entry(&self, candidate: &str) -> Option<&Entry> {
+        self.entries.iter().find(|entry| entry.candidate == candidate)
     }
 
     /// What decides.
@@ -334,6 +359,7 @@ impl Report {
         self.candidates.extend(others);
         self.candidates.sort_by_key(|contender| contender.kind as u8);
         self.rows = earlier.rows;
+        self.sizes = earlier.sizes;
         Ok(())
     }
 

@@ -27,6 +27,8 @@ pub trait Runtime: Sized + 'static {
     fn spawn<T: 'static>(future: impl Future<Output = T> + 'static) -> impl Future<Output = T> + 'static;
     /// A task that nobody waits for.
     fn detach(future: impl Future<Output = ()> + 'static);
+    /// Whether a task that yields lets all others run before it runs again.
+    const FAIR_YIELD: bool = true;
     /// Lets the others run.
     fn yield_now() -> impl Future<Output = ()>;
     /// Sleeps.

@@ -10,6 +10,7 @@ use crate::candidate::Candidate;
 use crate::contestant::Contestant;
 use crate::counts::Counters;
 use crate::cpus::Cpus;
+use crate::ending;
 use crate::generator::{Driven, Generator};
 use crate::places;
 use crate::plan::{Drive, Pace, Rate, Row};
@@ -116,7 +117,7 @@ impl Session {
             // Started again when it is its turn, alone.
             racer.end();
         }
-        for racer in restless.into_iter().take_while(|_| !sys::interrupted()) {
+        for racer in restless.into_iter().take_while(|_| !ending::is_asked_for()) {
             let mut alone = [self.start(row, racer.candidate)];
             alone[0].restless = true;
             self.race(row, &mut alone, progress);
@@ -139,7 +140,7 @@ impl Session {
     fn race(&mut self, row: &Row, racers: &mut [Racer], progress: &mut Progress) {
         let (windows, duration) = match row.drive {
             Drive::Wrk { .. } => (self.pace.wrk_windows(), Duration::from_secs(1)),
-            _ => (self.pace.windows(), self.pace.window()),
+            _ => (row.windows(self.pace), row.window(self.pace)),
         };
         self.agree_on_rate(row, racers);
         // A crowd connects for its turn, so a turn is several windows.
@@ -148,7 +149,7 @@ impl Session {
             self.warm_up(row, racer);
         }
         for number in 0..turns {
-            if sys::interrupted() {
+            if ending::is_asked_for() {
                 return;
             }
             for turn in 0..racers.len() {
@@ -173,7 +174,7 @@ impl Session {
                 }
             }
         }
-        for racer in racers.iter_mut().filter(|_| !row.drive.is_crowd()).take_while(|_| !sys::interrupted()) {
+        for racer in racers.iter_mut().filter(|_| !row.drive.is_crowd()).take_while(|_| !ending::is_asked_for()) {
             progress.show(&row.title, racer.candidate.name, windows, windows);
             self.counts(row, racer);
         }
@@ -188,8 +189,10 @@ impl Session {
 
     fn counts(&mut self, row: &Row, racer: &mut Racer) {
         racer.take_latencies();
-        for _ in 0..self.pace.counted_windows() {
-            self.count(row, racer);
+        let Some(contestant) = &racer.contestant else { return };
+        let mut counters = Counters::on(contestant.pid(), self.cpus.server);
+        for _ in 0..row.counted_windows(self.pace) {
+            self.count(row, racer, &mut counters);
         }
     }
 
@@ -204,15 +207,15 @@ impl Session {
         let mut slowest = f64::INFINITY;
         for racer in racers {
             // The better of two: whoever was interrupted is not slow.
-            let rates: Vec<f64> = (0..2).filter_map(|_| self.closed_rate(racer)).collect();
+            let rates: Vec<f64> = (0..2).filter_map(|_| self.closed_rate(row, racer)).collect();
             slowest = rates.into_iter().reduce(f64::max).map_or(slowest, |rate| slowest.min(rate));
         }
         // If nobody answers there is none.
         self.rate = if slowest.is_finite() { slowest * f64::from(percent) / 100.0 } else { 0.0 };
     }
 
-    fn closed_rate(&mut self, racer: &mut Racer) -> Option<f64> {
-        let duration = self.pace.window() / 2;
+    fn closed_rate(&mut self, row: &Row, racer: &mut Racer) -> Option<f64> {
+        let duration = row.window(self.pace) / 2;
         let driven = self.drive(racer, |generator, racer| {
             let load = racer.load.as_mut().ok_or(io::ErrorKind::NotConnected)?;
             generator.drive(load, duration)
@@ -222,9 +225,9 @@ impl Session {
     }
 
     /// One more window, which is counted instead of timed.
-    fn count(&mut self, row: &Row, racer: &mut Racer) {
+    fn count(&mut self, row: &Row, racer: &mut Racer, counters: &mut Counters) {
         let Some(contestant) = &mut racer.contestant else { return };
-        let counters = Counters::on(contestant.pid(), self.cpus.server);
+        counters.begin();
         if let Err(failure) = contestant.count_allocations() {
             return racer.fail(failure);
         }
@@ -334,7 +337,9 @@ impl Session {
         let able = candidates.iter().filter(|candidate| (candidate.can)(&row.work));
         let mut racers: Vec<Racer> = able.map(|&candidate| Racer::of(candidate)).collect();
         for round in 0..rounds {
-            for racer in racers.iter_mut().filter(|racer| racer.failure.is_none()).take_while(|_| !sys::interrupted()) {
+            for racer in
+                racers.iter_mut().filter(|racer| racer.failure.is_none()).take_while(|_| !ending::is_asked_for())
+            {
                 progress.show(&row.title, racer.candidate.name, round + 1, rounds);
                 let started = racer.start(row, &self.file, &self.cpus);
                 match started.and_then(|()| racer.weigh(row)) {

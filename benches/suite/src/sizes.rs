@@ -1,12 +1,17 @@
 //! What a runtime costs before it runs: a small echo server is built for each, from nothing, with the versions of the lock
 //! file. The programs are in `sizes`.
 
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::time::Instant;
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, Command};
+use std::time::{Duration, Instant};
 
+use crate::ending::{self, Folder};
+use crate::report::{Report, Size};
 use crate::table::thousands;
+use crate::{output, sys};
 
 struct Program {
     name: &'static str,
@@ -48,38 +53,45 @@ const PROGRAMS: &[Program] = &[
     Program { name: "smol", source: include_str!("../sizes/smol.rs"), dependencies: r#"smol = "2""# },
 ];
 
-/// Removed when it is over.
-struct Scratch(PathBuf);
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
-struct Built {
-    crates: usize,
-    seconds: f64,
-    bytes: u64,
-}
-
-/// Prints a table, as Markdown.
-pub fn run(base: &Path, wanted: impl Fn(&str) -> bool) -> Result<(), String> {
-    let scratch = Scratch(base.join(format!("ringtoss-bench-sizes-{}", std::process::id())));
-    println!("| | crates compiled | seconds | binary, stripped (KiB) |\n|---|--:|--:|--:|");
+/// Builds one after the other, and says what came of it.
+pub fn run(base: &Path, wanted: impl Fn(&str) -> bool) -> Result<Vec<Size>, String> {
+    let folder = Folder::make(base).map_err(|error| format!("{}: {error}", base.display()))?;
+    let mut sizes = Vec::new();
+    output::say(HEAD);
     for program in PROGRAMS.iter().filter(|program| wanted(program.name)) {
-        match build(program, &scratch.0) {
-            Ok(Built { crates, seconds, bytes }) => {
-                let kib = thousands(bytes as f64 / 1024.0);
-                println!("| {} | {crates} | {seconds:.1} | {kib} |", program.name);
-            }
-            Err(error) => println!("| {} | failed: {} | | |", program.name, error.trim().replace('\n', "; ")),
+        let size = build(program, &folder.join("echo")).unwrap_or_else(|failure| Size {
+            name: program.name.into(),
+            failure: Some(failure),
+            ..Size::default()
+        });
+        if ending::is_asked_for() {
+            return Err("Interrupted.".into());
         }
+        output::say(&line(&size));
+        sizes.push(size);
     }
-    Ok(())
+    Ok(sizes)
 }
 
-fn build(program: &Program, folder: &Path) -> Result<Built, String> {
+const HEAD: &str = "| | crates compiled | seconds | binary, stripped (KiB) |\n|---|--:|--:|--:|\n";
+
+fn line(size: &Size) -> String {
+    let Size { name, crates, seconds, bytes, failure } = size;
+    match failure {
+        Some(failure) => format!("| {name} | failed: {} | | |\n", failure.trim().replace('\n', "; ")),
+        None => format!("| {name} | {crates} | {seconds:.1} | {} |\n", thousands(*bytes as f64 / 1024.0)),
+    }
+}
+
+/// As Markdown.
+pub fn table(report: &Report) -> String {
+    if report.sizes.is_empty() {
+        return "Not measured: `--sizes --json RESULT.json` adds it to a result.\n".into();
+    }
+    report.sizes.iter().fold(HEAD.to_owned(), |text, size| text + &line(size))
+}
+
+fn build(program: &Program, folder: &Path) -> Result<Size, String> {
     let said = |error: std::io::Error| error.to_string();
     let root = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."));
     let _ = fs::remove_dir_all(folder);
@@ -90,16 +102,41 @@ fn build(program: &Program, folder: &Path) -> Result<Built, String> {
     fs::copy(root.join("Cargo.lock"), folder.join("Cargo.lock")).map_err(said)?;
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.current_dir(folder).env("CARGO_INCREMENTAL", "0").env("CARGO_TARGET_DIR", folder.join("target"));
+    // Whatever the reader has set for builds of their own.
+    cargo.env_remove("RUSTFLAGS").env_remove("CARGO_BUILD_TARGET");
+    let said_by_cargo = folder.join("said");
     let start = Instant::now();
-    let output = cargo.args(["build", "--release", "--offline"]).output().map_err(said)?;
+    let child = cargo
+        .args(["build", "--release", "--offline"])
+        .stderr(File::create(&said_by_cargo).map_err(said)?)
+        .process_group(0)
+        .spawn()
+        .map_err(said)?;
+    let success = wait(child).map_err(said)?;
     let seconds = start.elapsed().as_secs_f64();
-    let text = String::from_utf8_lossy(&output.stderr);
-    if !output.status.success() {
+    let text = fs::read_to_string(&said_by_cargo).map_err(said)?;
+    if !success {
         let error = text.lines().find(|line| line.starts_with("error")).unwrap_or("cargo gave no reason");
         return Err(error.into());
     }
     let bytes = fs::metadata(folder.join("target/release/echo")).map_err(said)?.len();
-    Ok(Built { crates: compiled(&text), seconds, bytes })
+    Ok(Size { name: program.name.into(), crates: compiled(&text), seconds, bytes, failure: None })
+}
+
+/// Until it has ended, or somebody wants all to end.
+fn wait(mut child: Child) -> io::Result<bool> {
+    ending::watch(child.id());
+    let mut status = None;
+    while status.is_none() && !ending::is_asked_for() {
+        std::thread::sleep(Duration::from_millis(20));
+        status = child.try_wait()?;
+    }
+    ending::unwatch(child.id());
+    if status.is_none() {
+        sys::kill_group(child.id());
+        status = Some(child.wait()?);
+    }
+    Ok(status.is_some_and(|status| status.success()))
 }
 
 /// With cargo's usual release profile, and without symbols.
@@ -128,12 +165,24 @@ mod tests {
         assert_eq!(compiled(text), 1);
     }
 
-    /// Without anything to download: std's, and this crate's.
+    /// Without anything to download: std's, and one that does not compile.
     #[test]
-    fn the_smallest_programs_are_built() {
-        let scratch = Scratch(std::env::temp_dir().join(format!("ringtoss-bench-sizes-test-{}", std::process::id())));
-        let built = build(&PROGRAMS[0], &scratch.0).unwrap();
+    fn programs_are_built_and_failures_are_told() {
+        let folder = std::env::temp_dir().join(format!("ringtoss-bench-sizes-test-{}", std::process::id()));
+        let built = build(&PROGRAMS[0], &folder).unwrap();
         assert_eq!(built.crates, 0);
         assert!((100_000..2_000_000).contains(&built.bytes), "{} bytes", built.bytes);
+        let broken = Program { name: "broken", source: "fn main() { nothing }", dependencies: "" };
+        assert!(build(&broken, &folder).unwrap_err().contains("error"));
+        fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn a_result_shows_them() {
+        let mut report = Report::example();
+        assert!(table(&report).starts_with("Not measured"));
+        let whole = Size { name: "a".into(), crates: 3, seconds: 1.25, bytes: 2_097_152, failure: None };
+        report.sizes = vec![whole, Size { name: "b".into(), failure: Some("x\ny".into()), ..Size::default() }];
+        assert!(table(&report).ends_with("| a | 3 | 1.2 | 2,048 |\n| b | failed: x; y | | |\n"), "{}", table(&report));
     }
 }

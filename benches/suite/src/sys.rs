@@ -1,8 +1,8 @@
 //! The few system calls that std does not wrap.
 
+use std::fs::File;
 use std::io;
-use std::os::fd::RawFd;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::os::fd::{AsRawFd, RawFd};
 use std::time::Duration;
 
 /// A result as libc gives it, as an `io::Result`.
@@ -162,28 +162,50 @@ pub fn locked_memory_limit() -> Option<u64> {
     (known && !root && limit.rlim_cur != libc::RLIM_INFINITY).then_some(limit.rlim_cur)
 }
 
-static INTERRUPTED: AtomicBool = AtomicBool::new(false);
-
-/// From now on the first Ctrl-C (or `SIGTERM`) only asks; the next one ends the process.
-pub fn catch_interrupts() {
-    extern "C" fn asked(_: libc::c_int) {
-        INTERRUPTED.store(true, Ordering::Relaxed);
-    }
-    for signal in [libc::SIGINT, libc::SIGTERM] {
-        // SAFETY: all bits zero is a valid struct with an empty set, and the handler, of the type that goes with these flags,
-        // only stores to an atomic.
-        unsafe {
-            let mut action: libc::sigaction = std::mem::zeroed();
-            action.sa_sigaction = asked as extern "C" fn(libc::c_int) as usize;
-            action.sa_flags = libc::SA_RESTART | libc::SA_RESETHAND;
-            libc::sigaction(signal, &action, std::ptr::null_mut());
-        }
+/// Has a signal call this, which must do no more than a handler may.
+pub fn on_signal(signal: libc::c_int, handler: extern "C" fn(libc::c_int)) {
+    // SAFETY: all bits zero is a valid struct with an empty set, and the handler is of the type that goes with these flags.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        action.sa_sigaction = handler as usize;
+        action.sa_flags = libc::SA_RESTART;
+        libc::sigaction(signal, &action, std::ptr::null_mut());
     }
 }
 
-/// Whether somebody wants the run to end.
-pub fn interrupted() -> bool {
-    INTERRUPTED.load(Ordering::Relaxed)
+/// Whether whoever started this process wants it to ignore the signal.
+pub fn is_ignored(signal: libc::c_int) -> bool {
+    // SAFETY: all bits zero is a valid struct, and the call writes it.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        libc::sigaction(signal, std::ptr::null(), &mut action) == 0 && action.sa_sigaction == libc::SIG_IGN
+    }
+}
+
+/// For handlers of signals: leaves everything as it was, `errno` included.
+pub fn write_byte(fd: RawFd, byte: u8) {
+    // SAFETY: reads one byte; where `errno` is does not change within a thread.
+    unsafe {
+        let errno = *libc::__errno_location();
+        libc::write(fd, (&raw const byte).cast(), 1);
+        *libc::__errno_location() = errno;
+    }
+}
+
+/// Kills the leader of a group of processes, and all of the group.
+pub fn kill_group(leader: u32) {
+    // SAFETY: no pointers.
+    unsafe { libc::kill(-(leader as libc::pid_t), libc::SIGKILL) };
+}
+
+/// Locks a file for as long as it is open; `false` if somebody else has.
+pub fn try_lock(file: &File) -> io::Result<bool> {
+    // SAFETY: no pointers.
+    match check(unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) }) {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 /// Ends this process when the one that started it does.

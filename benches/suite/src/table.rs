@@ -239,6 +239,12 @@ pub fn bytes(bytes: f64) -> String {
     }
 }
 
+/// A part of something.
+pub fn percent(part: f64) -> String {
+    let percent = part * 100.0;
+    if percent < 10.0 { format!("{percent:.1} %") } else { format!("{percent:.0} %") }
+}
+
 pub fn nanoseconds(ns: f64) -> String {
     match ns {
         ns if ns < 1e3 => format!("{ns:.0} ns"),

@@ -3,6 +3,7 @@
 use crate::candidate::Kind;
 use crate::report::{Entry, Measured, Report};
 use crate::stats::Summary;
+use crate::table::percent;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
@@ -41,6 +42,11 @@ pub struct Verdict<'a> {
 }
 
 impl Verdict<'_> {
+    /// What is worse comes first.
+    pub fn rank(&self) -> f64 {
+        if self.factor.is_nan() { 0.0 } else { self.factor }
+    }
+
     /// For a line of its own.
     pub fn sentence(&self) -> String {
         let rival = self.rival;
@@ -60,11 +66,6 @@ impl Verdict<'_> {
 /// 1.84 as "1.84 times as much".
 fn times(factor: f64) -> String {
     format!("{} times as much", if factor < 10.0 { format!("{factor:.2}") } else { format!("{factor:.0}") })
-}
-
-fn percent(factor: f64) -> String {
-    let percent = factor * 100.0;
-    if percent < 10.0 { format!("{percent:.1} %") } else { format!("{percent:.0} %") }
 }
 
 /// `None` where nobody else was measured.

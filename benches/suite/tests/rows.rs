@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -189,8 +190,7 @@ fn an_interrupted_run_keeps_what_it_measured_and_can_be_resumed() {
     // From the first line on it listens to Ctrl-C.
     let mut out = BufReader::new(suite.stdout.take().unwrap());
     out.read_line(&mut String::new()).unwrap();
-    // SAFETY: a signal to a child that has not been waited for.
-    assert_eq!(unsafe { libc::kill(suite.id() as libc::pid_t, libc::SIGINT) }, 0);
+    signal(suite.id(), libc::SIGINT);
     let mut text = String::new();
     out.read_to_string(&mut text).unwrap();
     let output = suite.wait_with_output().unwrap();
@@ -214,9 +214,74 @@ fn an_interrupted_run_keeps_what_it_measured_and_can_be_resumed() {
     }
 }
 
+/// Where the suite with this number works, on the disk and in memory.
+fn folders(suite: u32) -> [PathBuf; 2] {
+    [std::env::temp_dir(), "/dev/shm".into()].map(|base| base.join(format!("ringtoss-bench-{suite}")))
+}
+
+fn signal(suite: u32, signal: libc::c_int) {
+    // SAFETY: a signal to a child that has not been waited for.
+    assert_eq!(unsafe { libc::kill(suite as libc::pid_t, signal) }, 0);
+}
+
+#[test]
+fn whoever_ends_it_what_was_measured_is_kept_and_what_was_made_is_removed() {
+    for (name, ended_by) in [("term", libc::SIGTERM), ("hup", libc::SIGHUP)] {
+        let path = std::env::temp_dir().join(format!("ringtoss-bench-{name}-{}.json", std::process::id()));
+        let scratch = Scratch(path);
+        let mut suite = quick(&scratch.0, &["--json"]);
+        let mut suite = suite.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the suite");
+        let mut out = BufReader::new(suite.stdout.take().unwrap());
+        out.read_line(&mut String::new()).unwrap();
+        assert!(folders(suite.id())[0].exists(), "it works there");
+        // As `timeout` does, and as a terminal that is closed: nobody listens any more.
+        drop(out);
+        signal(suite.id(), ended_by);
+        signal(suite.id(), ended_by);
+        let id = suite.id();
+        let output = suite.wait_with_output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.contains("Interrupted. To measure the rest"), "{said}");
+        assert!(folders(id).iter().all(|folder| !folder.exists()), "left behind");
+        let kept: Value = serde_json::from_slice(&std::fs::read(&scratch.0).expect("the result")).expect("JSON");
+        assert!(array(&kept, "rows").len() < 6, "{kept:#}");
+    }
+}
+
+#[test]
+fn one_who_asks_again_need_not_wait_and_nothing_is_left_either() {
+    let path = std::env::temp_dir().join(format!("ringtoss-bench-again-{}.json", std::process::id()));
+    let scratch = Scratch(path);
+    let mut suite = Command::new(env!("CARGO_BIN_EXE_ringtoss-bench"));
+    // It hears nothing of this one for some seconds.
+    suite.env("RINGTOSS_BENCH_FAULT", "syscalls:hang:0");
+    suite.args(["--smoke", "--peers", "ringtoss", "--only", "echo-50x64", "--json"]).arg(&scratch.0);
+    let mut suite = suite.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("the suite");
+    let mut out = BufReader::new(suite.stdout.take().unwrap());
+    out.read_line(&mut String::new()).unwrap();
+    let is_stopped = |pid: &str| {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        stat.rsplit(')').next().is_some_and(|fields| fields.trim_start().starts_with('T'))
+    };
+    let path = format!("/proc/{0}/task/{0}/children", suite.id());
+    let children = || std::fs::read_to_string(&path).unwrap_or_default();
+    let until = Instant::now() + Duration::from_secs(60);
+    while !children().split_whitespace().any(is_stopped) && Instant::now() < until {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    signal(suite.id(), libc::SIGINT);
+    // Sooner it would be taken for the same.
+    std::thread::sleep(Duration::from_millis(600));
+    let id = suite.id();
+    signal(id, libc::SIGINT);
+    assert_eq!(suite.wait().unwrap().code(), Some(128 + libc::SIGINT));
+    assert!(folders(id).iter().all(|folder| !folder.exists()), "left behind");
+}
+
 /// One of each way to drive a server.
 const DRIVES: [&str; 8] =
-    ["echo-2000x64", "unix-50x64", "udp-50x64", "storm-50", "proxy-50x64", "open-50", "mixed", "idle-500"];
+    ["echo-1000x64", "unix-50x64", "udp-50x64", "storm-50", "proxy-50x64", "open-50", "mixed", "idle-500"];
 
 /// The one that breaks is shown as such; the others are measured all the same.
 fn check_fault(report: &Value, rows: &[&str], what: &str) {
@@ -244,7 +309,13 @@ fn one_that_crashes_does_not_stop_the_run() {
 
 #[test]
 fn one_that_hangs_does_not_stop_the_run() {
-    // Each costs the time after which somebody is given up.
-    let rows = ["udp-50x64", "storm-50", "open-50"];
-    check_fault(&smoke_with_fault("hang", &rows.join(","), "syscalls:hang:0"), &rows, "hangs");
+    // Each waits until somebody is given up, so they wait together.
+    let hang = |row: &'static str| {
+        check_fault(&smoke_with_fault(&format!("hang-{row}"), row, "syscalls:hang:0"), &[row], "hangs");
+    };
+    std::thread::scope(|scope| {
+        for row in ["udp-50x64", "storm-50", "open-50"] {
+            scope.spawn(move || hang(row));
+        }
+    });
 }

@@ -56,6 +56,7 @@ pub fn page(report: &Report, comparison: Option<&Comparison>) -> String {
     text.push_str("<section id=\"machine\">\n<h2>Where, and who</h2>\n");
     tables::machine(&mut text, report);
     tables::candidates(&mut text, report);
+    tables::sizes(&mut text, report);
     repeat(&mut text, report);
     let _ = write!(text, "</section>\n</main>\n<script>\n{SCRIPT}</script>\n</body>\n</html>\n");
     text

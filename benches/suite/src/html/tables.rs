@@ -7,7 +7,7 @@ use crate::chart::bars::{figure_per, ratio};
 use crate::chart::escape;
 use crate::compare::Comparison;
 use crate::machine::date;
-use crate::report::{Entry, GENERATOR_LIMITS_AT, Latency, Measured, Report};
+use crate::report::{Entry, GENERATOR_LIMITS_AT, Latency, Measured, Report, Size};
 use crate::stats::Summary;
 use crate::table::{by_figure, bytes, nanoseconds, thousands};
 use crate::verdict;
@@ -198,6 +198,22 @@ pub fn candidates(text: &mut String, report: &Report) {
         }
         close(text);
     }
+}
+
+/// What building with each costs, if it is known.
+pub fn sizes(text: &mut String, report: &Report) {
+    if report.sizes.is_empty() {
+        return;
+    }
+    open(text, "A small echo server, built from nothing", &["", "crates compiled", "seconds", "binary, stripped"]);
+    for Size { name, crates, seconds, bytes: size, failure } in &report.sizes {
+        let _ = write!(text, "<tr><th scope=\"row\">{}</th>", escape(name));
+        let _ = match failure {
+            Some(failure) => writeln!(text, "<td class=\"left\" colspan=\"3\">failed: {}</td></tr>", escape(failure)),
+            None => writeln!(text, "<td>{crates}</td><td>{seconds:.1}</td><td>{}</td></tr>", bytes(*size as f64)),
+        };
+    }
+    close(text);
 }
 
 /// What is different from an older run.

@@ -13,6 +13,7 @@ mod registered;
 mod ringtoss;
 #[cfg(feature = "smol")]
 mod smol;
+mod spin;
 mod splices;
 #[cfg(feature = "tokio")]
 mod tokio;
@@ -38,6 +39,7 @@ pub fn all() -> Vec<Candidate> {
         leases::candidate(),
         registered::candidate(),
         splices::candidate(),
+        spin::candidate(),
         #[cfg(feature = "tokio")]
         Candidate::runtime::<tokio::Tokio<false>>("tokio", "tokio", Kind::Peer, "current-thread; files by its pool"),
         #[cfg(feature = "tokio")]

@@ -45,6 +45,9 @@ impl<const TUNED: bool> Runtime for Monoio<TUNED> {
         monoio::spawn(future);
     }
 
+    /// It has none: a task that wakes itself is the next one there.
+    const FAIR_YIELD: bool = false;
+
     async fn yield_now() {
         super::yield_once().await;
     }

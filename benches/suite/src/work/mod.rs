@@ -89,6 +89,12 @@ impl Work {
         matches!(self, Work::Small { .. } | Work::Copy)
     }
 
+    /// Whether the big file is served, read, written or copied.
+    pub fn has_file(&self) -> bool {
+        use Work::{Blocks, Copy, FileServer, Mixed};
+        matches!(self, FileServer { .. } | Mixed { .. } | Blocks(_) | Copy)
+    }
+
     /// How much a server reads at once.
     pub fn buffer_bytes(&self) -> usize {
         match *self {
@@ -163,6 +169,14 @@ pub fn window<R: Files>(work: Work, duration: Duration, file: &Path) -> Window {
     })
 }
 
+/// `Work::Wake` alone, for one that offers nothing else.
+pub fn woken<R: Runtime>(duration: Duration) -> Window {
+    R::block_on(false, async move {
+        let before = tasks::wakes::<R>(duration / 10).await.ops;
+        Window { before, ..tasks::wakes::<R>(duration).await }
+    })
+}
+
 async fn once<R: Files>(work: Work, duration: Duration, file: PathBuf) -> Window {
     match work {
         Work::Blocks(work) => files::blocks::<R>(work, duration, &file).await,
@@ -171,7 +185,7 @@ async fn once<R: Files>(work: Work, duration: Duration, file: PathBuf) -> Window
         Work::Copy => files::copies::<R>(duration, &file).await,
         Work::Nop { in_flight } => timed::<R, _>(in_flight, duration, |_, until| tasks::nops::<R>(until)).await,
         Work::Spawn { tasks } => timed::<R, _>(1, duration, move |_, until| tasks::spawns::<R>(tasks, until)).await,
-        Work::Yield { tasks } => timed::<R, _>(tasks, duration, |_, until| tasks::yields::<R>(until)).await,
+        Work::Yield { tasks } => tasks::yielding::<R>(tasks, duration).await,
         Work::Channel => timed::<R, _>(1, duration, |_, until| tasks::channel::<R>(until)).await,
         Work::SleepFire { tasks } => timed::<R, _>(tasks, duration, |_, until| tasks::sleeps::<R>(until)).await,
         Work::SleepDrop => timed::<R, _>(1, duration, |_, until| tasks::dropped_sleeps::<R>(until)).await,

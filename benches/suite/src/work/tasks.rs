@@ -49,7 +49,22 @@ pub async fn spawns<R: Runtime>(tasks: usize, until: Instant) -> u64 {
     ops
 }
 
-pub async fn yields<R: Runtime>(until: Instant) -> u64 {
+/// The tasks have to take turns: who yields to itself does nothing of what the row is about.
+pub async fn yielding<R: Runtime>(tasks: usize, duration: Duration) -> Window {
+    let (clock, until) = (Clock::start(), Instant::now() + duration);
+    let handles: Vec<_> = (0..tasks).map(|_| R::spawn(yields::<R>(until))).collect();
+    let (mut all, mut most) = (0, 0);
+    for handle in handles {
+        let ops = handle.await;
+        (all, most) = (all + ops, most.max(ops));
+    }
+    let window = clock.stop(all);
+    // A scheduler need not be quite fair, but a thousand others are not one's own.
+    assert!(tasks < 100 || most <= all / 10, "one of {tasks} tasks did {most} of all {all} yields");
+    window
+}
+
+async fn yields<R: Runtime>(until: Instant) -> u64 {
     let mut ops = 0;
     while ops == 0 || Instant::now() < until {
         for _ in 0..64 {

@@ -158,7 +158,7 @@ pub const OPCODES: &[Opcode] = &[
         "6.15",
         &["RecvZc"],
         Not(
-            "it takes a network card that splits headers from data, and a queue of it set up for this ring alone; through `op::submit` by whoever has one",
+            "it takes completions of 32 bytes, where these rings have 16, a network card that splits headers from data, and a queue of it for the ring alone: see docs/performance.md",
         ),
     ),
     opcode(

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::candidate::Candidate;
-use crate::plan::{Group, Pace};
+use crate::plan::Pace;
 
 pub const USAGE: &str = "\
 Compares ringtoss with other runtimes on this machine, and all of them with what the kernel allows.
@@ -108,11 +108,6 @@ impl Arguments {
             options.extend(["--peers".into(), peers.join(",")]);
         }
         options
-    }
-
-    /// Whether a row was asked for.
-    pub fn wants_row(&self, group: Group, id: &str) -> bool {
-        self.only.is_empty() || self.only.iter().any(|name| name == group.name() || name == id)
     }
 
     /// Whether a candidate was asked for: by its name, or by its package for all of its set-ups.

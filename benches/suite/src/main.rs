@@ -96,8 +96,7 @@ fn suite(arguments: &Arguments) -> Result<(), String> {
         report.rows.iter().for_each(|row| output::say(&table::row(&report, row, style)));
         return output::finish(arguments, &report, old.as_ref(), style);
     }
-    let rows: Vec<Row> =
-        plan::rows(arguments.pace).into_iter().filter(|row| arguments.wants_row(row.group, &row.id)).collect();
+    let rows = plan::chosen(arguments.pace, &arguments.only);
     let all = candidate::all();
     let candidates: Vec<&Candidate> =
         all.iter().filter(|candidate| candidate.kind != Kind::Peer || arguments.wants_peer(candidate)).collect();

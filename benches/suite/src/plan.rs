@@ -266,6 +266,19 @@ pub fn rows(pace: Pace) -> Vec<Row> {
     rows
 }
 
+/// Those of these names, or of groups of these names; all without any. A row that is named is measured at every pace.
+pub fn chosen(pace: Pace, only: &[String]) -> Vec<Row> {
+    let named = |row: &Row| only.contains(&row.id);
+    let mut rows = rows(pace);
+    rows.retain(|row| only.is_empty() || named(row) || only.iter().any(|name| name == row.group.name()));
+    let all = self::rows(Pace::Full);
+    let order: Vec<String> = all.iter().map(|row| row.id.clone()).collect();
+    let (longer, there) = (all.into_iter().filter(named), rows.iter().map(|row| row.id.clone()).collect::<Vec<_>>());
+    rows.extend(longer.filter(|row| !there.contains(&row.id)));
+    rows.sort_by_key(|row| order.iter().position(|id| *id == row.id));
+    rows
+}
+
 /// A size or a number as a reader says it.
 fn size(bytes: usize) -> String {
     if bytes >= 1024 { format!("{} KiB", bytes / 1024) } else { format!("{bytes} B") }
@@ -396,4 +409,33 @@ fn tasks(pace: Pace, rows: &mut Vec<Row>) {
     }
     row("sleep-drop", "begin and drop a sleep", "sleep", Work::SleepDrop, Figure::Cpu);
     row("start", "make a loop, run nothing, drop it", "loop", Work::Start, Figure::Time);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn chosen(pace: Pace, only: &[&str]) -> String {
+        let only: Vec<String> = only.iter().map(|name| (*name).into()).collect();
+        let ids: Vec<String> = super::chosen(pace, &only).into_iter().map(|row| row.id).collect();
+        ids.join(" ")
+    }
+
+    #[test]
+    fn a_row_that_is_named_is_measured_at_every_pace_and_a_group_is_what_the_pace_has_of_it() {
+        assert_eq!(chosen(Pace::Quick, &["nop-1", "echo-5000x64", "idle-10000"]), "echo-5000x64 idle-10000 nop-1");
+        assert!(!chosen(Pace::Quick, &["net"]).contains("5000"));
+        assert!(chosen(Pace::Quick, &["net", "wrk-50"]).contains("http-50x16 wrk-50 "));
+        assert_eq!(super::chosen(Pace::Normal, &[]).len(), rows(Pace::Normal).len());
+        assert_eq!(chosen(Pace::Full, &["nothing"]), "");
+    }
+
+    /// With 15 candidates in each, which is what there are. A quick run is promised to take less than 5 minutes, a normal one less
+    /// than 45.
+    #[test]
+    fn runs_take_no_longer_than_is_promised() {
+        let minutes = |pace| rows(pace).iter().map(|row| row.planned(15, pace)).sum::<Duration>().as_secs() / 60;
+        assert!(minutes(Pace::Quick) < 5, "{}", minutes(Pace::Quick));
+        assert!(minutes(Pace::Normal) < 45, "{}", minutes(Pace::Normal));
+    }
 }

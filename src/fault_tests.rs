@@ -20,6 +20,7 @@ use crate::event_loop::{EventLoop, Settings};
 use crate::fs::File;
 use crate::inbox::Inbox;
 use crate::net::{TcpListener, TcpStream};
+use crate::patience::patience;
 use crate::registry;
 use crate::ring::fault::{COUNTS, ERRNOS, Faults, Faulty, NAMES};
 use crate::ring::{Config, Ring};
@@ -261,13 +262,13 @@ fn program(seed: u64, faults: Faults) {
             kinds.await.unwrap();
             moves.await.unwrap();
         };
-        time::timeout(Duration::from_secs(60), all).await.expect("stuck");
+        time::timeout(patience(), all).await.expect("stuck");
         far.abort();
         // Forgotten operations are finished by the turns to come.
         for _ in 0..64 {
             op::nop().await.unwrap();
         }
-        time::timeout(Duration::from_secs(60), async {
+        time::timeout(patience(), async {
             while crate::metrics().in_flight > 0 {
                 crate::yield_now().await;
             }
@@ -295,8 +296,7 @@ fn random_program(seed: u64, faults: Faults) {
     let event_loop = faulty_loop(seed, faults);
     let forgotten = event_loop.block_on(async {
         let program = chaos::chaos(seed, alive.clone());
-        let forgotten =
-            time::timeout(Duration::from_secs(60), program).await.unwrap_or_else(|_| panic!("seed {seed}: stuck"));
+        let forgotten = time::timeout(patience(), program).await.unwrap_or_else(|_| panic!("seed {seed}: stuck"));
         assert_eq!(crate::metrics().stale_completions, 0, "seed {seed}");
         tally();
         forgotten

@@ -74,6 +74,10 @@ compile_error!("ringtoss is built on io_uring and runs on Linux only (6.1 or new
 #[doc = include_str!("../README.md")]
 mod readme {}
 
+// So that what the tests share has one name for it.
+#[cfg(test)]
+extern crate self as ringtoss;
+
 mod blocking;
 pub mod buf;
 mod clock;
@@ -98,6 +102,9 @@ pub mod io;
 mod mail;
 pub mod net;
 pub mod op;
+#[cfg(test)]
+#[path = "../tests/patience/mod.rs"]
+mod patience;
 pub mod pipe;
 pub mod process;
 mod registered;

@@ -1,5 +1,8 @@
 //! Readiness of descriptors that are not the crate's.
 
+#[path = "patience/mod.rs"]
+mod patience;
+
 use std::future::{Future, poll_fn};
 use std::io::{ErrorKind, PipeReader, PipeWriter, Read, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -7,14 +10,10 @@ use std::os::unix::net::UnixStream;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::Duration;
 
 use ringtoss::io::{AsyncFd, Interest, Ready};
 
-fn run<F: Future>(test: F) -> F::Output {
-    let bounded = async { ringtoss::time::timeout(Duration::from_secs(60), test).await.expect("the test hangs") };
-    ringtoss::block_on(bounded)
-}
+use patience::*;
 
 async fn turn() {
     ringtoss::op::nop().await.unwrap();

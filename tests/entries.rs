@@ -1,6 +1,9 @@
 //! How often a loop calls the kernel: once a turn under load, and not at all while it sleeps. Counted by the loop itself and,
 //! where strace is installed, by that.
 
+#[path = "patience/mod.rs"]
+mod patience;
+
 use std::cell::Cell;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, ChildStdout, Command, Stdio};
@@ -10,11 +13,12 @@ use std::time::Duration;
 use ringtoss::net::{TcpListener, TcpStream};
 use ringtoss::{EventLoop, op, spawn, time};
 
+use patience::{patience, seconds};
+
 const ROLE: &str = "RINGTOSS_TEST_ROLE";
 const CONNECTIONS: usize = 64;
 const REQUESTS_EACH: usize = 1000;
 const REQUESTS: usize = CONNECTIONS * REQUESTS_EACH;
-const PATIENCE: Duration = Duration::from_secs(120);
 
 // ---- what the other processes run -------------------------------------------------------------------------------------
 
@@ -96,7 +100,7 @@ fn child() {
                 _ => echo_server().await,
             }
         };
-        time::timeout(PATIENCE, work).await.expect("stuck");
+        time::timeout(seconds(120), work).await.expect("stuck");
     });
 }
 
@@ -223,7 +227,7 @@ fn an_idle_loop_sleeps_in_one_call_and_uses_no_cpu() {
         })
     });
     let id = told.recv().unwrap();
-    let end = std::time::Instant::now() + Duration::from_secs(60);
+    let end = std::time::Instant::now() + patience();
     let in_kernel =
         |(state, call): (char, Option<i64>)| state == 'S' && call.is_none_or(|call| call == libc::SYS_io_uring_enter);
     while !in_kernel(state(&id)) {

@@ -3,21 +3,23 @@
 //! and the number of its open files that is limited.
 #![allow(unsafe_code, reason = "the limit of open files")]
 
+#[path = "patience/mod.rs"]
+mod patience;
+
 use std::io::{BufRead, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream as StdStream};
 use std::os::fd::OwnedFd;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 
 use ringtoss::net::{TcpListener, TcpStream};
 use ringtoss::{metrics, op, spawn, time};
+
+use patience::seconds;
 
 const ROLE: &str = "RINGTOSS_TEST_ROLE";
 const BYTES_AT_MOST: i64 = 1024;
 /// A source address has 28,000 ports, and one is enough for so many connections to one target.
 const PER_TARGET: usize = 10_000;
-/// Every wait ends, at last.
-const PATIENCE: Duration = Duration::from_secs(300);
 
 /// Raises the limit of open files, the hard one too if that is allowed; gives what it is then.
 fn raise_open_files(to: u64) -> u64 {
@@ -60,7 +62,7 @@ fn clients(port: u16, count: usize) {
             stream.write_all(&question(index)).unwrap();
         }
         for (index, stream) in streams.iter_mut().enumerate() {
-            stream.set_read_timeout(Some(PATIENCE)).unwrap();
+            stream.set_read_timeout(Some(seconds(300))).unwrap();
             let mut answer = [0; 64];
             stream.read_exact(&mut answer).unwrap();
             assert_eq!(answer, question(index));
@@ -212,7 +214,7 @@ fn child() {
     if words[0] == "clients" {
         return clients(number(1) as u16, number(2));
     }
-    ringtoss::block_on(async { time::timeout(PATIENCE, served).await.expect("stuck") });
+    ringtoss::block_on(async { time::timeout(seconds(300), served).await.expect("stuck") });
 }
 
 fn run(role: &str) {

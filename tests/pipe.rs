@@ -1,5 +1,8 @@
 //! Pipes, with and without a name. What they share with `fs::File` is tested in `tests/fs`.
 
+#[path = "patience/mod.rs"]
+mod patience;
+
 use std::future::{Future, poll_fn};
 use std::io::{ErrorKind, Read, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -13,11 +16,8 @@ use std::time::Duration;
 
 use ringtoss::fs::File;
 use ringtoss::pipe::{OpenOptions, Receiver, Sender, pipe};
-use ringtoss::time::timeout;
 
-fn run<F: Future>(test: F) -> F::Output {
-    ringtoss::block_on(async { timeout(Duration::from_secs(60), test).await.expect("the test hangs") })
-}
+use patience::*;
 
 async fn poll_once<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {
     poll_fn(|cx| Poll::Ready(Pin::new(&mut *future).poll(cx))).await

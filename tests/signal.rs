@@ -1,6 +1,9 @@
 //! Signals. A process of its own, because they are the process's; each test has a signal for itself.
 #![allow(unsafe_code, reason = "handlers of other libraries, forks, signals by number")]
 
+#[path = "patience/mod.rs"]
+mod patience;
+
 use std::future::{Future, poll_fn};
 use std::io;
 use std::mem;
@@ -10,18 +13,11 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier};
 use std::task::Poll;
-use std::time::Duration;
 
+use ringtoss::EventLoop;
 use ringtoss::signal::unix::{Signal, SignalKind, signal};
-use ringtoss::{EventLoop, time};
 
-fn run<F: Future>(test: F) -> F::Output {
-    ringtoss::block_on(bounded(test))
-}
-
-async fn bounded<F: Future>(test: F) -> F::Output {
-    time::timeout(Duration::from_secs(60), test).await.expect("the test hangs")
-}
+use patience::*;
 
 async fn is_pending(signal: &mut Signal) -> bool {
     poll_fn(|cx| Poll::Ready(signal.poll_recv(cx).is_pending())).await
@@ -163,7 +159,7 @@ fn every_listener_on_every_loop_is_told_of_every_signal() {
     for round in 1..=ROUNDS {
         raise(kind);
         while told.load(Ordering::SeqCst) < round * LOOPS * LISTENERS {
-            assert!(start.elapsed() < Duration::from_secs(60), "a listener was not told in round {round}");
+            assert!(start.elapsed() < patience(), "a listener was not told in round {round}");
             std::thread::yield_now();
         }
     }

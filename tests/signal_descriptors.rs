@@ -1,6 +1,9 @@
 //! Descriptors that listening for signals takes. A process of its own, because it counts and limits them.
 #![allow(unsafe_code, reason = "limits and signals by number")]
 
+#[path = "patience/mod.rs"]
+mod patience;
+
 use std::future::poll_fn;
 use std::task::Poll;
 use std::time::Duration;
@@ -83,5 +86,5 @@ fn a_thousand_listeners_share_few_descriptors_and_go_on_without_any() {
         }
         assert!(descriptors() <= most);
     };
-    ringtoss::block_on(async { ringtoss::time::timeout(Duration::from_secs(60), test).await.expect("the test hangs") });
+    patience::run(test);
 }

@@ -3,13 +3,16 @@
 //! Without the harness, whose own output would be in the way.
 #![allow(unsafe_code)]
 
+#[path = "patience/mod.rs"]
+mod patience;
+
 use std::future::{Future, poll_fn};
 use std::io::{Read, Seek, Write};
 use std::os::fd::{AsRawFd, RawFd};
 use std::pin::Pin;
 use std::process::{Child, Command, Stdio};
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ringtoss::io::{stderr, stdin, stdout};
 use ringtoss::time;
@@ -42,7 +45,7 @@ fn parent() {
         ("broken output", broken),
     ];
     std::thread::spawn(|| {
-        std::thread::sleep(Duration::from_secs(120));
+        std::thread::sleep(patience::seconds(120));
         eprintln!("a case hangs");
         std::process::exit(1);
     });
@@ -61,7 +64,8 @@ fn start(case: &str, input: impl Into<Stdio>, output: impl Into<Stdio>, error: i
 /// Waits for the child's end, for a bounded time.
 #[track_caller]
 fn succeeds(mut child: Child) {
-    for _ in 0..60_000 {
+    let start = Instant::now();
+    while start.elapsed() < patience::patience() {
         if let Some(status) = child.try_wait().unwrap() {
             let mut errors = String::new();
             if let Some(mut pipe) = child.stderr.take() {

@@ -2,6 +2,9 @@
 //! because it counts and limits them; its tests take turns.
 #![allow(unsafe_code, reason = "the limit of open files")]
 
+#[path = "patience/mod.rs"]
+mod patience;
+
 use std::future::{Future, poll_fn};
 use std::net::{SocketAddr, TcpStream as StdStream};
 use std::pin::Pin;
@@ -10,6 +13,8 @@ use std::task::Poll;
 use std::time::Duration;
 
 use ringtoss::net::{TcpListener, TcpStream};
+
+use patience::*;
 
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
@@ -27,10 +32,6 @@ async fn poll_once<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {
 
 async fn turn() {
     ringtoss::op::nop().await.unwrap();
-}
-
-fn run<F: Future>(test: F) -> F::Output {
-    ringtoss::block_on(async { ringtoss::time::timeout(Duration::from_secs(60), test).await.expect("the test hangs") })
 }
 
 /// Waits until there are as many as before.
@@ -268,7 +269,7 @@ fn names_are_resolved_on_the_blocking_pool() {
         let (release, wait) = std::sync::mpsc::channel::<()>();
         // The pool's only thread is busy, so nothing is resolved before it is free.
         let busy = ringtoss::spawn_blocking(move || {
-            let _ = wait.recv_timeout(Duration::from_secs(60));
+            let _ = wait.recv_timeout(patience());
         });
         let mut connecting = Box::pin(TcpStream::connect(name));
         for _ in 0..20 {
@@ -283,7 +284,7 @@ fn names_are_resolved_on_the_blocking_pool() {
     // The thread keeps a way to wake the loop, an eventfd, for a moment longer than the loop lives.
     let start = std::time::Instant::now();
     while descriptors() != outside {
-        assert!(start.elapsed() < Duration::from_secs(60), "{:?}", names());
+        assert!(start.elapsed() < patience(), "{:?}", names());
         std::thread::yield_now();
     }
 }

@@ -145,5 +145,5 @@ async fn registered(random: &mut Random) {
     }
     // All of them are back: nobody would wait else.
     let all = async { (pool.take().await.unwrap(), pool.take().await.unwrap()) };
-    drop(time::timeout(Duration::from_secs(30), all).await.expect("a registered buffer is lost"));
+    drop(time::timeout(patience(), all).await.expect("a registered buffer is lost"));
 }

@@ -94,7 +94,7 @@ fn a_cancel_may_race_its_operation_at_every_point() {
                         at_point(polls, &alive).await;
                     }
                 };
-                time::timeout(Duration::from_secs(60), all).await.unwrap_or_else(|_| panic!("seed {seed}: stuck"));
+                time::timeout(patience(), all).await.unwrap_or_else(|_| panic!("seed {seed}: stuck"));
                 assert_eq!(crate::metrics().stale_completions, 0);
                 tally();
             });

@@ -129,9 +129,10 @@ mod tests {
     use std::time::Instant;
 
     use super::*;
+    use crate::patience::patience;
 
     fn eventually(mut is: impl FnMut() -> bool) {
-        let patience = Instant::now() + Duration::from_secs(60);
+        let patience = Instant::now() + patience();
         while !is() {
             assert!(Instant::now() < patience);
             thread::sleep(Duration::from_millis(1));

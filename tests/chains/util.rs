@@ -1,25 +1,19 @@
 //! What the tests share.
 
+#[path = "../patience/mod.rs"]
+mod patience;
+
 use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Wake};
-use std::time::Duration;
 
 use ringtoss::fs::File;
 use ringtoss::net::{TcpListener, TcpStream};
 
-/// Runs a test on a loop of its own, for a bounded time.
-pub fn run<F: Future>(test: F) -> F::Output {
-    ringtoss::block_on(bounded(test))
-}
-
-/// The same on a loop that is there already.
-pub async fn bounded<F: Future>(test: F) -> F::Output {
-    ringtoss::time::timeout(Duration::from_secs(60), test).await.expect("the test hangs")
-}
+pub use patience::*;
 
 /// Polls a future once.
 pub async fn poll_once<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {

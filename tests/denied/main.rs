@@ -2,6 +2,8 @@
 //! where one can be had, what works works, and what does not is an error.
 #![allow(unsafe_code, reason = "limits and filters are set by system calls")]
 
+#[path = "../patience/mod.rs"]
+mod patience;
 mod places;
 
 use std::process::{Command, Output};

@@ -6,14 +6,14 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ringtoss::net::{TcpListener, TcpStream, UdpSocket, UnixStream};
 use ringtoss::{fs, op, pipe, process, time};
 
-use super::{ROLE, alone, is_root, limit_files};
+use crate::patience::patience;
 
-const PATIENCE: Duration = Duration::from_secs(60);
+use super::{ROLE, alone, is_root, limit_files};
 
 /// What the child does to itself, or why it cannot, and then what works there.
 pub fn live(place: &str) {
@@ -46,7 +46,7 @@ pub fn live(place: &str) {
             return println!("\nDONE");
         }
     };
-    event_loop.block_on(async { time::timeout(PATIENCE, a_day_in(place)).await.expect("stuck") });
+    event_loop.block_on(async { time::timeout(patience(), a_day_in(place)).await.expect("stuck") });
     drop(event_loop);
     println!("\nDONE");
 }
@@ -108,15 +108,19 @@ fn become_root_of_nothing() -> std::io::Result<()> {
     write(c"/proc/self/gid_map", b"0 65534 1")
 }
 
+/// With what is mounted below it.
 fn read_only_root() -> std::io::Result<()> {
     own_mounts()?;
-    // SAFETY: strings that end, or nothing.
+    let slash = c"/".as_ptr();
+    // SAFETY: plain numbers, for which zero is valid.
+    let mut attributes: libc::mount_attr = unsafe { std::mem::zeroed() };
+    attributes.attr_set = libc::MOUNT_ATTR_RDONLY;
+    let (attributes, size) = (&raw const attributes, size_of::<libc::mount_attr>());
+    // SAFETY: strings that end, or nothing; the structure lives over the call, and its size is passed.
     unsafe {
-        let flags = libc::MS_REMOUNT | libc::MS_BIND | libc::MS_RDONLY;
-        let slash = c"/".as_ptr();
         check(libc::mount(slash, slash, std::ptr::null(), libc::MS_BIND | libc::MS_REC, std::ptr::null()))?;
         check(libc::chroot(slash))?;
-        check(libc::mount(std::ptr::null(), slash, std::ptr::null(), flags, std::ptr::null()))
+        check(libc::syscall(libc::SYS_mount_setattr, libc::AT_FDCWD, slash, libc::AT_RECURSIVE, attributes, size) as i32)
     }
 }
 
@@ -132,7 +136,7 @@ async fn a_day_in(place: &str) {
     assert_eq!(receiver.read(vec![0; 64]).await.0.unwrap(), 7);
     time::sleep(Duration::from_millis(2)).await;
     assert_eq!(ringtoss::spawn_blocking(|| 5).await.unwrap(), 5);
-    assert!(op::nop().timeout(Duration::from_secs(5)).await.is_ok());
+    assert!(op::nop().timeout(patience()).await.is_ok());
     let mut stream = ringtoss::signal::unix::signal(ringtoss::signal::unix::SignalKind::user_defined1()).unwrap();
     // SAFETY: no memory is passed.
     unsafe { libc::raise(libc::SIGUSR1) };
@@ -244,11 +248,12 @@ fn serve_beyond_the_limit() {
                     Err(error) => {
                         assert_eq!(error.raw_os_error(), Some(libc::EMFILE), "{error}");
                         refused.set(refused.get() + 1);
-                        // Everything else that wants a descriptor says the same, and hangs nothing.
-                        let another = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap_err();
-                        assert_eq!(another.raw_os_error(), Some(libc::EMFILE));
-                        assert_eq!(fs::read("/etc/hosts").await.unwrap_err().raw_os_error(), Some(libc::EMFILE));
                         if refused.get() == 1 {
+                            // Everything else that wants a descriptor says the same, and hangs nothing. Nobody has asked yet,
+                            // so none becomes free.
+                            let another = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap_err();
+                            assert_eq!(another.raw_os_error(), Some(libc::EMFILE));
+                            assert_eq!(fs::read("/etc/hosts").await.unwrap_err().raw_os_error(), Some(libc::EMFILE));
                             println!("\nFULL");
                         }
                         time::sleep(Duration::from_millis(1)).await;
@@ -291,7 +296,7 @@ fn in_little_memory() {
             }
             datagrams().await;
         };
-        time::timeout(PATIENCE, work).await.expect("stuck");
+        time::timeout(patience(), work).await.expect("stuck");
     });
     println!("\nDONE");
 }
@@ -315,7 +320,7 @@ fn spawn(place: &str) -> std::io::Result<std::process::Child> {
 fn finish(place: &str, mut child: std::process::Child) {
     let (pid, (over, is_over)) = (child.id() as i32, std::sync::mpsc::channel::<()>());
     std::thread::spawn(move || {
-        if is_over.recv_timeout(2 * PATIENCE) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
+        if is_over.recv_timeout(2 * patience()) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
             // SAFETY: no memory is passed; the child has not been waited for.
             unsafe { libc::kill(pid, libc::SIGKILL) };
         }
@@ -393,7 +398,7 @@ fn a_server_at_its_limit_of_open_files_serves_everybody_in_the_end() {
     let mut clients: Vec<_> = (0..100).map(|_| std::net::TcpStream::connect(("127.0.0.1", port)).unwrap()).collect();
     hear("FULL");
     for client in &mut clients {
-        client.set_read_timeout(Some(PATIENCE)).unwrap();
+        client.set_read_timeout(Some(patience())).unwrap();
         client.write_all(b"ping").unwrap();
     }
     for mut client in clients {
@@ -426,11 +431,18 @@ impl Cgroup {
 
 impl Drop for Cgroup {
     fn drop(&mut self) {
-        for _ in 0..1000 {
-            if std::fs::remove_dir(&self.0).is_ok() {
-                return;
+        // Whoever has been waited for is no longer in it. When the test has failed somebody may be.
+        let start = Instant::now();
+        while let Err(error) = std::fs::remove_dir(&self.0) {
+            let inside = std::fs::read_to_string(self.0.join("cgroup.procs")).unwrap_or_default();
+            for pid in inside.lines().filter_map(|pid| pid.parse().ok()) {
+                // SAFETY: no memory is passed.
+                unsafe { libc::kill(pid, libc::SIGKILL) };
             }
-            std::thread::sleep(Duration::from_millis(5));
+            if start.elapsed() > patience() {
+                return eprintln!("{} is left behind: {error}", self.0.display());
+            }
+            std::thread::yield_now();
         }
     }
 }

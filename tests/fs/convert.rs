@@ -35,6 +35,7 @@ fn there_and_back() {
 #[test]
 fn salvaged_bytes_are_handed_over_or_the_file_comes_back() {
     run(async {
+        let mut salvaged = 0;
         for turns in 0..4 {
             let (mut reader, mut writer) = pipe();
             let mut read = reader.read(Vec::with_capacity(100));
@@ -45,20 +46,28 @@ fn salvaged_bytes_are_handed_over_or_the_file_comes_back() {
                 turn().await;
             }
             drop(read);
-            let failure = reader.into_std().unwrap_err();
-            assert_eq!(failure.error().kind(), std::io::ErrorKind::ResourceBusy);
-            let mut reader = failure.into_inner();
-            let (result, buf) = reader.read(Vec::with_capacity(2)).await;
-            assert_eq!((result.unwrap(), &buf[..]), (2, &b"he"[..]));
-            let (mut std, unread) = reader.into_parts().unwrap();
-            assert_eq!(unread, b"llo");
+            let (mut std, expected) = match reader.into_std() {
+                // Linux 6.1 lets the cancel win, though there was something to read: all of it is in the pipe.
+                Ok(std) => (std, "hello!"),
+                Err(failure) => {
+                    salvaged += 1;
+                    assert_eq!(failure.error().kind(), std::io::ErrorKind::ResourceBusy);
+                    let mut reader = failure.into_inner();
+                    let (result, buf) = reader.read(Vec::with_capacity(2)).await;
+                    assert_eq!((result.unwrap(), &buf[..]), (2, &b"he"[..]));
+                    let (std, unread) = reader.into_parts().unwrap();
+                    assert_eq!(unread, b"llo");
+                    (std, "!")
+                }
+            };
             writer.write_all("!").await.0.unwrap();
             drop(writer);
             turn().await;
             let mut rest = String::new();
             std.read_to_string(&mut rest).unwrap();
-            assert_eq!(rest, "!");
+            assert_eq!(rest, expected, "after {turns} turns");
         }
+        assert!(salvaged > 0, "the read that was over before it was dropped is salvaged");
     });
 }
 

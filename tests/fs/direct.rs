@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use ringtoss::buf::AlignedBuf;
 use ringtoss::fs::{File, OpenOptions};
 
-use crate::util::{pattern, run};
+use crate::util::{disk_dir, pattern, run};
 
 /// A file on a real disk; tmpfs may refuse.
 async fn direct(dir: &std::path::Path) -> Option<File> {
@@ -22,7 +22,7 @@ async fn direct(dir: &std::path::Path) -> Option<File> {
 
 #[test]
 fn aligned_buffers_go_to_the_disk_and_back() {
-    let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let dir = disk_dir();
     run(async {
         let Some(file) = direct(dir.path()).await else { return };
         const LEN: usize = 1 << 20;
@@ -49,7 +49,7 @@ fn aligned_buffers_go_to_the_disk_and_back() {
 /// Such writes are with the disk when they are dropped.
 #[test]
 fn a_dropped_direct_write_never_lands_after_the_next() {
-    let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let dir = disk_dir();
     run(async {
         let Some(file) = direct(dir.path()).await else { return };
         const LEN: usize = 1 << 16;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use ringtoss::fs::File;
 use ringtoss::time::timeout;
 
-use crate::util::{holding, pattern, pipe, poll_once, run, turn};
+use crate::util::{holding, patience, pattern, pipe, poll_once, run, turn};
 
 /// On a file with a position the read is undone.
 #[test]
@@ -146,7 +146,7 @@ fn what_takes_a_seek_and_has_no_position() {
             drop(read);
             let mut names = String::new();
             while !names.contains(&format!("file {round}\0")) {
-                let (result, buf) = inotify.read(Vec::with_capacity(4096)).timeout(Duration::from_secs(30)).await;
+                let (result, buf) = inotify.read(Vec::with_capacity(4096)).timeout(patience()).await;
                 result.expect("the event was lost");
                 names += &String::from_utf8_lossy(&buf);
             }

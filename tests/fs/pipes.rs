@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ringtoss::fs::File;
 
-use crate::util::{pattern, pipe, run};
+use crate::util::{patience, pattern, pipe, run};
 
 #[test]
 fn a_pipe_carries_bytes_and_ends() {
@@ -101,7 +101,7 @@ fn both_directions_of_a_terminal_at_once() {
         for _ in 0..3 {
             ringtoss::op::nop().await.unwrap();
         }
-        let (result, _) = master.write_all("hello\n").timeout(Duration::from_secs(30)).await;
+        let (result, _) = master.write_all("hello\n").timeout(patience()).await;
         result.expect("the writer does not wait for the reader");
         assert_eq!(reader.await.unwrap().unwrap(), b"hello\r", "the terminal's echo");
         let mut line = [0; 6];
@@ -128,9 +128,9 @@ fn the_end_that_a_dropped_read_met_is_met_by_the_next() {
         ringtoss::time::sleep(Duration::from_millis(20)).await;
         drop(read);
         keyboard.write_all("next\n").await.0.unwrap();
-        let (result, _) = slave.read(Vec::with_capacity(64)).timeout(Duration::from_secs(30)).await;
+        let (result, _) = slave.read(Vec::with_capacity(64)).timeout(patience()).await;
         assert_eq!(result.unwrap(), 0, "the end");
-        let (result, buf) = slave.read(Vec::with_capacity(64)).timeout(Duration::from_secs(30)).await;
+        let (result, buf) = slave.read(Vec::with_capacity(64)).timeout(patience()).await;
         assert_eq!((result.unwrap(), &buf[..]), (5, &b"next\n"[..]));
     });
 }

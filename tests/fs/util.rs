@@ -1,6 +1,9 @@
 //! What the tests share.
 #![allow(unsafe_code)]
 
+#[path = "../patience/mod.rs"]
+mod patience;
+
 use std::future::{Future, poll_fn};
 use std::io;
 use std::os::fd::OwnedFd;
@@ -13,10 +16,7 @@ use std::time::Duration;
 use ringtoss::buf::{IoBuf, IoBufMut};
 use ringtoss::fs::File;
 
-/// Runs a test on a loop of its own, for a bounded time.
-pub fn run<F: Future>(test: F) -> F::Output {
-    ringtoss::block_on(async { ringtoss::time::timeout(Duration::from_secs(60), test).await.expect("the test hangs") })
-}
+pub use patience::*;
 
 /// Polls a future once.
 pub async fn poll_once<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {
@@ -120,10 +120,7 @@ impl Drops {
 
     /// Waits until the buffer has been freed, once.
     pub async fn once(&self) {
-        for _ in 0..10_000 {
-            if self.count() > 0 {
-                break;
-            }
+        while self.count() == 0 {
             ringtoss::time::sleep(Duration::from_millis(1)).await;
         }
         turn().await;

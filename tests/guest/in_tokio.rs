@@ -13,9 +13,8 @@ use ringtoss::net::{TcpListener, TcpStream};
 use ringtoss::{EventLoop, op, time};
 use tokio::runtime::Runtime;
 
+use crate::patience::bounded;
 use crate::util::{Random, pattern, pattern_at};
-
-const PATIENCE: Duration = Duration::from_secs(60);
 
 pub fn runtime() -> Runtime {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
@@ -29,7 +28,7 @@ pub fn start() -> Guest {
 fn run<F: Future>(test: impl FnOnce(Rc<Guest>) -> F) -> F::Output {
     runtime().block_on(async {
         let guest = Rc::new(start());
-        time::timeout(PATIENCE, test(guest.clone())).await.expect("the test hangs")
+        bounded(test(guest.clone())).await
     })
 }
 

@@ -4,6 +4,8 @@ mod drops;
 mod host;
 #[cfg(feature = "tokio-guest")]
 mod in_tokio;
+#[path = "../patience/mod.rs"]
+mod patience;
 mod racing;
 #[cfg(feature = "tokio-guest")]
 mod tokio_context;

@@ -12,9 +12,7 @@ use ringtoss::time;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-fn run<F: Future>(test: F) -> F::Output {
-    ringtoss::block_on(async { time::timeout(Duration::from_secs(60), test).await.expect("the test hangs") })
-}
+use crate::patience::run;
 
 #[test]
 fn tokios_sockets_work_on_a_loop_beside_its_own() {

@@ -12,7 +12,10 @@ use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::fd::OwnedFd;
 
 /// Every wait ends, at last.
-pub const PATIENCE: Timespec = Timespec { tv_sec: 20, tv_nsec: 0 };
+pub fn patience() -> Timespec {
+    Timespec { tv_sec: crate::patience::seconds(20).as_secs() as i64, tv_nsec: 0 }
+}
+
 const NONE: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
 
 /// Whether the guest's descriptor is readable.
@@ -22,7 +25,7 @@ pub fn is_called(guest: &Guest) -> bool {
 
 /// Waits until the guest's descriptor is readable.
 pub fn wait(guest: &Guest) {
-    let ready = poll(&mut [PollFd::new(guest, PollFlags::IN)], Some(&PATIENCE)).unwrap();
+    let ready = poll(&mut [PollFd::new(guest, PollFlags::IN)], Some(&patience())).unwrap();
     assert!(ready > 0, "the guest is never called");
 }
 
@@ -72,7 +75,7 @@ pub fn host_block_on<F: Future>(guest: &Guest, future: F) -> F::Output {
         }
         while !flag.take() {
             let mut fds = [PollFd::new(guest, PollFlags::IN), PollFd::new(&flag.event, PollFlags::IN)];
-            assert!(poll(&mut fds, Some(&PATIENCE)).unwrap() > 0, "nobody is ever called");
+            assert!(poll(&mut fds, Some(&patience())).unwrap() > 0, "nobody is ever called");
             let [guest_called, host_called] = fds.map(|fd| !fd.revents().is_empty());
             if host_called {
                 let _ = rustix::io::read(&flag.event, &mut [0; 8]);

@@ -9,7 +9,7 @@ use ringtoss::fs::File;
 use ringtoss::io::{self, Read, Write};
 use ringtoss::op::CutShort;
 
-use crate::util::{Pieces, Random, Taker, check, is_send, pair, pattern, poll_once, run, turn};
+use crate::util::{Pieces, Random, Taker, check, is_send, pair, patience, pattern, poll_once, run, turn};
 
 fn cut(error: &std::io::Error) -> &CutShort {
     error.get_ref().expect("it tells how far it came").downcast_ref().expect("of this type")
@@ -35,7 +35,7 @@ fn everything_is_copied_from_anything_to_anything() {
 
         let mut taker = Taker::of(usize::MAX);
         let mut source = Pieces::of(100_000);
-        let mut copying = io::copy(&mut source, &mut taker).timeout(Duration::from_secs(60));
+        let mut copying = io::copy(&mut source, &mut taker).timeout(patience());
         assert_eq!((&mut copying).await.unwrap(), 100_000);
         assert_eq!(copying.copied(), 100_000);
         drop(copying);

@@ -1,5 +1,7 @@
 //! What the tests share.
 
+#[path = "../patience/mod.rs"]
+mod patience;
 #[path = "../pattern/mod.rs"]
 mod pattern;
 
@@ -7,23 +9,13 @@ use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use ringtoss::buf::{BufResult, IoBuf, IoBufMut, IoBufMutExt};
 use ringtoss::io::{Read, Write};
 use ringtoss::net::{TcpListener, TcpStream};
 
+pub use patience::*;
 pub use pattern::*;
-
-/// Runs a test on a loop of its own, for a bounded time.
-pub fn run<F: Future>(test: F) -> F::Output {
-    ringtoss::block_on(bounded(test))
-}
-
-/// The same on a loop that is there already.
-pub async fn bounded<F: Future>(test: F) -> F::Output {
-    ringtoss::time::timeout(Duration::from_secs(60), test).await.expect("the test hangs")
-}
 
 /// Polls a future so often, with a turn of the loop after each poll, and drops it.
 pub async fn poll_and_drop<F: Future>(future: F, polls: usize) -> Option<F::Output> {

@@ -77,7 +77,7 @@ fn what_nobody_takes_is_closed_with_the_listener() {
         drop(listener);
         turn().await;
         for client in &mut clients {
-            client.set_read_timeout(Some(std::time::Duration::from_secs(60))).unwrap();
+            client.set_read_timeout(Some(patience())).unwrap();
             // The end, or a reset.
             assert!(!matches!(client.read(&mut [0; 9]), Ok(1..)));
         }

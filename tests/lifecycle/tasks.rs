@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use ringtoss::{EventLoop, op, spawn, yield_now};
 
-use crate::util::{Count, pipe, run};
+use crate::util::{Count, often, pipe, run};
 
 #[test]
 fn a_million_wakes_from_four_threads_and_none_is_lost() {
@@ -53,7 +53,7 @@ fn single_wakes_reach_a_loop_that_sleeps() {
         }
     });
     run(async {
-        for round in 0..20_000 {
+        for round in 0..often(20_000) {
             let mut sent = false;
             poll_fn(|cx| {
                 if rounds.load(Ordering::SeqCst) > round {

@@ -1,5 +1,8 @@
 //! What the tests share.
 
+#[path = "../patience/mod.rs"]
+mod patience;
+
 use std::future::{Future, poll_fn};
 use std::io::Write;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -7,21 +10,17 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
-use std::time::Duration;
 
 use ringtoss::buf::{IoBuf, IoBufMut};
 use ringtoss::op::{self, Operation, Raw, Sqe};
 
-/// Runs a test on a loop of its own, for a minute at most.
-pub fn run<F: Future>(test: F) -> F::Output {
-    ringtoss::block_on(async { ringtoss::time::timeout(Duration::from_secs(60), test).await.expect("stuck") })
-}
+pub use patience::{often, patience, run};
 
-/// Ends the process with these words if what it stands for lives longer than a minute.
+/// Ends the process with these words if what it stands for lives too long.
 pub fn watchdog(what: &'static str) -> std::sync::mpsc::Sender<()> {
     let (alive, ended) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
-        if ended.recv_timeout(Duration::from_secs(60)) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
+        if ended.recv_timeout(patience()) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
             eprintln!("{what}");
             std::process::abort();
         }
@@ -137,14 +136,14 @@ pub async fn until(mut holds: impl FnMut() -> bool) {
     }
 }
 
-/// Runs a test on a thread of its own, for a minute at most: for those whose failure would be a loop that hangs.
+/// Runs a test on a thread of its own, for a bounded time: for those whose failure would be a loop that hangs.
 pub fn bounded(test: impl FnOnce() + Send + 'static) {
     let (done, ended) = std::sync::mpsc::channel();
     let thread = std::thread::spawn(move || {
         test();
         let _ = done.send(());
     });
-    match ended.recv_timeout(Duration::from_secs(60)) {
+    match ended.recv_timeout(patience()) {
         Err(std::sync::mpsc::RecvTimeoutError::Timeout) => panic!("stuck"),
         _ => thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
     }

@@ -2,30 +2,24 @@
 
 mod drops;
 mod futex;
+#[path = "../patience/mod.rs"]
+mod patience;
 mod start;
 mod stdio;
 mod waits;
 
 use std::fs;
-use std::future::Future;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use patience::*;
 use ringtoss::process::Command;
-
-/// How long anything may take.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// Runs a future on a loop of its own, but not for ever.
-fn run<T>(future: impl Future<Output = T>) -> T {
-    ringtoss::block_on(async { ringtoss::time::timeout(PATIENCE, future).await.expect("too slow") })
-}
 
 /// Waits for something that another thread or the kernel does.
 fn eventually(what: &str, mut is: impl FnMut() -> bool) {
-    let patience = Instant::now() + PATIENCE;
+    let start = Instant::now();
     while !is() {
-        assert!(Instant::now() < patience, "{what}: not in {PATIENCE:?}");
+        assert!(start.elapsed() < patience(), "{what}: not in {:?}", patience());
         std::thread::sleep(Duration::from_millis(2));
     }
 }

@@ -4,6 +4,8 @@
 mod files;
 mod full;
 mod loops;
+#[path = "../patience/mod.rs"]
+mod patience;
 mod sockets;
 
 use std::fs;
@@ -13,8 +15,8 @@ use std::os::unix::net::UnixStream as StdStream;
 use std::pin::Pin;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Poll;
-use std::time::Duration;
 
+use patience::{bounded, patience};
 use ringtoss::net::UnixStream;
 use ringtoss::{EventLoop, metrics, op};
 
@@ -34,10 +36,6 @@ fn alone() -> MutexGuard<'static, ()> {
 
 fn event_loop() -> EventLoop {
     EventLoop::builder().registered_files(true).build().unwrap()
-}
-
-async fn bounded<F: Future>(test: F) -> F::Output {
-    ringtoss::time::timeout(Duration::from_secs(60), test).await.expect("the test hangs")
 }
 
 /// Whether this kernel is one on which files are registered. Which do is known, so that no test passes for doing nothing.
@@ -105,7 +103,7 @@ async fn ping_pong(a: &mut UnixStream, b: &mut UnixStream, times: usize) {
 /// A stream with a place, and its peer, which is none of this crate's: it sees the end when everything has let go.
 async fn with_place() -> (UnixStream, StdStream) {
     let (stream, peer) = StdStream::pair().unwrap();
-    peer.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    peer.set_read_timeout(Some(patience())).unwrap();
     let mut stream = UnixStream::from_std(stream);
     stream.register();
     for byte in 0..3 {

@@ -6,19 +6,12 @@ use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::task::{Context, Poll, Wake, Waker};
-use std::time::Duration;
 
+use ringtoss::EventLoop;
 use ringtoss::task::JoinSet;
-use ringtoss::{EventLoop, time};
 use tokio::sync::oneshot;
 
-fn run<F: Future>(test: F) -> F::Output {
-    ringtoss::block_on(bounded(test))
-}
-
-async fn bounded<F: Future>(test: F) -> F::Output {
-    time::timeout(Duration::from_secs(60), test).await.expect("the test hangs")
-}
+use crate::patience::*;
 
 async fn poll_once<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {
     let mut future = pin!(future);

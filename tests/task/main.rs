@@ -3,4 +3,6 @@
 mod ids;
 mod join_set;
 mod local;
+#[path = "../patience/mod.rs"]
+mod patience;
 mod scope;

@@ -12,11 +12,9 @@ use std::time::Duration;
 use ringtoss::task::{Scope, scope};
 use ringtoss::time::{sleep, timeout};
 
-const LONG: Duration = Duration::from_secs(1000);
+use crate::patience::run;
 
-fn run<T>(future: impl Future<Output = T>) -> T {
-    ringtoss::block_on(async { timeout(Duration::from_secs(60), future).await.expect("the test hangs") })
-}
+const LONG: Duration = Duration::from_secs(1000);
 
 /// Counts up when it is dropped.
 struct Ends<'a>(&'a Cell<u32>);

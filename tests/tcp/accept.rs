@@ -57,7 +57,7 @@ fn if_the_listener_goes_the_peer_sees_the_end() {
                 listener.close().await.unwrap();
             }
             let end = ringtoss::spawn_blocking(move || {
-                client.set_read_timeout(Some(Duration::from_secs(50))).unwrap();
+                client.set_read_timeout(Some(seconds(50))).unwrap();
                 (&client).read(&mut [0; 9])
             });
             match end.await.unwrap() {

@@ -77,7 +77,7 @@ fn a_loop_that_is_not_run_on_leaves_nothing_open() {
                     turn().await;
                 }
             });
-            peer.set_read_timeout(Some(Duration::from_secs(50))).unwrap();
+            peer.set_read_timeout(Some(seconds(50))).unwrap();
             let mut all = Vec::new();
             std::io::Read::read_to_end(&mut &peer, &mut all).unwrap();
             assert_eq!(all, b"bye");

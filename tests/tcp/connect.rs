@@ -97,7 +97,7 @@ fn a_limit_is_kept() {
             std::net::TcpStream::connect_timeout(&address, Duration::ZERO),
         );
         let (_listener, address) = listener().await;
-        TcpStream::connect_timeout(address, Duration::from_secs(50)).await.unwrap();
+        TcpStream::connect_timeout(address, seconds(50)).await.unwrap();
         until(|| ringtoss::metrics().in_flight == 0).await;
     });
 }

@@ -237,7 +237,7 @@ fn the_other_direction_goes_on() {
         drop(stream);
         let mut rest = Vec::new();
         // The stream is gone with unread bytes of nobody's: a clean end.
-        peer.set_read_timeout(Some(Duration::from_secs(50))).unwrap();
+        peer.set_read_timeout(Some(seconds(50))).unwrap();
         let end = ringtoss::spawn_blocking(move || peer.read_to_end(&mut rest).map(|_| rest.len()));
         assert!(end.await.unwrap().unwrap() < MUCH);
     });

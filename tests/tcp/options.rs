@@ -213,7 +213,7 @@ fn a_corked_stream_sends_when_it_is_full_or_uncorked() {
         ours.set_cork(false).unwrap();
         let mut buf = [0; 99];
         // One segment: both arrive at once.
-        peer.set_read_timeout(Some(Duration::from_secs(50))).unwrap();
+        peer.set_read_timeout(Some(seconds(50))).unwrap();
         let count = peer.read(&mut buf).unwrap();
         assert_eq!(&buf[..count], b"one two");
         assert!(held.notsent_bytes == 7 || held.bytes_sent == 7, "{held:?}");

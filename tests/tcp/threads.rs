@@ -77,7 +77,7 @@ fn an_entry_never_reaches_a_stranger_that_got_the_number() {
             got_nothing(&strangers);
             if round % 3 != 2 {
                 // It may have gone where it belongs.
-                peer.set_read_timeout(Some(std::time::Duration::from_secs(50))).unwrap();
+                peer.set_read_timeout(Some(seconds(50))).unwrap();
                 let mut all = Vec::new();
                 peer.read_to_end(&mut all).unwrap();
                 assert!(b"secret".starts_with(&all));
@@ -328,7 +328,7 @@ fn accepting_on_two_loops() {
         let clients = std::thread::spawn(move || {
             for _ in 0..CLIENTS {
                 let mut client = StdStream::connect(address).unwrap();
-                client.set_read_timeout(Some(std::time::Duration::from_secs(50))).unwrap();
+                client.set_read_timeout(Some(seconds(50))).unwrap();
                 let mut all = Vec::new();
                 client.read_to_end(&mut all).unwrap();
                 assert_eq!(all, b"x");

@@ -1,6 +1,8 @@
 //! What the tests share.
 #![allow(unsafe_code, reason = "a buffer that counts how often it is freed")]
 
+#[path = "../patience/mod.rs"]
+mod patience;
 #[path = "../pattern/mod.rs"]
 mod pattern;
 
@@ -17,17 +19,8 @@ use std::time::Duration;
 use ringtoss::buf::{IoBuf, IoBufMut};
 use ringtoss::net::{TcpListener, TcpStream};
 
+pub use patience::*;
 pub use pattern::*;
-
-/// Runs a test on a loop of its own, for a bounded time.
-pub fn run<F: Future>(test: F) -> F::Output {
-    ringtoss::block_on(bounded(test))
-}
-
-/// The same on a loop that is there already.
-pub async fn bounded<F: Future>(test: F) -> F::Output {
-    ringtoss::time::timeout(Duration::from_secs(60), test).await.expect("the test hangs")
-}
 
 /// Runs a test that would block its thread, if it fails, where that can be seen.
 pub fn run_watched<T: Send + 'static>(test: impl FnOnce() -> T + Send + 'static) -> T {
@@ -37,7 +30,7 @@ pub fn run_watched<T: Send + 'static>(test: impl FnOnce() -> T + Send + 'static)
         let _ = done.send(());
         output
     });
-    if wait.recv_timeout(Duration::from_secs(60)) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
+    if wait.recv_timeout(patience()) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
         panic!("the test blocks its thread");
     }
     thread.join().unwrap()
@@ -240,7 +233,7 @@ pub async fn read_to_end(mut stream: TcpStream) -> Vec<u8> {
 
 /// Waits for the peer to end, without blocking the loop, and gives what it has sent before.
 pub async fn rest_of(mut peer: std::net::TcpStream) -> Vec<u8> {
-    peer.set_read_timeout(Some(Duration::from_secs(50))).unwrap();
+    peer.set_read_timeout(Some(seconds(50))).unwrap();
     let read = move || {
         let mut all = Vec::new();
         io::Read::read_to_end(&mut peer, &mut all).map(|_| all)

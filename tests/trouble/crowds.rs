@@ -222,7 +222,7 @@ fn a_flood_that_nobody_takes_is_held_up_at_the_peer() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let mut stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let mut peer = listener.accept().unwrap().0;
-        peer.set_write_timeout(Some(PATIENCE)).unwrap();
+        peer.set_write_timeout(Some(patience())).unwrap();
         let sending = std::thread::spawn(move || peer.write_all(&pattern(0, LEN)).unwrap());
         let mut receiving = stream.recv_stream();
         let first = receiving.next().await.unwrap().unwrap();

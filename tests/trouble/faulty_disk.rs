@@ -90,7 +90,7 @@ impl Faulty {
         let fate = of(&mut plan).pop_front().unwrap_or(Fate::Well);
         if matches!(fate, Fate::Hangs) {
             say("hangs");
-            drop(changed.wait_timeout_while(plan, PATIENCE, |plan| !plan.let_go).unwrap());
+            drop(changed.wait_timeout_while(plan, patience(), |plan| !plan.let_go).unwrap());
         }
         fate
     }

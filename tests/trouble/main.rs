@@ -23,7 +23,7 @@ fn child() {
         "replaces" => killed::replace_again_and_again(words[1].as_ref()),
         "disk" => faulty_disk::serve(words[1].as_ref(), words[2]),
         "echo" => stopped::echo(),
-        "ticks" => stopped::ticks(),
+        "ticks" => stopped::ticks(std::time::Duration::from_millis(words[1].parse().unwrap())),
         "swallow" => stopped::swallow(words[1].parse().unwrap()),
         "namespace" => clocks::enter_namespace(),
         "timers" => clocks::timers(),

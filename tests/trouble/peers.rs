@@ -16,8 +16,8 @@ fn with_peer() -> (TcpStream, std::net::TcpStream) {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let ours = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     let peer = listener.accept().unwrap().0;
-    peer.set_read_timeout(Some(PATIENCE)).unwrap();
-    peer.set_write_timeout(Some(PATIENCE)).unwrap();
+    peer.set_read_timeout(Some(patience())).unwrap();
+    peer.set_write_timeout(Some(patience())).unwrap();
     (TcpStream::from_std(ours), peer)
 }
 
@@ -33,7 +33,7 @@ fn a_peer_that_stalls_in_the_middle_of_a_message_costs_nothing_but_time() {
         let peer = std::thread::spawn(move || {
             for part in 0..3 {
                 peer.write_all(&pattern(part * 1000, 1000)).unwrap();
-                may_go_on.recv_timeout(PATIENCE).unwrap();
+                may_go_on.recv_timeout(patience()).unwrap();
             }
             peer.write_all(&pattern(3000, 5000)).unwrap();
         });
@@ -170,7 +170,7 @@ fn a_peer_that_resets_in_the_middle_is_an_error_after_what_has_come() {
             let peer = std::thread::spawn(move || {
                 peer.write_all(&pattern(0, 700)).unwrap();
                 sent.send(()).unwrap();
-                may_reset.recv_timeout(PATIENCE).unwrap();
+                may_reset.recv_timeout(patience()).unwrap();
                 let linger = libc::linger { l_onoff: 1, l_linger: 0 };
                 let size = size_of::<libc::linger>() as libc::socklen_t;
                 let (level, name, value) = (libc::SOL_SOCKET, libc::SO_LINGER, (&raw const linger).cast());

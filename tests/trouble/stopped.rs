@@ -1,8 +1,10 @@
 //! Processes that are stopped and go on: ours, and the peer's.
 
 use std::io::{ErrorKind, Read, Write};
+use std::pin::pin;
 use std::time::{Duration, Instant};
 
+use futures::poll;
 use ringtoss::net::{TcpListener, TcpStream};
 use ringtoss::op::transferred;
 use ringtoss::time;
@@ -52,45 +54,60 @@ pub fn echo() {
 #[test]
 fn a_loop_that_is_stopped_again_and_again_loses_nothing() {
     const LEN: usize = 3_000_000;
+    const STOPS: usize = 40;
     let other = Other::start("echo");
     let mut sender = std::net::TcpStream::connect(other.line()).unwrap();
-    sender.set_read_timeout(Some(PATIENCE)).unwrap();
-    sender.set_write_timeout(Some(PATIENCE)).unwrap();
+    sender.set_read_timeout(Some(patience())).unwrap();
+    sender.set_write_timeout(Some(patience())).unwrap();
     let mut receiver = sender.try_clone().unwrap();
     let sending = std::thread::spawn(move || {
         for at in (0..LEN).step_by(10_000) {
             sender.write_all(&pattern(at, 10_000)).unwrap();
         }
     });
+    // Waits now and then until it was heard that it is in the middle of it.
+    let (progress, in_the_middle) = std::sync::mpsc::sync_channel(0);
     let receiving = std::thread::spawn(move || {
-        let mut all = vec![0; LEN];
-        receiver.read_exact(&mut all).unwrap();
-        check(&all, 0);
+        let mut part = vec![0; LEN / (STOPS + 1)];
+        for number in 0..=STOPS {
+            receiver.read_exact(&mut part).unwrap();
+            check(&part, number * part.len());
+            let _ = progress.send(());
+        }
+        let mut rest = vec![0; LEN % (STOPS + 1)];
+        receiver.read_exact(&mut rest).unwrap();
+        check(&rest, LEN - rest.len());
     });
     let mut random = Random(5);
-    for _ in 0..40 {
+    for _ in 0..STOPS {
+        in_the_middle.recv_timeout(patience()).unwrap();
         other.stop();
         std::thread::sleep(Duration::from_millis(random.below(20)));
         other.signal(libc::SIGCONT);
-        std::thread::sleep(Duration::from_millis(random.below(20)));
     }
+    drop(in_the_middle);
     sending.join().unwrap();
     receiving.join().unwrap();
     other.end();
 }
 
-/// Says when a sleep of 50 ms is over, and how an interval goes on.
-pub fn ticks() {
+/// Says when a sleep of so long is over, and a wait with such a limit, and how an interval goes on.
+pub fn ticks(long: Duration) {
     run(async {
         let start = Instant::now();
+        let mut sleep = pin!(time::sleep(long));
+        assert!(poll!(sleep.as_mut()).is_pending());
+        turn().await;
         say("begun");
-        time::sleep(Duration::from_millis(50)).await;
+        sleep.await;
         say(start.elapsed().as_millis());
         // Limits run while the process stands still, as tokio's do.
         let (reader, _writer) = std::io::pipe().unwrap();
+        let mut limited = pin!(ringtoss::op::poll_readable(&reader).timeout(long));
+        assert!(poll!(limited.as_mut()).is_pending());
+        turn().await;
         say("waits");
-        let error = ringtoss::op::poll_readable(&reader).timeout(Duration::from_millis(50)).await.unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::TimedOut);
+        assert_eq!(limited.await.unwrap_err().kind(), ErrorKind::TimedOut);
         let mut ticks = time::interval(Duration::from_millis(1));
         ticks.set_missed_tick_behavior(time::MissedTickBehavior::Skip);
         say("ticks");
@@ -103,22 +120,38 @@ pub fn ticks() {
 
 #[test]
 fn timers_that_are_due_while_the_process_is_stopped_fire_afterwards() {
-    let other = Other::start("ticks");
+    // A machine that is slow to stop it needs a longer sleep.
+    let mut long = Duration::from_millis(50);
+    while !stops_while_they_run(long) {
+        long *= 2;
+        assert!(long < patience(), "it is never stopped in time");
+    }
+}
+
+/// Whether it was stopped before the sleep and the limit were over. What it stands for holds in any case.
+fn stops_while_they_run(long: Duration) -> bool {
+    let other = Other::start(&format!("ticks {}", long.as_millis()));
     assert_eq!(other.line(), "begun");
-    let pause = || {
+    // It began before it said so: what is due so long after that is due before it goes on.
+    let stop = || {
         other.stop();
-        std::thread::sleep(Duration::from_millis(120));
+        let early = other.line_so_far();
+        std::thread::sleep(long);
         other.signal(libc::SIGCONT);
+        early
     };
-    pause();
-    let elapsed: u64 = other.line().parse().unwrap();
-    assert!(elapsed >= 50, "{elapsed}");
+    let early = stop();
+    let mut in_time = early.is_none();
+    let elapsed: u128 = early.unwrap_or_else(|| other.line()).parse().unwrap();
+    assert!(elapsed >= long.as_millis(), "{elapsed}");
     assert_eq!(other.line(), "waits");
-    pause();
-    assert_eq!(other.line(), "ticks");
-    pause();
-    assert_eq!(other.line(), "done");
+    let early = stop();
+    in_time &= early.is_none();
+    assert_eq!(early.unwrap_or_else(|| other.line()), "ticks");
+    let early = stop();
+    assert_eq!(early.unwrap_or_else(|| other.line()), "done");
     other.end();
+    in_time
 }
 
 /// A peer of std's that reads so many bytes and tells whether they were right.
@@ -126,7 +159,7 @@ pub fn swallow(len: usize) {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     say(listener.local_addr().unwrap());
     let (mut stream, _) = listener.accept().unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.set_read_timeout(Some(patience())).unwrap();
     let mut all = vec![0; len];
     say("accepted");
     stream.read_exact(&mut all).unwrap();
@@ -143,13 +176,21 @@ fn a_peer_that_is_stopped_gets_the_rest_when_it_goes_on() {
         let mut stream = TcpStream::connect(address).await.unwrap();
         assert_eq!(other.line(), "accepted");
         other.stop();
-        let bytes = pattern(0, LEN);
-        let (result, bytes) = stream.write_all(bytes).timeout(Duration::from_millis(300)).await;
-        let error = result.unwrap_err();
-        let sent = transferred(&error).unwrap();
-        assert!(error.kind() == ErrorKind::TimedOut && sent < LEN);
-        let sending = ringtoss::spawn(async move { stream.write_all(bytes[sent..].to_vec()).await.0 });
-        time::sleep(Duration::from_millis(50)).await;
+        let mut left = pattern(0, LEN);
+        // As much as there is room for; a slow machine needs several limits until the first of it is sent.
+        while left.len() == LEN {
+            let (result, back) = stream.write_all(left).timeout(Duration::from_millis(300)).await;
+            let error = result.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::TimedOut);
+            let sent = transferred(&error).unwrap();
+            assert!(sent < LEN);
+            left = back[sent..].to_vec();
+        }
+        let sending = ringtoss::spawn(async move { stream.write_all(left).await.0 });
+        // Nobody reads, so it stays as it is.
+        for _ in 0..100 {
+            turn().await;
+        }
         assert!(!sending.is_finished());
         other.signal(libc::SIGCONT);
         sending.await.unwrap().unwrap();

@@ -1,25 +1,18 @@
 //! What the tests share.
 
+#[path = "../patience/mod.rs"]
+mod patience;
 #[path = "../pattern/mod.rs"]
 mod pattern;
 
-use std::future::Future;
 use std::io::{self, BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
-use std::time::Duration;
 
+pub use patience::*;
 pub use pattern::*;
 
 pub const ROLE: &str = "RINGTOSS_TROUBLE_AS";
-
-/// How long anything may take: far more than it does, on a machine that is busy with other things.
-pub const PATIENCE: Duration = Duration::from_secs(100);
-
-/// Runs a test on a loop of its own, for a bounded time.
-pub fn run<F: Future>(test: F) -> F::Output {
-    ringtoss::block_on(async { ringtoss::time::timeout(PATIENCE, test).await.expect("the test hangs") })
-}
 
 /// Says why a test is left out.
 pub fn left_out(why: impl std::fmt::Display) {
@@ -96,7 +89,7 @@ impl Other {
 
     /// The next thing it says.
     pub fn line(&self) -> String {
-        self.lines.recv_timeout(PATIENCE).expect("the other process is gone or hangs")
+        self.lines.recv_timeout(patience()).expect("the other process is gone or hangs")
     }
 
     /// The next thing it says, if it has.
@@ -159,14 +152,23 @@ impl Mounted {
     pub fn ext4(bytes: u64) -> Option<Mounted> {
         let image = tempfile::NamedTempFile::new().unwrap();
         image.as_file().set_len(bytes).unwrap();
-        let path = image.path().to_str().unwrap();
+        // The loop device holds the file.
+        Mounted::ext4_made(image.path(), &["-t", "ext4", "-o", "loop"])
+    }
+
+    /// An ext4 that takes a whole device.
+    pub fn ext4_on(device: &Path) -> Option<Mounted> {
+        Mounted::ext4_made(device, &["-t", "ext4"])
+    }
+
+    fn ext4_made(on: &Path, arguments: &[&str]) -> Option<Mounted> {
+        let path = on.to_str().unwrap();
         let made = Command::new("mkfs.ext4").args(["-q", "-F", "-m", "0", path]).output();
         if !made.is_ok_and(|output| output.status.success()) {
             left_out("there is no mkfs.ext4");
             return None;
         }
-        // The loop device holds the file.
-        Mounted::new(&["-t", "ext4", "-o", "loop", path])
+        Mounted::new(&[arguments, &[path]].concat())
     }
 
     fn new(arguments: &[&str]) -> Option<Mounted> {

@@ -11,7 +11,7 @@ use crate::util::*;
 
 pub fn std_socket() -> (std::net::UdpSocket, SocketAddr) {
     let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
-    socket.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    socket.set_read_timeout(Some(patience())).unwrap();
     let address = socket.local_addr().unwrap();
     (socket, address)
 }

@@ -103,7 +103,7 @@ fn a_select_loop_receives_every_datagram_once_and_in_order() {
         run(async {
             let (socket, address) = socket().await;
             let seen = Arc::new(AtomicU64::new(0));
-            let count = 20_000;
+            let count = often(20_000) as u64;
             let (thread, from) = send_numbers(address, count, seen.clone());
             if connected {
                 socket.connect(from).await.unwrap();
@@ -131,7 +131,7 @@ fn select_loops_beside_each_other_receive_every_datagram_once() {
         let (socket, address) = socket().await;
         let socket = Rc::new(socket);
         let seen = Arc::new(AtomicU64::new(0));
-        let count = 20_000;
+        let count = often(20_000) as u64;
         let (thread, from) = send_numbers(address, count, seen.clone());
         let numbers = Rc::new(RefCell::new(vec![0u32; count as usize]));
         let tasks: Vec<_> = (0..3)
@@ -169,7 +169,7 @@ fn select_loops_of_several_threads_receive_every_datagram_once() {
         let address = socket.local_addr().unwrap();
         let socket = Arc::new(UdpSocket::from_std(socket));
         let seen = Arc::new(AtomicU64::new(0));
-        let count = 6_000;
+        let count = often(6_000) as u64;
         let (sender, from) = send_numbers(address, count, seen.clone());
         let loops: Vec<_> = (0..2)
             .map(|index| {

@@ -5,7 +5,6 @@ use std::net::Shutdown;
 use std::os::fd::AsRawFd;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::SocketAddr;
-use std::time::Duration;
 
 use ringtoss::net::UnixStream;
 
@@ -13,7 +12,7 @@ use crate::util::*;
 
 pub fn with_std_peer() -> (UnixStream, std::os::unix::net::UnixStream) {
     let (ours, peer) = std::os::unix::net::UnixStream::pair().unwrap();
-    peer.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    peer.set_read_timeout(Some(patience())).unwrap();
     (UnixStream::from_std(ours), peer)
 }
 

@@ -6,6 +6,7 @@
 mod clocks;
 mod crowds;
 mod disk;
+mod failing_device;
 mod faulty_disk;
 mod killed;
 mod network;

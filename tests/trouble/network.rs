@@ -1,5 +1,6 @@
 //! Networks that lose, reorder, repeat and delay packets, that reset connections and go silent. Two interfaces of a network
-//! namespace of the test's own are joined by a thread which does that to every packet, from a seed.
+//! namespace of the test's own are joined by a thread which does that to every packet, from a seed. Where the kernel has netem,
+//! it does that instead, as `RINGTOSS_TEST_NETEM` says (`.ci/long guest netem`).
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;
@@ -42,6 +43,8 @@ struct Network {
     counts: Arc<Counts>,
     switches: Arc<Switches>,
     relay: Option<std::thread::JoinHandle<()>>,
+    /// The kernel loses the packets, not the relay.
+    by_kernel: bool,
 }
 
 impl Drop for Network {
@@ -216,6 +219,21 @@ fn move_to_network(name: &str, address: [u8; 4]) -> std::io::Result<OwnedFd> {
     Ok(device)
 }
 
+/// Has the kernel treat the packets of this thread's network, and says what it was told to do.
+fn netem(name: &str) -> Option<String> {
+    let treatment = std::env::var("RINGTOSS_TEST_NETEM").ok()?;
+    let mut tc = std::process::Command::new("tc");
+    tc.args(["qdisc", "add", "dev", name, "root", "netem", "limit", "10000"]).args(treatment.split(' '));
+    assert!(tc.status().unwrap().success(), "{tc:?}");
+    Some(treatment)
+}
+
+/// What the kernel says that it did to the packets of this thread's network.
+fn treated(name: &str) -> String {
+    let output = std::process::Command::new("tc").args(["-s", "qdisc", "show", "dev", name]).output().unwrap();
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
 /// Runs a test at one end of a network of its own, whose other end is in another one.
 fn in_network(weather: Weather, seed: u64, test: impl FnOnce(&Network, Far) + Send + 'static) {
     if !is_root() {
@@ -231,14 +249,22 @@ fn in_network(weather: Weather, seed: u64, test: impl FnOnce(&Network, Far) + Se
             listener: std::net::TcpListener::bind(SocketAddr::from((FAR, 0))).unwrap(),
             datagrams: std::net::UdpSocket::bind(SocketAddr::from((FAR, 0))).unwrap(),
         };
+        let bad = weather.lost > 0;
+        let far_end = bad.then(|| netem("two")).flatten();
         let one = move_to_network("one", NEAR).unwrap();
+        // Where the kernel has bad weather, the relay has none.
+        let by_kernel = far_end.is_some() && netem("one").is_some();
+        let weather = if by_kernel { FINE } else { weather };
         let (counts, switches) = (Arc::new(Counts::default()), Arc::new(Switches::default()));
         let relay = {
             let (counts, switches) = (counts.clone(), switches.clone());
             std::thread::spawn(move || relay([one, two], weather, seed, &counts, &switches))
         };
-        let network = Network { counts, switches, relay: Some(relay) };
+        let network = Network { counts, switches, relay: Some(relay), by_kernel };
         test(&network, far);
+        if by_kernel {
+            println!("netem: {}", treated("one"));
+        }
         let count = |count: &AtomicU64| count.load(Ordering::Relaxed);
         let Counts { passed, lost, late, twice, reset } = &*network.counts;
         println!(
@@ -308,6 +334,9 @@ fn what_goes_through_a_bad_network_arrives_whole() {
             quiet().await;
         });
         let counts = &network.counts;
+        if network.by_kernel {
+            return assert!(!treated("one").contains("dropped 0,"), "the weather was too good");
+        }
         for count in [&counts.lost, &counts.late, &counts.twice] {
             assert!(count.load(Ordering::Relaxed) > 0, "the weather was too good");
         }

@@ -76,6 +76,7 @@ impl Bench {
         let (file, path) = (self.file.clone(), self.folder.path().join("block"));
         match self.kind.as_str() {
             "nop" => spread(count, in_flight, nops).await,
+            "chain" => spread(count, in_flight, chains).await,
             "yield" => spread(count, in_flight, yields).await,
             "timeout" => spread(count, in_flight, timeouts).await,
             "fire" => spread(count, in_flight, fires).await,
@@ -115,6 +116,14 @@ async fn join(tasks: Vec<JoinHandle<()>>) {
 async fn nops(count: usize) {
     for _ in 0..count {
         op::nop().await.unwrap();
+    }
+}
+
+/// Three operations each, as a chain.
+async fn chains(count: usize) {
+    for _ in 0..count {
+        let (first, second, third) = op::nop().link(op::nop()).link(op::nop()).await;
+        first.and(second).and(third).unwrap();
     }
 }
 

@@ -18,6 +18,7 @@ use std::os::fd::RawFd;
 use std::task::Waker;
 
 pub(crate) use chains::{Entry as ChainEntry, Unstaged};
+use closing::closed;
 pub(crate) use files::{NoPlace, Place};
 pub(crate) use harvest::Harvest;
 use harvest::deliver;
@@ -28,7 +29,6 @@ use crate::mail::Closing;
 use crate::registry::{self, Results};
 use crate::ring::{self, Arena, Config, Cqe, Entered, Ring, SKIP_SUCCESS, Sqe, Wait};
 use crate::slot::{Addressee, Earlier, Elsewhere, Key, Orphan, Slot, Slots, State};
-use crate::sys;
 use std::sync::Arc;
 
 /// How often the kernel may refuse entries in a row before the loop pauses for a millisecond: it is out of memory.
@@ -401,14 +401,17 @@ impl Driver {
     // ---- the turn ---------------------------------------------------------------------------------------------
 
     /// Stages the cancels of orphans that nobody adopted.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn stage_cancels(&mut self) {
-        if self.cancels.is_empty() {
-            return;
+        if !self.cancels.is_empty() {
+            self.stage_all_cancels();
         }
+    }
+
+    #[cold]
+    fn stage_all_cancels(&mut self) {
         for key in std::mem::take(&mut self.cancels) {
-            let Some(slot) = self.slot(key) else { continue };
-            if slot.orphan().is_some_and(|orphan| orphan.wants_cancel()) {
+            if self.slot(key).and_then(|slot| slot.orphan()).is_some_and(|orphan| orphan.wants_cancel()) {
                 self.cancel(key);
             }
         }
@@ -612,21 +615,6 @@ pub(crate) fn lose(state: State) {
         State::Watched(cell) => registry::lose(&cell),
         State::Waiting(waker) => waker.wake(),
         State::Done(_) => {}
-    }
-}
-
-/// A close that took its time is done, or was cancelled before it began.
-#[cold]
-fn closed(slow: &mut Vec<RawFd>, late: &mut Vec<RawFd>, fd: RawFd, cqe: Cqe) {
-    if let Some(index) = slow.iter().position(|&other| other == fd) {
-        slow.swap_remove(index);
-        if cqe.result == -libc::ECANCELED {
-            // It has not begun, so the number is still ours.
-            if let Ok(Some(1..)) = sys::linger(fd) {
-                let _ = sys::set_linger(fd, None);
-            }
-            late.push(fd);
-        }
     }
 }
 

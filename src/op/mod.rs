@@ -30,7 +30,6 @@
 #![allow(unsafe_code)]
 
 mod at;
-mod by_place;
 pub mod chain;
 mod datagrams;
 mod file;
@@ -113,6 +112,7 @@ pub use zero_copy::{Sends, ZeroCopy};
 use std::task::Waker;
 
 use crate::driver::Driver;
+use crate::fd::Fd;
 use crate::salvage::{Lane, Salvage};
 use crate::slot::Key;
 
@@ -137,11 +137,24 @@ pub unsafe trait Op: Sized + 'static + Sealed {
     #[doc(hidden)]
     fn prepare(&mut self, sqe: &mut Sqe, arena: &mut Arena) -> Result<(), i32>;
 
-    /// Hands it to the ring. `Err` is what [`Op::prepare`] says, with the waker, to be dropped outside.
+    /// Hands it to the ring, where its object has a `place` in the table of files by which its number may go. `Err` is what
+    /// [`Op::prepare`] says, with the waker, to be dropped outside.
     #[doc(hidden)]
     #[inline]
-    fn stage(&mut self, _loop_id: u64, driver: &mut Driver, waker: Waker) -> Result<Key, (i32, Waker)> {
-        driver.submit(waker, |sqe, arena| self.prepare(sqe, arena))
+    fn stage(
+        &mut self,
+        _loop_id: u64,
+        driver: &mut Driver,
+        waker: Waker,
+        place: Option<(&Fd, u32)>,
+    ) -> Result<Key, (i32, Waker)> {
+        driver.submit(waker, |sqe, arena| {
+            self.prepare(sqe, arena)?;
+            if let Some((fd, place)) = place {
+                sqe.name_place(fd.raw(), place);
+            }
+            Ok(())
+        })
     }
 
     /// Takes a completion in and says whether the operation is done.

@@ -227,7 +227,7 @@ unsafe impl<B: IoBufMut> Op for Recv<B> {
         self.fill.step(cqe)
     }
 
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn complete(self, cqe: Cqe) -> Self::Output {
         self.fill.complete(cqe)
     }
@@ -322,7 +322,7 @@ unsafe impl<B: IoBuf> Op for Send<B> {
         self.drain.step(cqe)
     }
 
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn complete(self, cqe: Cqe) -> Self::Output {
         self.drain.complete(cqe)
     }

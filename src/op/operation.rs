@@ -8,8 +8,8 @@ use std::pin::Pin;
 use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll, Waker};
 
+use super::Op;
 use super::orphan::{Orphaned, cancel, cancel_later, leave};
-use super::{Op, by_place};
 use crate::context::{self, NO_LOOP};
 use crate::driver::{Dropped, Polled};
 use crate::fd::Fd;
@@ -350,12 +350,15 @@ impl<'a, O: Op> Operation<'a, O> {
         {
             self.rare().accepts_cancelled = salvage.accepts_cancelled();
         }
-        self.submit(waker)
+        match self.submit(waker) {
+            None => Answer::Pending,
+            Some(errno) => Answer::Cqe(Cqe::of(-errno)),
+        }
     }
 
-    /// Hands it to the ring.
+    /// Hands it to the ring, or gives the `errno` with which it has ended without that.
     #[inline]
-    fn submit(&mut self, waker: &Waker) -> Answer {
+    fn submit(&mut self, waker: &Waker) -> Option<i32> {
         let op = self.op.as_mut().expect("an operation is not polled after its end");
         let fd = self.fd;
         // Cloned before the driver is borrowed: it may be anybody's waker.
@@ -367,10 +370,11 @@ impl<'a, O: Op> Operation<'a, O> {
             if driver.is_ending() {
                 return refused(waker);
             }
-            self.key = match fd {
-                Some(fd) if !fd.is_home(core.id) => by_place::submit(op, fd, core.id, driver, waker)?,
-                _ => op.stage(core.id, driver, waker)?,
+            let place = match fd {
+                Some(fd) if !fd.is_home(core.id) => fd.visit(core.id, driver).map(|place| (fd, place)),
+                _ => None,
             };
+            self.key = op.stage(core.id, driver, waker, place)?;
             self.loop_id = core.id;
             self.phase = Phase::InFlight;
             if beside_others && let Some(fd) = fd {
@@ -379,9 +383,9 @@ impl<'a, O: Op> Operation<'a, O> {
             Ok(())
         });
         match submitted {
-            Some(Ok(())) => Answer::Pending,
+            Some(Ok(())) => None,
             // The waker that was not kept is dropped here, where nothing is borrowed.
-            Some(Err((errno, _waker))) => Answer::Cqe(Cqe::of(-errno)),
+            Some(Err((errno, _waker))) => Some(errno),
             None => {
                 self.release_position();
                 panic!("{NO_LOOP}")
@@ -591,8 +595,9 @@ impl<O: Op> Future for Operation<'_, O> {
     type Output = O::Output;
 
     /// The short way is that of almost all polls: submit and wait, or take the result of a single completion. Everything
-    /// else goes the long way.
-    #[inline]
+    /// else goes the long way. Where it is a call, saving registers and handing the output over cost as much as taking the
+    /// result.
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<O::Output> {
         let this = self.get_mut();
         let polled = match this.phase {
@@ -610,8 +615,8 @@ impl<O: Op> Future for Operation<'_, O> {
                 None => this.poll_long(cx, None),
             },
             Phase::Start if !this.must_ask() => match this.submit(cx.waker()) {
-                Answer::Pending => return Poll::Pending,
-                answer => this.poll_long(cx, Some(answer)),
+                None => return Poll::Pending,
+                Some(errno) => this.poll_long(cx, Some(Answer::Cqe(Cqe::of(-errno)))),
             },
             _ => this.poll_long(cx, None),
         };

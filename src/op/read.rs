@@ -77,35 +77,24 @@ impl<B: IoBufMut> Fill<B> {
         Next::Done(cqe)
     }
 
-    #[inline]
-    pub(super) fn complete(mut self, cqe: Cqe) -> BufResult<usize, B> {
-        if self.refused.is_none() {
-            debug_assert!(self.start + self.done <= self.end, "the kernel wrote within the window");
+    #[cfg_attr(not(debug_assertions), inline(always))]
+    pub(super) fn complete(self, cqe: Cqe) -> BufResult<usize, B> {
+        // By its parts: were a reference to the whole given to what is not inlined, the whole would be copied for it.
+        let Fill { mut buf, start, end, done, exact, refused } = self;
+        if refused.is_none() {
+            debug_assert!(start + done <= end, "the kernel wrote within the window");
             // SAFETY: the kernel (or salvage) has written `done` bytes from `start` on, and what lies before `start` was
             // initialised when the operation was made.
-            unsafe { self.buf.set_buf_len(self.start + self.done) };
+            unsafe { buf.set_buf_len(start + done) };
         }
-        (self.outcome(cqe), self.buf)
-    }
-
-    #[inline]
-    fn outcome(&self, cqe: Cqe) -> io::Result<usize> {
-        if cqe.result < 0 {
-            return Err(self.failure(-cqe.result));
-        }
-        if self.exact && self.done < self.end {
-            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the end came before the buffer was filled"));
-        }
-        Ok(self.done)
-    }
-
-    #[cold]
-    fn failure(&self, errno: i32) -> io::Error {
-        match self.refused {
-            Some(reason) if errno == libc::EINVAL => io::Error::new(io::ErrorKind::InvalidInput, reason),
-            _ if matches!(errno, libc::ECANCELED | libc::ETIMEDOUT) => CutShort::error(errno, self.done),
-            _ => io::Error::from_raw_os_error(errno),
-        }
+        let result = if cqe.result < 0 {
+            Err(failure(refused, -cqe.result, done))
+        } else if exact && done < end {
+            Err(ended_early())
+        } else {
+            Ok(done)
+        };
+        (result, buf)
     }
 
     pub(super) fn done(&self) -> usize {
@@ -156,6 +145,23 @@ impl<B: IoBufMut> Fill<B> {
             unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), address as *mut u8, bytes.len()) };
         })
     }
+}
+
+/// The error of a transfer that was refused for a reason, or failed when it had moved so many bytes.
+#[cold]
+#[inline(never)]
+pub(super) fn failure(refused: Option<&'static str>, errno: i32, done: usize) -> io::Error {
+    match refused {
+        Some(reason) if errno == libc::EINVAL => io::Error::new(io::ErrorKind::InvalidInput, reason),
+        _ if matches!(errno, libc::ECANCELED | libc::ETIMEDOUT) => CutShort::error(errno, done),
+        _ => io::Error::from_raw_os_error(errno),
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn ended_early() -> io::Error {
+    io::Error::new(io::ErrorKind::UnexpectedEof, "the end came before the buffer was filled")
 }
 
 /// `IORING_OP_READ`: `pread(2)`, or `read(2)` at the file's position.
@@ -247,7 +253,7 @@ unsafe impl<B: IoBufMut> Op for Read<B> {
         self.fill.step(cqe)
     }
 
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn complete(self, cqe: Cqe) -> Self::Output {
         let unknown = unknown_flags(self.flags, cqe);
         let (result, buf) = self.fill.complete(cqe);

@@ -5,8 +5,8 @@ use std::os::fd::RawFd;
 
 use super::flags::{appends, unknown_flags};
 use super::position::{AT_POSITION, NO_OFFSET, Position};
-use super::read::MAX_TRANSFER;
-use super::{Arena, Cqe, CutShort, Left, Link, Next, Op, Sealed, Sqe, fixed};
+use super::read::{MAX_TRANSFER, failure};
+use super::{Arena, Cqe, Left, Link, Next, Op, Sealed, Sqe, fixed};
 use crate::buf::{BufResult, IoBuf, Region};
 use crate::fd::Fd;
 use crate::salvage::Lane;
@@ -63,25 +63,17 @@ impl<B: IoBuf> Drain<B> {
         Next::Done(cqe)
     }
 
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub(super) fn complete(self, cqe: Cqe) -> BufResult<usize, B> {
+        let Drain { buf, done, all, refused } = self;
         let result = if cqe.result < 0 {
-            Err(self.failure(-cqe.result))
-        } else if self.all && self.done < self.buf.buf_len() {
-            Err(io::Error::new(io::ErrorKind::WriteZero, "the kernel took nothing more of the buffer"))
+            Err(failure(refused, -cqe.result, done))
+        } else if all && done < buf.buf_len() {
+            Err(nothing_taken())
         } else {
-            Ok(self.done)
+            Ok(done)
         };
-        (result, self.buf)
-    }
-
-    #[cold]
-    fn failure(&self, errno: i32) -> io::Error {
-        match self.refused {
-            Some(reason) if errno == libc::EINVAL => io::Error::new(io::ErrorKind::InvalidInput, reason),
-            _ if matches!(errno, libc::ECANCELED | libc::ETIMEDOUT) => CutShort::error(errno, self.done),
-            _ => io::Error::from_raw_os_error(errno),
-        }
+        (result, buf)
     }
 
     /// The buffer, which the kernel must not know yet.
@@ -111,6 +103,12 @@ impl<B: IoBuf> Drain<B> {
     pub(super) fn fate(&self, cqe: Cqe) -> Result<usize, i32> {
         if cqe.result < 0 && !cqe.cancelled() { Err(-cqe.result) } else { Ok(self.done) }
     }
+}
+
+#[cold]
+#[inline(never)]
+fn nothing_taken() -> io::Error {
+    io::Error::new(io::ErrorKind::WriteZero, "the kernel took nothing more of the buffer")
 }
 
 /// `IORING_OP_WRITE`: `pwrite(2)`, or `write(2)` at the file's position.
@@ -195,7 +193,7 @@ unsafe impl<B: IoBuf> Op for Write<B> {
         self.drain.step(cqe)
     }
 
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn complete(self, cqe: Cqe) -> Self::Output {
         let unknown = unknown_flags(self.flags, cqe);
         let (result, buf) = self.drain.complete(cqe);
@@ -256,7 +254,7 @@ unsafe impl<B, O: Op<Output = BufResult<usize, B>>> Op for All<O> {
         self.0.step(cqe)
     }
 
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn complete(self, cqe: Cqe) -> Self::Output {
         let (result, buf) = self.0.complete(cqe);
         (result.map(drop), buf)

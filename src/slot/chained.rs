@@ -195,22 +195,27 @@ impl Slots {
 
     /// The chains in flight of which a link may yet look this descriptor up, and whether each is to end already.
     pub(crate) fn chains_naming(&self, number: RawFd) -> impl Iterator<Item = (Key, bool)> {
-        let chains = self.chains.iter().map(|(_, chained)| chained);
+        // Without a chain in flight there is nothing to look through, however many there were once.
+        let chains = (!self.chains.is_empty()).then(|| self.chains.iter()).into_iter().flatten();
+        let chains = chains.map(|(_, chained)| chained);
         let naming = chains.filter(move |chained| chained.numbers.contains(&number) && !chained.is_complete());
         naming.map(|chained| (chained.key, chained.stopping))
     }
 
     /// The next result of a chain that is complete, and whether it is the last: that one frees the slot.
     pub(crate) fn take_link(&mut self, key: Key) -> Option<(Cqe, bool)> {
-        if self.get_mut(key)?.status != Status::ChainDone {
+        let slot = self.get_mut(key)?;
+        if slot.status != Status::ChainDone {
             return None;
         }
-        let chained = self.chain(key)?;
+        let id = slot.cqe.result as usize;
+        let chained = &mut self.chains[id];
         let cqe = chained.result(chained.taken);
         chained.taken += 1;
         let last = chained.taken == chained.count;
         if last {
-            self.remove(key);
+            self.chains.remove(id);
+            self.make_free(key);
         }
         Some((cqe, last))
     }

@@ -364,6 +364,16 @@ impl Slots {
         Some(slot.cqe)
     }
 
+    /// Makes a slot free that holds nothing any more.
+    #[inline]
+    pub(super) fn make_free(&mut self, key: Key) {
+        let slot = &mut self.slots[key.index as usize];
+        debug_assert!(slot.waker.is_none() && slot.rare.is_none());
+        slot.status = Status::Free;
+        slot.position = self.free;
+        self.free = key.index;
+    }
+
     /// Frees a slot that is in use.
     pub(crate) fn remove(&mut self, key: Key) -> (State, Earlier) {
         let slot = self.get_mut(key).expect("a slot is freed once");
@@ -371,9 +381,7 @@ impl Slots {
         let earlier = slot.rare.as_mut().and_then(|rare| rare.earlier.take());
         let state = slot.take_state();
         slot.rare = None;
-        slot.status = Status::Free;
-        self.slots[key.index as usize].position = self.free;
-        self.free = key.index;
+        self.make_free(key);
         match chain {
             Some(id) => self.take_chain(id, done, state),
             None => (state, earlier),

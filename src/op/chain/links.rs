@@ -1,8 +1,10 @@
 //! The links of a chain, as a tuple of operations.
 
+use super::standing::{Standing, Standings};
 use super::{Arena, Cqe, Lane, Left, Next, Op, Salvage, Sqe, leave};
 use crate::ring::LINKS_AT_MOST;
 use crate::slot::Key;
+use std::ops::DerefMut;
 
 /// An operation that can be a link of a chain: it has one completion, and none at a file's position, which would be looked
 /// up before what comes first in the chain has moved it.
@@ -97,6 +99,10 @@ pub trait Links: Sized + 'static {
     #[doc(hidden)]
     const COUNT: usize;
 
+    /// How each of them stands.
+    #[doc(hidden)]
+    type Standings: DerefMut<Target = [Standing]>;
+
     #[doc(hidden)]
     fn link(&mut self, number: usize) -> &mut dyn Member;
 
@@ -111,11 +117,16 @@ pub trait Extend: Links {
 
     #[doc(hidden)]
     fn with<B: Link>(self, next: B) -> Self::With<B>;
+
+    /// And one more.
+    #[doc(hidden)]
+    fn stand<B: Link>(standings: Self::Standings, next: Standing) -> <Self::With<B> as Links>::Standings;
 }
 
 /// One link gives its output bare.
 impl<A: Link> Links for (Option<A>,) {
     type Output = A::Output;
+    type Standings = Standings<1>;
     const COUNT: usize = 1;
 
     fn link(&mut self, _number: usize) -> &mut dyn Member {
@@ -133,12 +144,18 @@ impl<A: Link> Extend for (Option<A>,) {
     fn with<B: Link>(self, next: B) -> Self::With<B> {
         (self.0, Some(next))
     }
+
+    fn stand<B: Link>(standings: Standings<1>, next: Standing) -> Standings<2> {
+        let [first] = standings.0;
+        Standings([first, next])
+    }
 }
 
 macro_rules! links {
     ($count:literal: $($link:ident $number:tt),+) => {
         impl<$($link: Link),+> Links for ($(Option<$link>,)+) {
             type Output = ($($link::Output,)+);
+            type Standings = Standings<$count>;
             const COUNT: usize = $count;
 
             fn link(&mut self, number: usize) -> &mut dyn Member {
@@ -162,6 +179,15 @@ macro_rules! extend {
 
             fn with<Next_: Link>(self, next: Next_) -> Self::With<Next_> {
                 ($(self.$number,)+ Some(next))
+            }
+
+            #[allow(non_snake_case, reason = "each is named as its link's type")]
+            fn stand<Next_: Link>(
+                standings: Self::Standings,
+                next: Standing,
+            ) -> <Self::With<Next_> as Links>::Standings {
+                let [$($link),+] = standings.0;
+                Standings([$($link,)+ next])
             }
         }
     };

@@ -60,9 +60,9 @@ const IN_STEPS: i32 = i32::MAX;
 const BY_ITSELF: u32 = 1 << 31;
 
 /// A chain of operations: made by [`Operation::link`]. See the [module](self) for what it does.
-pub struct Linked<L> {
+pub struct Linked<L: Links> {
     links: L,
-    standings: [Standing; LINKS_AT_MOST],
+    standings: L::Standings,
     count: usize,
     /// Those before it have ended for good.
     first: usize,
@@ -83,7 +83,7 @@ pub struct Linked<L> {
     left: Option<(u64, Key)>,
 }
 
-impl<L> std::fmt::Debug for Linked<L> {
+impl<L: Links> std::fmt::Debug for Linked<L> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Linked").field("links", &self.count).field("ended", &self.first).finish_non_exhaustive()
     }
@@ -92,7 +92,7 @@ impl<L> std::fmt::Debug for Linked<L> {
 /// A chain of two.
 pub type Two<A, B> = Linked<(Option<A>, Option<B>)>;
 
-impl<L> Sealed for Linked<L> {}
+impl<L: Links> Sealed for Linked<L> {}
 
 /// What one more link can be added to: an operation, or a chain of up to five.
 pub trait Chain: Op {
@@ -108,8 +108,7 @@ impl<O: Link> Chain for O {
 
     fn into_chain(mut self, fd: Option<&Fd>) -> Linked<(Option<O>,)> {
         self.join();
-        let mut standings = [const { Standing::NEW }; LINKS_AT_MOST];
-        standings[0].of(fd);
+        let standings = standing::Standings([Standing::of(fd)]);
         Linked {
             links: (Some(self),),
             standings,
@@ -198,7 +197,7 @@ impl<'a, C: Chain> Operation<'a, C> {
         next.join();
         let Linked { links, mut standings, count, .. } = op.into_chain(fd);
         standings[count - 1].hard = hard;
-        standings[count].of(next_fd);
+        let standings = C::Links::stand::<B>(standings, Standing::of(next_fd));
         let links = links.with(next);
         Operation::<Linked<<C::Links as Extend>::With<B>>>::new(Linked {
             links,
@@ -318,7 +317,13 @@ unsafe impl<L: Links> Op for Linked<L> {
         unreachable!("a chain is staged as a whole")
     }
 
-    fn stage(&mut self, loop_id: u64, driver: &mut Driver, mut waker: Waker) -> Result<Key, (i32, Waker)> {
+    fn stage(
+        &mut self,
+        loop_id: u64,
+        driver: &mut Driver,
+        mut waker: Waker,
+        _place: Option<(&Fd, u32)>,
+    ) -> Result<Key, (i32, Waker)> {
         loop {
             let (first, count) = (self.first, self.next());
             let range = first..first + count;

@@ -1,5 +1,6 @@
 //! How each link of a chain stands.
 
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::task::Waker;
 
@@ -8,17 +9,36 @@ use crate::fd::Fd;
 use crate::salvage::{Gate, Lane, Salvage, Ticket};
 
 /// What is known of one link besides its operation.
-pub(super) struct Standing {
+pub struct Standing {
     /// Its object: null if it has none, and as soon as the future is gone that borrows it.
     fd: *const Fd,
     /// The object's cell, after the future was dropped.
-    pub salvage: Option<Arc<Salvage>>,
-    pub hard: bool,
-    pub limit_ns: Option<u64>,
+    pub(super) salvage: Option<Arc<Salvage>>,
+    pub(super) hard: bool,
+    pub(super) limit_ns: Option<u64>,
     /// What success gives, for the entry as it was submitted.
-    pub exact: Option<i32>,
-    pub silent: bool,
-    pub result: Option<Cqe>,
+    pub(super) exact: Option<i32>,
+    pub(super) silent: bool,
+    pub(super) result: Option<Cqe>,
+}
+
+/// As many as there are links: a chain is moved when a link is added to it, and when it is given its place in a future.
+pub struct Standings<const LINKS: usize>(pub(super) [Standing; LINKS]);
+
+impl<const LINKS: usize> Deref for Standings<LINKS> {
+    type Target = [Standing];
+
+    #[inline]
+    fn deref(&self) -> &[Standing] {
+        &self.0
+    }
+}
+
+impl<const LINKS: usize> DerefMut for Standings<LINKS> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut [Standing] {
+        &mut self.0
+    }
 }
 
 // SAFETY: the pointer stands for a reference, of which the value is sent and shared like one: `Fd` is `Sync`.
@@ -27,19 +47,17 @@ unsafe impl Send for Standing {}
 unsafe impl Sync for Standing {}
 
 impl Standing {
-    pub(super) const NEW: Standing = Standing {
-        fd: std::ptr::null(),
-        salvage: None,
-        hard: false,
-        limit_ns: None,
-        exact: None,
-        silent: false,
-        result: None,
-    };
-
-    /// It is on this object, which the operation borrows that this is a part of.
-    pub(super) fn of(&mut self, fd: Option<&Fd>) {
-        self.fd = fd.map_or(std::ptr::null(), |fd| fd);
+    /// That of a link on this object, which the operation borrows that it is a part of.
+    pub(super) fn of(fd: Option<&Fd>) -> Standing {
+        Standing {
+            fd: fd.map_or(std::ptr::null(), |fd| fd),
+            salvage: None,
+            hard: false,
+            limit_ns: None,
+            exact: None,
+            silent: false,
+            result: None,
+        }
     }
 
     pub(super) fn fd(&self) -> Option<&Fd> {
@@ -89,9 +107,10 @@ impl Standing {
     }
 }
 
+#[inline]
 fn moves_bytes(sqe: &Sqe) -> bool {
     use io_uring::opcode::{Read, ReadFixed, Recv, Send, Write, WriteFixed};
-    [Read::CODE, ReadFixed::CODE, Write::CODE, WriteFixed::CODE, Recv::CODE, Send::CODE].contains(&sqe.opcode)
+    matches!(sqe.opcode, Read::CODE | ReadFixed::CODE | Write::CODE | WriteFixed::CODE | Recv::CODE | Send::CODE)
 }
 
 /// What the kernel gives for this entry, if it takes it for a success: anything else is a failure, upon which it does not go on

@@ -101,7 +101,7 @@ pub trait Links: Sized + 'static {
 
     /// How each of them stands.
     #[doc(hidden)]
-    type Standings: DerefMut<Target = [Standing]>;
+    type Standings: DerefMut<Target = [Standing]> + Send + Sync + Unpin;
 
     #[doc(hidden)]
     fn link(&mut self, number: usize) -> &mut dyn Member;

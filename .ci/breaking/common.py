@@ -37,7 +37,7 @@ fn look() -> u32 {
 
 def tracked():
     """The files of the repository, as they are in the work tree."""
-    names = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    names = subprocess.run(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
     return [name for name in names.split("\0") if name and (ROOT / name).is_file()]
 
 
@@ -74,14 +74,15 @@ def environment(**more):
     return {
         "CARGO_INCREMENTAL": "1",
         "CARGO_PROFILE_DEV_DEBUG": "line-tables-only",
-        "CARGO_TARGET_DIR": str(ROOT / "target"),
         **os.environ,
         **more,
     }
 
 
 def build(where, arguments, **more):
-    """Builds tests without running them; gives the binaries by the names of their targets, and the compiler's errors."""
+    """Builds tests without running them; gives the binaries by the names of their targets, and the compiler's errors. Each copy
+    has a target directory of its own: to cargo they are one package, and it would build one over the other."""
+    more.setdefault("CARGO_TARGET_DIR", f"{where}-target")
     command = ["cargo", "test", "--quiet", "--no-run", "--message-format=json", "-p", "ringtoss", *arguments]
     run = subprocess.run(command, cwd=where, env=environment(**more), capture_output=True, text=True)
     binaries, errors = {}, []

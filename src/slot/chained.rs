@@ -20,7 +20,7 @@ use crate::ring::{Cqe, LINKS_AT_MOST};
 /// The bit that says that a name is a link's.
 pub(super) const LINK_OF_CHAIN: u32 = 1 << 31;
 const NUMBER_SHIFT: u32 = 26;
-const INDEX_MASK: u32 = (1 << NUMBER_SHIFT) - 1;
+pub(super) const INDEX_MASK: u32 = (1 << NUMBER_SHIFT) - 1;
 
 /// Numbers of what is no link: the cancellation of a chain, and the clock by which it is tried again.
 pub(crate) const CANCEL: u32 = 31;
@@ -179,7 +179,8 @@ pub(crate) enum Heard {
 impl Slots {
     /// Fills the slot that `next_key` has just named with a chain.
     pub(crate) fn insert_chain(&mut self, key: Key, position: u32, waker: Waker, chained: Chained) {
-        assert!(key.index <= INDEX_MASK, "more operations in flight than there are names for links");
+        // The last names of all are the loop's own.
+        assert!(key.index < INDEX_MASK - 15, "more operations in flight than there are names for links");
         self.insert(key, position, waker);
         let id = self.chains.insert(chained);
         let slot = &mut self.slots[key.index as usize];

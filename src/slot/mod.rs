@@ -414,6 +414,9 @@ impl Slots {
 }
 
 #[cfg(test)]
+mod chained_tests;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
@@ -439,7 +442,8 @@ mod tests {
         let second = slots.next_key();
         slots.insert(second, 1, Waker::noop().clone());
         assert_eq!((first.generation, second.generation), (u32::MAX, 0));
-        assert!(slots.get_mut(first).is_some());
+        assert!(slots.get_mut(first).is_some_and(|slot| !slot.is_done() && slot.position() == 0));
+        assert_eq!(slots.get_mut(second).unwrap().position(), 1);
         slots.remove(first);
         assert!(slots.get_mut(first).is_none());
         let third = slots.next_key();
@@ -448,6 +452,20 @@ mod tests {
         assert!(slots.get_mut(first).is_none());
         assert!(slots.get_mut(third).is_some());
         assert_eq!((slots.len(), slots.in_flight().count(), slots.drain().len(), slots.len()), (2, 2, 2, 0));
+    }
+
+    #[test]
+    fn a_result_waits_until_it_is_taken() {
+        let mut slots = Slots::new();
+        let key = slots.next_key();
+        slots.insert(key, 0, Waker::noop().clone());
+        assert!(slots.take_done(key).is_none());
+        assert!(slots.deliver(key, Cqe::of(5)).is_some());
+        assert!(slots.get_mut(key).is_some_and(|slot| slot.is_done() && slot.orphan().is_none() && !slot.is_chain()));
+        assert!(slots.deliver(key, Cqe::of(6)).is_none(), "there is one last completion");
+        assert_eq!(slots.in_flight().count(), 0);
+        assert_eq!(slots.take_done(key).map(|cqe| cqe.result), Some(5));
+        assert_eq!((slots.take_done(key), slots.len()), (None, 0));
     }
 
     #[test]

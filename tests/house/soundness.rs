@@ -83,6 +83,8 @@ fn every_promise_and_every_rule_has_a_proof_that_its_guard_can_fail() {
                         wrong.push(format!("{headline}: {file} has no {test}"));
                     }
                 }
+                // Nothing has noticed yet: it is said why, and in docs/guards.md.
+                "open" => tests += 1,
                 _ => wrong.push(format!("{headline}: what is {line:?}?")),
             }
         }

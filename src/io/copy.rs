@@ -1,6 +1,7 @@
 //! From a reader to a writer, and between two streams.
 
 use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use super::outbox::Outbox;
@@ -153,6 +154,17 @@ where
     Copy(Limited::new(future, shared))
 }
 
+/// One way by itself: of the halves of a type that is not known, Rust 1.88 does not see in a future that they may be sent.
+fn boxed<'a, R, W>(reader: R, writer: W, shared: Arc<Shared>, direction: usize) -> OneWay<'a>
+where
+    R: Read + 'a,
+    W: Write + 'a,
+{
+    Box::pin(async move { one_way_and_close(reader, writer, &shared, direction).await })
+}
+
+type OneWay<'a> = Pin<Box<dyn Future<Output = Result<(), Broken>> + Send + 'a>>;
+
 /// Made by [`copy_bidirectional`].
 #[must_use = "nothing is copied unless it is awaited"]
 pub struct CopyBidirectional<'a>(Limited<'a, (u64, u64)>);
@@ -203,13 +215,11 @@ where
 {
     let shared = Arc::new(Shared::default());
     let this = shared.clone();
-    let future = Box::pin(async move {
-        let (a_reader, a_writer) = a.split();
-        let (b_reader, b_writer) = b.split();
-        let there = one_way_and_close(a_reader, b_writer, &this, 0);
-        let back = one_way_and_close(b_reader, a_writer, &this, 1);
-        both(there, back, &this).await
-    });
+    let (a_reader, a_writer) = a.split();
+    let (b_reader, b_writer) = b.split();
+    let there = boxed(a_reader, b_writer, shared.clone(), 0);
+    let back = boxed(b_reader, a_writer, shared.clone(), 1);
+    let future = Box::pin(async move { both(there, back, &this).await });
     CopyBidirectional(Limited::new(future, shared))
 }
 

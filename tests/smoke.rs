@@ -23,11 +23,16 @@ fn nops_sleeps_tasks_and_pipes() {
         for task in tasks {
             sum += task.await.unwrap();
         }
-        let blocking = ringtoss::spawn_blocking(|| 5).await.unwrap();
         println!("{:?}", ringtoss::metrics());
-        sum + blocking
+        sum
     });
-    assert_eq!(out, 999 * 500 + 5);
+    assert_eq!(out, 999 * 500);
+}
+
+/// By itself, since valgrind lets no other thread run while one waits in a system call that it does not know to wait.
+#[test]
+fn the_pool_answers() {
+    assert_eq!(ringtoss::block_on(ringtoss::spawn_blocking(|| 5)).unwrap(), 5);
 }
 
 #[test]

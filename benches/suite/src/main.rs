@@ -136,14 +136,19 @@ fn check_names(arguments: &Arguments, rows: &[Row], all: &[Candidate]) -> Result
 
 fn list(rows: &[Row], candidates: &[&Candidate], pace: Pace) {
     for row in rows {
-        println!("{:<14} {:<6} {}", row.id, row.group.name(), row.title);
+        output::say(&format!("{:<14} {:<6} {}\n", row.id, row.group.name(), row.title));
     }
-    println!();
+    output::say("\n");
     for candidate in candidates {
-        println!("{:<14} {:<9} {}", candidate.name, candidate.version(), candidate.setup);
+        output::say(&format!("{:<14} {:<9} {}\n", candidate.name, candidate.version(), candidate.setup));
     }
     let seconds = rows.iter().map(|row| planned(row, candidates, pace)).sum::<Duration>().as_secs();
-    println!("\nA {} run of this takes about {}:{:02} minutes.", pace.name(), seconds / 60, seconds % 60);
+    output::say(&format!(
+        "\nA {} run of this takes about {}:{:02} minutes.\n",
+        pace.name(),
+        seconds / 60,
+        seconds % 60
+    ));
 }
 
 fn measure(

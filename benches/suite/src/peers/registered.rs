@@ -1,18 +1,17 @@
 //! This crate with a file and buffers that are registered with the ring.
 
-use std::future::Future;
 use std::io;
 use std::path::Path;
-use std::time::Duration;
 
+use ringtoss::Builder;
 use ringtoss::buf::{RegisteredBuf, RegisteredPool};
 
 use crate::buffers::Buffer;
 use crate::candidate::{Candidate, Kind};
-use crate::runtime::{Files, How, Runtime, Transfer};
+use crate::runtime::{Files, How, Transfer};
 use crate::work::{self, Work};
 
-use super::ringtoss::Ringtoss;
+use super::ringtoss::{Ringtoss, Setting, With};
 
 pub fn candidate() -> Candidate {
     Candidate {
@@ -26,28 +25,13 @@ pub fn candidate() -> Candidate {
     }
 }
 
-struct Registered;
+type Registered = With<RegisteredFiles>;
 
-impl Runtime for Registered {
-    fn block_on<T: 'static>(_timers: bool, future: impl Future<Output = T> + 'static) -> T {
-        let event_loop = ringtoss::EventLoop::builder().registered_files(true).build().expect("a loop");
-        event_loop.block_on(future)
-    }
+struct RegisteredFiles;
 
-    fn spawn<T: 'static>(future: impl Future<Output = T> + 'static) -> impl Future<Output = T> + 'static {
-        Ringtoss::spawn(future)
-    }
-
-    fn detach(future: impl Future<Output = ()> + 'static) {
-        Ringtoss::detach(future);
-    }
-
-    async fn yield_now() {
-        Ringtoss::yield_now().await;
-    }
-
-    async fn sleep(duration: Duration) {
-        Ringtoss::sleep(duration).await;
+impl Setting for RegisteredFiles {
+    fn set(builder: Builder) -> Builder {
+        builder.registered_files(true)
     }
 }
 

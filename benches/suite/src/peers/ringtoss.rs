@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::io;
+use std::marker::PhantomData;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::AsRawFd;
 use std::path::Path;
@@ -10,6 +11,7 @@ use std::time::Duration;
 use ringtoss::buf::{IoBuf, IoBufMut};
 use ringtoss::fs::File;
 use ringtoss::net::{OwnedReadHalf, OwnedWriteHalf, TcpListener, TcpStream, UdpSocket, UnixListener, UnixStream};
+use ringtoss::{Builder, EventLoop};
 
 use crate::buffers::Block;
 use crate::runtime::{BufResult, Files, How, Net, Runtime, Sends, Sink, Source, Transfer, Udp, Unix};
@@ -43,6 +45,35 @@ impl Runtime for Ringtoss {
 
     async fn nop() {
         ringtoss::op::nop().await.expect("a NOP");
+    }
+}
+
+/// A loop with another setting, and everything else as it comes.
+pub struct With<S>(PhantomData<S>);
+
+pub trait Setting: 'static {
+    fn set(builder: Builder) -> Builder;
+}
+
+impl<S: Setting> Runtime for With<S> {
+    fn block_on<T: 'static>(_timers: bool, future: impl Future<Output = T> + 'static) -> T {
+        S::set(EventLoop::builder()).build().expect("a loop").block_on(future)
+    }
+
+    fn spawn<T: 'static>(future: impl Future<Output = T> + 'static) -> impl Future<Output = T> + 'static {
+        Ringtoss::spawn(future)
+    }
+
+    fn detach(future: impl Future<Output = ()> + 'static) {
+        Ringtoss::detach(future);
+    }
+
+    async fn yield_now() {
+        Ringtoss::yield_now().await;
+    }
+
+    async fn sleep(duration: Duration) {
+        Ringtoss::sleep(duration).await;
     }
 }
 

@@ -1,13 +1,13 @@
 //! This crate with a loop that looks for a while before it sleeps.
 
-use std::future::Future;
 use std::time::Duration;
 
+use ringtoss::Builder;
+
 use crate::candidate::{Candidate, Kind};
-use crate::runtime::Runtime;
 use crate::work::{self, Work};
 
-use super::ringtoss::Ringtoss;
+use super::ringtoss::{Setting, With};
 
 pub fn candidate() -> Candidate {
     Candidate {
@@ -21,27 +21,12 @@ pub fn candidate() -> Candidate {
     }
 }
 
-struct Spin;
+type Spin = With<LooksBeforeItSleeps>;
 
-impl Runtime for Spin {
-    fn block_on<T: 'static>(_timers: bool, future: impl Future<Output = T> + 'static) -> T {
-        let event_loop = ringtoss::EventLoop::builder().spin(Duration::from_micros(100)).build().expect("a loop");
-        event_loop.block_on(future)
-    }
+struct LooksBeforeItSleeps;
 
-    fn spawn<T: 'static>(future: impl Future<Output = T> + 'static) -> impl Future<Output = T> + 'static {
-        Ringtoss::spawn(future)
-    }
-
-    fn detach(future: impl Future<Output = ()> + 'static) {
-        Ringtoss::detach(future);
-    }
-
-    async fn yield_now() {
-        Ringtoss::yield_now().await;
-    }
-
-    async fn sleep(duration: Duration) {
-        Ringtoss::sleep(duration).await;
+impl Setting for LooksBeforeItSleeps {
+    fn set(builder: Builder) -> Builder {
+        builder.spin(Duration::from_micros(100))
     }
 }

@@ -21,7 +21,7 @@ pub(crate) use chains::{Entry as ChainEntry, Unstaged};
 use closing::closed;
 pub(crate) use files::{NoPlace, Place};
 pub(crate) use harvest::Harvest;
-use harvest::deliver;
+use harvest::{Chore, deliver};
 pub(crate) use leases::{GROUP, LeaseConfig};
 pub use metrics::Metrics;
 
@@ -496,8 +496,8 @@ impl Driver {
             self.wakeup_armed = false;
         }
         self.counted_closes -= internal[1] as usize;
-        if !self.harvest.floods.is_empty() || !self.harvest.slow_chains.is_empty() {
-            self.stop_floods();
+        if !self.harvest.chores.is_empty() {
+            self.do_chores();
         }
         if !self.held.is_empty() {
             self.pass_held_on();
@@ -505,14 +505,16 @@ impl Driver {
         count
     }
 
-    /// Stops operations that bring more than anybody takes; their streams begin again when all has been taken.
+    /// Stops operations that bring more than anybody takes, whose streams begin again when all has been taken, and chains that
+    /// are to end; takes back what chains had.
     #[cold]
-    fn stop_floods(&mut self) {
-        for key in std::mem::take(&mut self.harvest.floods) {
-            self.cancel(key);
-        }
-        for key in std::mem::take(&mut self.harvest.slow_chains) {
-            self.cancel_chain_later(key);
+    fn do_chores(&mut self) {
+        while let Some(chore) = self.harvest.chores.pop() {
+            match chore {
+                Chore::Stop(key) => self.cancel(key),
+                Chore::StopLater(key) => self.cancel_chain_later(key),
+                Chore::TakeBack(place, is_filled) => self.take_place_back(place, is_filled),
+            }
         }
     }
 

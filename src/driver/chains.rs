@@ -8,11 +8,12 @@
 use std::os::fd::RawFd;
 use std::task::Waker;
 
+use super::files::Files;
 use super::{Driver, Dropped};
 use crate::mail::{Closing, Mail};
 use crate::registry;
 use crate::ring::{Arena, HARDLINK, LINK, LINKS_AT_MOST, Ring, SKIP_SUCCESS, Sqe, Wait};
-use crate::slot::{Addressee, CANCEL, Chained, Key, Link, RETRY, State};
+use crate::slot::{Addressee, CANCEL, Chained, Key, Lent, Link, RETRY, State};
 use crate::sys::KernelTimespec;
 
 /// When it is tried again to cancel a chain of which a link is at work that cannot be interrupted.
@@ -29,6 +30,8 @@ pub(crate) struct Entry {
 pub(crate) enum Unstaged {
     /// It has more entries than the queue.
     TooLong,
+    /// There is no place in the table for a file of its own.
+    NoPlace,
     /// The link with this number cannot be prepared, for this reason.
     Refused(usize, i32),
 }
@@ -38,6 +41,9 @@ pub(crate) enum Unstaged {
 struct Staging<'a> {
     ring: &'a mut Ring,
     staged: u32,
+    files: &'a mut Files,
+    /// The place that it has borrowed.
+    place: Option<u32>,
 }
 
 impl Staging<'_> {
@@ -52,32 +58,43 @@ impl Drop for Staging<'_> {
         if self.staged > 0 {
             self.ring.take_back(self.staged);
         }
+        if let Some(place) = self.place {
+            self.files.free(place);
+        }
     }
 }
 
 impl Driver {
-    /// Stages a chain. `prepare` makes the entry of the link with a number, and says how that stands.
+    /// Stages a chain. `prepare` makes the entry of the link with a number, and says how that stands. If one of them opens a
+    /// file for the chain, it is told the place for that.
     pub(crate) fn submit_chain(
         &mut self,
         waker: Waker,
         count: usize,
         entries: usize,
-        mut prepare: impl FnMut(usize, &mut Sqe, &mut Arena) -> Result<Entry, i32>,
+        opens: bool,
+        mut prepare: impl FnMut(usize, Option<u32>, &mut Sqe, &mut Arena) -> Result<Entry, i32>,
     ) -> Result<Key, (Unstaged, Waker)> {
         debug_assert!(!self.ending, "nothing is submitted on a loop that ends");
         if entries > self.ring.capacity() {
             return Err((Unstaged::TooLong, waker));
         }
         self.make_room(entries);
+        let mut lent = None;
+        if opens {
+            let Some(place) = self.lend_place() else { return Err((Unstaged::NoPlace, waker)) };
+            lent = Some(Lent { place, opener: 0, closers: 0 });
+        }
         let key = self.slots.next_key();
-        let Driver { ring, arena, .. } = self;
-        let mut staging = Staging { ring, staged: 0 };
+        let Driver { ring, arena, files, .. } = self;
+        let place = lent.as_ref().map(|lent| lent.place);
+        let mut staging = Staging { ring, staged: 0, files, place };
         let mut links = [Link::LOUD; LINKS_AT_MOST];
         let mut numbers = [-1; LINKS_AT_MOST];
         let mut position = None;
         for (number, link) in links.iter_mut().enumerate().take(count) {
             let sqe = staging.ring.stage();
-            let entry = match prepare(number, sqe, arena) {
+            let entry = match prepare(number, place, sqe, arena) {
                 Ok(entry) => entry,
                 Err(errno) => return Err((Unstaged::Refused(number, errno), waker)),
             };
@@ -96,7 +113,10 @@ impl Driver {
                 sqe.flags |= if tie == 0 { LINK } else { 0 };
             }
             if number > 0 {
-                numbers[number] = sqe.fd;
+                numbers[number] = sqe.number().unwrap_or(-1);
+            }
+            if let Some(lent) = &mut lent {
+                lent.note(number, sqe);
             }
             let at = staging.commit();
             position.get_or_insert(at);
@@ -109,9 +129,10 @@ impl Driver {
             }
         }
         let staged = std::mem::take(&mut staging.staged);
+        staging.place = None;
         drop(staging);
         debug_assert_eq!(staged as usize, entries);
-        let chained = Chained::new(key, &links[..count], numbers, staged);
+        let chained = Chained::new(key, &links[..count], numbers, staged, lent);
         self.slots.insert_chain(key, position.expect("a chain has links"), waker, chained);
         Ok(key)
     }
@@ -133,7 +154,11 @@ impl Driver {
         if self.ring.staged_mut(position, first).is_none() {
             return Dropped::InFlight;
         }
-        let entries = self.slots.chain(key).expect("a chain").entries;
+        let chained = self.slots.chain(key).expect("a chain");
+        let (entries, place) = (chained.entries, chained.take_place());
+        if let Some((place, _)) = place {
+            self.take_place_back(place, false);
+        }
         let own = (0..LINKS_AT_MOST as u32).map(|number| Addressee::Slot(key.link(number)).user_data());
         let own: Vec<u64> = own.chain([Addressee::Nobody.user_data()]).collect();
         for position in (0..entries).map(|offset| position.wrapping_add(offset)) {

@@ -16,6 +16,8 @@ const PLACES_AT_MOST: u32 = 65_536;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Place {
     Free,
+    /// A chain has it, which opens a file there and closes it.
+    Lent,
     /// The kernel has been asked to fill it.
     Asked,
     Filled,
@@ -49,7 +51,7 @@ impl Files {
         self.places[place as usize]
     }
 
-    fn free(&mut self, place: u32) {
+    pub(super) fn free(&mut self, place: u32) {
         self.places[place as usize] = Place::Free;
         self.free.push(place);
     }
@@ -77,6 +79,29 @@ impl Driver {
         if self.ring.is_full() || self.ending {
             return Err(NoPlace::Full);
         }
+        let place = self.take_place(Place::Asked)?;
+        // There is room in the queue, so that the number stays where it is until this entry is taken.
+        let numbers = self.arena.store(number);
+        let fill = Sqe::new(io_uring::opcode::FilesUpdate::CODE).addr(numbers).len(1).offset(place.into());
+        self.push_internal(fill, Addressee::Filled(place));
+        Ok(place)
+    }
+
+    /// A place for a chain, to open a file into. It is the chain's until its last completion is here.
+    pub(super) fn lend_place(&mut self) -> Option<u32> {
+        self.take_place(Place::Lent).ok()
+    }
+
+    /// The chain that had this place is over. If it has left a file there, that is closed.
+    pub(super) fn take_place_back(&mut self, place: u32, is_filled: bool) {
+        debug_assert_eq!(self.files.place(place), Place::Lent);
+        if is_filled && !self.ending {
+            self.push_internal(emptying(place), Addressee::Nobody);
+        }
+        self.files.free(place);
+    }
+
+    fn take_place(&mut self, as_what: Place) -> Result<u32, NoPlace> {
         let size = match self.files.size {
             Some(size) => size,
             None => self.make_file_table(),
@@ -93,11 +118,7 @@ impl Driver {
             }
             None => return Err(NoPlace::Full),
         };
-        files.places[place as usize] = Place::Asked;
-        // There is room in the queue, so that the number stays where it is until this entry is taken.
-        let numbers = self.arena.store(number);
-        let fill = Sqe::new(io_uring::opcode::FilesUpdate::CODE).addr(numbers).len(1).offset(place.into());
-        self.push_internal(fill, Addressee::Filled(place));
+        files.places[place as usize] = as_what;
         Ok(place)
     }
 
@@ -115,8 +136,7 @@ impl Driver {
             // The whole table goes with the loop.
             return;
         }
-        // The place minus one is what `file_index` says; no number goes with it.
-        let close = Sqe::new(io_uring::opcode::Close::CODE).fd(0).file_index(place + 1).flags(SKIP_SUCCESS);
+        let close = emptying(place);
         match self.files.place(place) {
             Place::Asked => {
                 self.files.places[place as usize] = Place::Left;
@@ -127,7 +147,7 @@ impl Driver {
                 self.files.free(place);
             }
             Place::Failed => self.files.free(place),
-            Place::Free | Place::Left => unreachable!("a file leaves its place once"),
+            Place::Free | Place::Lent | Place::Left => unreachable!("a file leaves its place once"),
         }
     }
 
@@ -137,6 +157,13 @@ impl Driver {
             self.ring.drop_file_table();
         }
     }
+}
+
+/// Has the kernel let go of what is at a place.
+fn emptying(place: u32) -> Sqe {
+    let mut close = Sqe::new(io_uring::opcode::Close::CODE).flags(SKIP_SUCCESS);
+    close.name_own_place(place);
+    close
 }
 
 #[cfg(test)]

@@ -16,11 +16,18 @@ pub(crate) struct Harvest {
     pub wakers: Vec<Waker>,
     pub orphans: Vec<(Box<dyn Orphan>, Earlier, Cqe)>,
     pub watched: Vec<(Arc<Elsewhere>, Earlier, Cqe)>,
-    /// Operations of several completions of which too many lie in their slots, and chains that go on though they are to end.
-    /// The driver's own: it stops them at once.
-    pub(super) floods: Vec<Key>,
-    /// Chains that it is to stop in a while.
-    pub(super) slow_chains: Vec<Key>,
+    /// The driver's own, which it does at once.
+    pub(super) chores: Vec<Chore>,
+}
+
+/// What the driver is to do about what has come.
+pub(super) enum Chore {
+    /// An operation of several completions of which too many lie in its slot, or a chain that goes on though it is to end.
+    Stop(Key),
+    /// A chain that is to be stopped in a while.
+    StopLater(Key),
+    /// A place that a chain had, and whether there is a file still.
+    TakeBack(u32, bool),
 }
 
 impl Harvest {
@@ -81,7 +88,7 @@ fn deliver_earlier(slots: &mut Slots, harvest: &mut Harvest, metrics: &mut Metri
         return;
     };
     if slot.push_earlier(cqe) == FLOOD {
-        harvest.floods.push(key);
+        harvest.chores.push(Chore::Stop(key));
     }
     if let Some(waker) = slot.waker() {
         // Taken, not cloned: a clone may run anything. The future leaves its waker again when it is polled.
@@ -91,13 +98,15 @@ fn deliver_earlier(slots: &mut Slots, harvest: &mut Harvest, metrics: &mut Metri
 
 /// A completion of one link of a chain.
 fn deliver_link(slots: &mut Slots, harvest: &mut Harvest, metrics: &mut Metrics, link: Key, cqe: Cqe) {
-    match slots.hear(link, cqe) {
+    let heard = slots.hear(link, cqe);
+    harvest.chores.extend(slots.place_left.take().map(|(place, is_filled)| Chore::TakeBack(place, is_filled)));
+    match heard {
         Heard::Nothing => {}
         Heard::Stale => metrics.stale_completions += 1,
         Heard::Wake(waker) => harvest.wakers.push(waker),
         Heard::Delivered(Delivered::Orphan(orphan, earlier), last) => harvest.orphans.push((orphan, earlier, last)),
         Heard::Delivered(Delivered::Watched(cell, earlier), last) => harvest.watched.push((cell, earlier, last)),
-        Heard::Cancel => harvest.floods.push(link.whole()),
-        Heard::CancelLater => harvest.slow_chains.push(link.whole()),
+        Heard::Cancel => harvest.chores.push(Chore::Stop(link.whole())),
+        Heard::CancelLater => harvest.chores.push(Chore::StopLater(link.whole())),
     }
 }

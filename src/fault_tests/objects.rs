@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use super::chaos::{Random, connect, do_something};
 use super::*;
+use crate::fs::{ChainedFile, OpenOptions};
 use crate::net::UdpSocket;
 
 pub(super) async fn some_of_each(seed: usize, alive: Arc<AtomicUsize>) {
@@ -12,6 +13,7 @@ pub(super) async fn some_of_each(seed: usize, alive: Arc<AtomicUsize>) {
     leases(&mut random).await;
     incoming(&mut random).await;
     registered(&mut random).await;
+    own_files(&mut random, &alive).await;
 }
 
 /// Each that was taken arrives once. Between two sockets of one machine, of which few are under way, none is lost.
@@ -146,4 +148,32 @@ async fn registered(random: &mut Random) {
     // All of them are back: nobody would wait else.
     let all = async { (pool.take().await.unwrap(), pool.take().await.unwrap()) };
     drop(time::timeout(patience(), all).await.expect("a registered buffer is lost"));
+}
+
+/// Files that chains open for themselves: what was written comes back. That neither a file nor a place stays is looked at in the
+/// end.
+async fn own_files(random: &mut Random, alive: &Arc<AtomicUsize>) {
+    let folder = tempfile::tempdir().unwrap();
+    for round in 0..10 {
+        let path = folder.path().join(round.to_string());
+        let bytes: Vec<u8> = (0..1 + random.below(3000)).map(|at| pattern(at + round)).collect();
+        let chain = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .open_chained(&path)
+            .link(ChainedFile.write_all_at(Counted::new(bytes.clone(), alive), 0))
+            .link(ChainedFile.sync_data())
+            .link(ChainedFile.close());
+        let Some((opened, (written, _), synced, _closed)) = do_something(random, chain).await else { continue };
+        assert!(opened.is_ok() || written.is_err() && synced.is_err(), "what follows a failure does not run");
+        let chain = OpenOptions::new()
+            .read(true)
+            .open_chained(&path)
+            .link(ChainedFile.read_at(Counted::new(Vec::with_capacity(4000), alive), 0))
+            .hardlink(ChainedFile.close());
+        if let Some((_, (Ok(count), buf), _)) = do_something(random, chain).await {
+            assert_eq!(count, buf.bytes.len());
+            assert!(bytes.starts_with(&buf.bytes) && (written.is_err() || count > 0), "other bytes than were written");
+        }
+    }
 }

@@ -51,6 +51,7 @@
 //! [`transferred`](crate::op::transferred) tells how far one of several steps got.
 
 mod attributes;
+mod chained;
 mod copy;
 mod dir;
 mod dir_builder;
@@ -74,6 +75,7 @@ mod whole;
 mod xattr;
 
 pub use attributes::{FileTimes, chown, lchown, set_permissions, set_times, set_times_nofollow};
+pub use chained::ChainedFile;
 pub use copy::copy;
 pub use dir::Dir;
 pub use dir_builder::{DirBuilder, create_dir, create_dir_all};

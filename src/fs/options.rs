@@ -119,11 +119,14 @@ impl OpenOptions {
     }
 
     pub(super) fn open_name(&self, name: Name) -> Operation<'static, OpenAt<File>> {
-        let op = match self.flags() {
+        Operation::<OpenAt<File>>::new(self.opening(name))
+    }
+
+    pub(super) fn opening<F>(&self, name: Name) -> OpenAt<F> {
+        match self.flags() {
             Ok(flags) => OpenAt::resolving(name, flags, self.mode, self.resolve.bits()),
             Err(reason) => OpenAt::refused(reason),
-        };
-        Operation::<OpenAt<File>>::new(op)
+        }
     }
 
     fn flags(&self) -> Result<i32, &'static str> {

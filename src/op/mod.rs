@@ -65,6 +65,7 @@ mod write;
 mod xattr;
 mod zero_copy;
 
+pub(crate) use crate::ring::OWN_FILE as CHAINS_OWN;
 pub use crate::ring::{Arena, Cqe, Sqe};
 pub(crate) use at::{At, Name};
 use chain::Link;

@@ -75,6 +75,35 @@ impl<F> OpenAt<F> {
         OpenAt::new(Name::of(At::Cwd, Err(reason)), 0, 0)
     }
 
+    /// Writes the entry for a file that gets a number, or one that gets this place of the ring's table instead.
+    pub(super) fn prepare_into(&mut self, place: Option<u32>, sqe: &mut Sqe, arena: &mut Arena) -> Result<(), i32> {
+        let path = self.path.address()?;
+        // What has no number cannot be inherited, and the kernel refuses to be told so.
+        let flags = if place.is_some() { self.flags & !libc::O_CLOEXEC } else { self.flags };
+        let entry = if self.resolve == 0 {
+            Sqe::new(io_uring::opcode::OpenAt::CODE).len(self.mode).op_flags(flags as u32)
+        } else {
+            // It does not take a mode that is of no use.
+            let creates = flags & libc::O_CREAT != 0 || flags & libc::O_TMPFILE == libc::O_TMPFILE;
+            let mode = if creates { u64::from(self.mode & 0o7777) } else { 0 };
+            // `struct open_how` of `linux/openat2.h`.
+            let how = [flags as u32 as u64, mode, self.resolve];
+            Sqe::new(io_uring::opcode::OpenAt2::CODE).len(size_of_val(&how) as u32).offset(arena.store(how))
+        };
+        let index = place.map_or(0, |place| place + 1);
+        let flags = if self.waits { ASYNC } else { 0 };
+        *sqe = entry.fd(self.path.raw()).addr(path).flags(flags).file_index(index);
+        Ok(())
+    }
+
+    /// What came of it: a number, or nothing that means anything if it was opened into a place.
+    pub(super) fn result(&self, cqe: Cqe) -> io::Result<i32> {
+        match (self.path.reason(), cqe.ok()) {
+            (Some(reason), Err(error)) if error.kind() == io::ErrorKind::InvalidInput => Err(invalid(reason)),
+            (_, result) => result.map(|_| cqe.result),
+        }
+    }
+
     /// The look-up met a `..` while something was renamed or mounted, and cannot tell where that leads. Not for ever: whoever
     /// keeps renaming is not to keep us.
     fn found_changing(&mut self, cqe: Cqe) -> bool {
@@ -104,19 +133,7 @@ unsafe impl<F: Opened> Op for OpenAt<F> {
     type Output = io::Result<F>;
 
     fn prepare(&mut self, sqe: &mut Sqe, arena: &mut Arena) -> Result<(), i32> {
-        let path = self.path.address()?;
-        let entry = if self.resolve == 0 {
-            Sqe::new(io_uring::opcode::OpenAt::CODE).len(self.mode).op_flags(self.flags as u32)
-        } else {
-            // It does not take a mode that is of no use.
-            let creates = self.flags & libc::O_CREAT != 0 || self.flags & libc::O_TMPFILE == libc::O_TMPFILE;
-            let mode = if creates { u64::from(self.mode & 0o7777) } else { 0 };
-            // `struct open_how` of `linux/openat2.h`.
-            let how = [self.flags as u32 as u64, mode, self.resolve];
-            Sqe::new(io_uring::opcode::OpenAt2::CODE).len(size_of_val(&how) as u32).offset(arena.store(how))
-        };
-        *sqe = entry.fd(self.path.raw()).addr(path).flags(if self.waits { ASYNC } else { 0 });
-        Ok(())
+        self.prepare_into(None, sqe, arena)
     }
 
     fn step(&mut self, cqe: Cqe) -> Next {
@@ -131,10 +148,7 @@ unsafe impl<F: Opened> Op for OpenAt<F> {
     }
 
     fn complete(self, cqe: Cqe) -> io::Result<F> {
-        match (self.path.reason(), cqe.ok()) {
-            (Some(reason), Err(error)) if error.kind() == io::ErrorKind::InvalidInput => Err(invalid(reason)),
-            (_, result) => result.map(|fd| F::opened(sys::own(fd as RawFd))),
-        }
+        self.result(cqe).map(|fd| F::opened(sys::own(fd)))
     }
 }
 

@@ -210,6 +210,8 @@ impl Faulty {
             io_uring::opcode::Fsync::CODE => &[libc::EINTR, libc::EIO],
             io_uring::opcode::Accept::CODE => &[libc::EINTR, libc::EMFILE, libc::ECONNABORTED],
             io_uring::opcode::RecvMsg::CODE => &[libc::ENOBUFS, libc::ECANCELED, libc::EAGAIN],
+            // Into a place of the table: whatever else is opened need not be tried again.
+            io_uring::opcode::OpenAt::CODE if sqe.file_index != 0 => &[libc::EINTR, libc::EMFILE],
             // What a send has moved must be known, so that the stream can go on.
             io_uring::opcode::Send::CODE => &[libc::EINTR],
             // As where memory cannot be pinned or the socket is of another kind: then it is copied.
@@ -223,7 +225,12 @@ impl Faulty {
         let user_data = sqe.user_data;
         if sqe.flags & (LINK | HARDLINK) != 0 {
             // It has to fail in truth, or what follows goes on.
-            sqe.fd = -1;
+            if sqe.opcode == io_uring::opcode::OpenAt::CODE {
+                // Which wants to be open for writing, too.
+                sqe.op_flags = libc::O_TMPFILE as u32;
+            } else {
+                sqe.fd = -1;
+            }
         } else {
             *sqe = Sqe::new(io_uring::opcode::Nop::CODE);
             sqe.user_data = user_data;

@@ -1,6 +1,6 @@
 //! Registered files: what entries may name by a place in the ring's table, and whether this kernel is fit for it.
 
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, RawFd};
 use std::sync::OnceLock;
 
 use io_uring::opcode;
@@ -50,6 +50,39 @@ impl Sqe {
             self.fd = place as i32;
             self.flags |= FIXED_FILE;
         }
+    }
+}
+
+/// What an entry of a chain names instead of a file: the one that the chain opens for itself. There is no such number.
+pub(crate) const OWN_FILE: RawFd = RawFd::MIN;
+
+/// A chain's own file, at a place that is reserved for it. The kernel finds it when it gets to the entry, and nobody else has the
+/// place until the chain is over.
+impl Sqe {
+    /// Has an entry mean the file at this place.
+    pub(crate) fn name_own_place(&mut self, place: u32) {
+        if self.opcode == opcode::Close::CODE {
+            // The place plus one, and no number beside it.
+            (self.fd, self.file_index) = (0, place + 1);
+        } else {
+            self.fd = place as i32;
+            self.flags |= FIXED_FILE;
+        }
+    }
+
+    /// Whether it opens a file into a place.
+    pub(crate) fn fills_place(&self) -> bool {
+        matches!(self.opcode, opcode::OpenAt::CODE | opcode::OpenAt2::CODE) && self.file_index != 0
+    }
+
+    /// Whether it empties one.
+    pub(crate) fn empties_place(&self) -> bool {
+        self.opcode == opcode::Close::CODE && self.file_index != 0
+    }
+
+    /// The number by which it names a file, if it names one.
+    pub(crate) fn number(&self) -> Option<RawFd> {
+        (self.flags & FIXED_FILE == 0 && !self.empties_place()).then_some(self.fd)
     }
 }
 

@@ -31,7 +31,7 @@ use std::os::fd::RawFd;
 pub use arena::Arena;
 pub(crate) use buffers::BufferRing;
 pub(crate) use diagnose::{explain, explain_memory};
-pub(crate) use files::lets_go_of_files;
+pub(crate) use files::{OWN_FILE, lets_go_of_files};
 pub(crate) use message::MessageCell;
 pub(crate) use sqe::{ASYNC, BUFFER_SELECT, HARDLINK, LINK, SKIP_SUCCESS};
 pub use sqe::{Cqe, Sqe};

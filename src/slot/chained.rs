@@ -15,7 +15,7 @@ use std::os::fd::RawFd;
 use std::task::Waker;
 
 use super::{Delivered, Earlier, Key, Slots, State, Status};
-use crate::ring::{Cqe, LINKS_AT_MOST};
+use crate::ring::{Cqe, LINKS_AT_MOST, Sqe};
 
 /// The bit that says that a name is a link's.
 pub(super) const LINK_OF_CHAIN: u32 = 1 << 31;
@@ -64,6 +64,27 @@ impl Link {
     }
 }
 
+/// A place in the table of files that a chain has for a file of its own.
+#[derive(Debug)]
+pub(crate) struct Lent {
+    pub place: u32,
+    /// The link that fills it.
+    pub opener: usize,
+    /// The links that empty it: bits by number.
+    pub closers: u32,
+}
+
+impl Lent {
+    /// What the entry of the link with this number does to it.
+    pub(crate) fn note(&mut self, number: usize, sqe: &Sqe) {
+        if sqe.fills_place() {
+            self.opener = number;
+        } else if sqe.empties_place() {
+            self.closers |= 1 << number;
+        }
+    }
+}
+
 /// A chain in flight.
 #[derive(Debug)]
 pub(crate) struct Chained {
@@ -87,10 +108,17 @@ pub(crate) struct Chained {
     found: bool,
     /// Whether a link has ended since they were asked for, so that another may have begun.
     moved: bool,
+    lent: Option<Lent>,
 }
 
 impl Chained {
-    pub(crate) fn new(key: Key, links: &[Link], numbers: [RawFd; LINKS_AT_MOST], entries: u32) -> Chained {
+    pub(crate) fn new(
+        key: Key,
+        links: &[Link],
+        numbers: [RawFd; LINKS_AT_MOST],
+        entries: u32,
+        lent: Option<Lent>,
+    ) -> Chained {
         let mut all = [Link::LOUD; LINKS_AT_MOST];
         all[..links.len()].copy_from_slice(links);
         debug_assert!(links.iter().all(|link| !link.silent || link.exact.is_some() && !link.hard));
@@ -107,7 +135,17 @@ impl Chained {
             cancels: 0,
             found: false,
             moved: false,
+            lent,
         }
+    }
+
+    /// The place that it has borrowed, if it has not been taken back, and whether it has left a file there: it was opened, and
+    /// closed by none of its links. To be asked when the chain is over.
+    pub(crate) fn take_place(&mut self) -> Option<(u32, bool)> {
+        let Lent { place, opener, closers } = self.lent.take()?;
+        let has_closed = |number: &usize| closers & 1 << number != 0 && self.result(*number).result == 0;
+        let is_filled = self.result(opener).result >= 0 && !(0..self.count).any(|number| has_closed(&number));
+        Some((place, is_filled))
     }
 
     fn has(&self, number: usize) -> bool {
@@ -250,6 +288,7 @@ impl Slots {
             chained.moved = true;
             return if chained.stopping && chained.cancels == 0 { Heard::Cancel } else { Heard::Nothing };
         }
+        self.place_left = chained.take_place();
         let slot = &mut self.slots[key.index as usize];
         if slot.status == Status::Chained {
             slot.status = Status::ChainDone;

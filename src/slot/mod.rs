@@ -34,7 +34,7 @@ use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::task::Waker;
 
-pub(crate) use chained::{CANCEL, Chained, Heard, Link, RETRY};
+pub(crate) use chained::{CANCEL, Chained, Heard, Lent, Link, RETRY};
 pub(crate) use elsewhere::{Elsewhere, Handed};
 
 use crate::ring::Cqe;
@@ -258,6 +258,8 @@ pub(crate) struct Slots {
     slots: Vec<Slot>,
     /// The chains among what is in flight.
     chains: slab::Slab<Chained>,
+    /// The place in the table of files that a chain had which is over, and whether a file is there still.
+    pub(crate) place_left: Option<(u32, bool)>,
     /// The first free one; the length if there is none.
     free: u32,
     next_generation: u32,
@@ -265,7 +267,7 @@ pub(crate) struct Slots {
 
 impl Slots {
     pub(crate) fn new() -> Slots {
-        Slots { slots: Vec::new(), chains: slab::Slab::new(), free: 0, next_generation: 0 }
+        Slots { slots: Vec::new(), chains: slab::Slab::new(), place_left: None, free: 0, next_generation: 0 }
     }
 
     /// Starts with generations just below their wrap.

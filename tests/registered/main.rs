@@ -1,6 +1,7 @@
 //! Files in the ring's table: all goes on as ever, and no place is lost, kept, or taken for another's. The tests take turns,
 //! because they look at what the kernel says of the one ring that there is.
 
+mod chains;
 mod files;
 mod full;
 mod loops;

@@ -1,7 +1,7 @@
 //! The links of a chain, as a tuple of operations.
 
 use super::standing::{Standing, Standings};
-use super::{Arena, Cqe, Lane, Left, Next, Op, Salvage, Sqe, leave};
+use super::{Arena, Cqe, Lane, Left, Next, Op, OwnFile, Salvage, Sqe, leave};
 use crate::ring::LINKS_AT_MOST;
 use crate::slot::Key;
 use std::ops::DerefMut;
@@ -12,6 +12,20 @@ pub trait Link: Op {
     /// It is put into a chain: a transfer that is to be whole must be a failure to the kernel if it is not.
     #[doc(hidden)]
     fn join(&mut self) {}
+
+    /// Whether it opens a file for the chain.
+    #[doc(hidden)]
+    const OPENS: bool = false;
+
+    /// Whether it wants a file that was opened for the chain before it.
+    #[doc(hidden)]
+    const NEEDS_OPEN: bool = false;
+
+    /// The file that it opens for the chain.
+    #[doc(hidden)]
+    fn own_file(&mut self) -> Option<&mut OwnFile> {
+        None
+    }
 }
 
 /// Any link, in its place.
@@ -30,6 +44,8 @@ pub trait Member {
     fn abandon(&mut self);
     #[doc(hidden)]
     fn lose(&mut self);
+    #[doc(hidden)]
+    fn own_file(&mut self) -> Option<&mut OwnFile>;
     /// Ends it without anybody who takes its output: that goes to its object, or is undone.
     #[doc(hidden)]
     fn finish(&mut self, salvage: Option<&Salvage>, cqe: Cqe, loop_id: u64, key: Key);
@@ -71,6 +87,10 @@ impl<O: Link> Member for Option<O> {
         }
     }
 
+    fn own_file(&mut self) -> Option<&mut OwnFile> {
+        self.as_mut()?.own_file()
+    }
+
     fn finish(&mut self, salvage: Option<&Salvage>, cqe: Cqe, loop_id: u64, key: Key) {
         let Some(mut op) = self.take() else { return };
         match salvage {
@@ -103,6 +123,10 @@ pub trait Links: Sized + 'static {
     #[doc(hidden)]
     type Standings: DerefMut<Target = [Standing]> + Send + Sync + Unpin;
 
+    /// Which of them opens a file for the chain.
+    #[doc(hidden)]
+    const OPENER: Option<usize>;
+
     #[doc(hidden)]
     fn link(&mut self, number: usize) -> &mut dyn Member;
 
@@ -128,6 +152,7 @@ impl<A: Link> Links for (Option<A>,) {
     type Output = A::Output;
     type Standings = Standings<1>;
     const COUNT: usize = 1;
+    const OPENER: Option<usize> = if A::OPENS { Some(0) } else { None };
 
     fn link(&mut self, _number: usize) -> &mut dyn Member {
         &mut self.0
@@ -157,6 +182,13 @@ macro_rules! links {
             type Output = ($($link::Output,)+);
             type Standings = Standings<$count>;
             const COUNT: usize = $count;
+            const OPENER: Option<usize> = {
+                let mut opener = None;
+                $(if $link::OPENS {
+                    opener = Some($number);
+                })+
+                opener
+            };
 
             fn link(&mut self, number: usize) -> &mut dyn Member {
                 match number {

@@ -29,6 +29,12 @@
 //! behind it do not run, and each that has ended leaves its traces as if it had been dropped alone: received bytes go to the
 //! next receive, the fate of a write is known before the next one starts, a file that was opened is closed.
 //!
+//! # A file of its own
+//!
+//! A chain may open a file for itself ([`OpenOptions::open_chained`](crate::fs::OpenOptions::open_chained)), which its other links
+//! name as [`ChainedFile`](crate::fs::ChainedFile). It lies at a place of the ring's table, without a number, and is gone when the
+//! chain is over.
+//!
 //! # How it goes to the kernel
 //!
 //! A chain never straddles two enters; the queue is emptied before it, if it must be. If an operation that was dropped on one
@@ -36,12 +42,15 @@
 //! one, with the same outcome.
 
 mod links;
+mod own;
 mod standing;
 
 use std::task::Waker;
 use std::time::Duration;
 
 pub use links::{Extend, Link, Links, Member};
+use own::OwnFile;
+pub use own::{CloseChained, OnChained, OpenChained};
 use standing::Standing;
 
 use super::operation::Passed;
@@ -49,7 +58,7 @@ use super::orphan::leave;
 use super::{Arena, Cqe, Left, Next, Op, Operation, Sealed, Sqe};
 use crate::driver::{ChainEntry, Driver, Unstaged};
 use crate::fd::Fd;
-use crate::ring::LINKS_AT_MOST;
+use crate::ring::{LINKS_AT_MOST, OWN_FILE};
 use crate::salvage::{Gate, Lane, Salvage};
 use crate::slot::{self, Key};
 
@@ -192,6 +201,11 @@ impl<'a, C: Chain> Operation<'a, C> {
     }
 
     fn tie<B: Link>(self, next: Operation<'a, B>, hard: bool) -> Operation<'a, Linked<<C::Links as Extend>::With<B>>> {
+        const {
+            let opens = <C::Links as Links>::OPENER.is_some();
+            assert!(!(opens && B::OPENS), "ringtoss: a chain opens one file for itself");
+            assert!(opens || !B::NEEDS_OPEN, "ringtoss: this chain has opened no file for itself");
+        }
         let (op, fd) = self.into_parts();
         let (mut next, next_fd) = next.into_parts();
         next.join();
@@ -236,6 +250,33 @@ impl<L: Links> Linked<L> {
     fn cancel_from(&mut self, number: usize) {
         for standing in &mut self.standings[number..self.count] {
             standing.result = Some(Cqe::of(-libc::ECANCELED));
+        }
+    }
+
+    /// Whether a link has to do with a file at a place of the table, which is there for one submission only.
+    fn is_placed(&mut self, number: usize) -> bool {
+        let Some(opener) = L::OPENER.filter(|&opener| number > opener) else { return false };
+        self.links.link(opener).own_file().is_some_and(|own| own.place.is_some())
+    }
+
+    /// How the file that the chain opens for itself gets there: whether the next submission wants a place for it.
+    fn wants_place(&mut self) -> bool {
+        let Some(opener) = L::OPENER.filter(|&opener| opener >= self.first) else { return false };
+        if let Some(own) = self.links.link(opener).own_file() {
+            own.place = None;
+        }
+        // With all that is done to it, or by its number and one by one.
+        self.one_by_one |= self.first + self.next() < self.count;
+        !self.one_by_one
+    }
+
+    /// The file that was opened by its number is about to be named here.
+    fn visit_own_file(&mut self, loop_id: u64, driver: &mut Driver) {
+        if let Some(opener) = L::OPENER
+            && let Some(own) = self.links.link(opener).own_file()
+            && let Some(fd) = own.fd.as_ref().filter(|fd| !fd.is_home(loop_id))
+        {
+            fd.visit(loop_id, driver);
         }
     }
 
@@ -325,6 +366,8 @@ unsafe impl<L: Links> Op for Linked<L> {
         _place: Option<(&Fd, u32)>,
     ) -> Result<Key, (i32, Waker)> {
         loop {
+            let opens = self.wants_place();
+            self.visit_own_file(loop_id, driver);
             let (first, count) = (self.first, self.next());
             let range = first..first + count;
             let silent =
@@ -342,10 +385,20 @@ unsafe impl<L: Links> Op for Linked<L> {
                 }
             }
             let Linked { links, standings, one_by_one, .. } = self;
-            let submitted = driver.submit_chain(waker, count, count + limits, |number, sqe, arena| {
+            let submitted = driver.submit_chain(waker, count, count + limits, opens, |number, place, sqe, arena| {
                 let number = first + number;
                 let standing = &mut standings[number];
+                if L::OPENER == Some(number)
+                    && let Some(own) = links.link(number).own_file()
+                {
+                    own.place = place;
+                }
                 standing.prepare(links.link(number), sqe, arena, *one_by_one)?;
+                if let Some(opener) = L::OPENER
+                    && sqe.fd == OWN_FILE
+                {
+                    own::name(links, opener, number, sqe);
+                }
                 standing.silent = silent && !standing.hard && number + 1 < first + count && standing.exact.is_some();
                 let (exact, silent, hard) = (standing.exact, standing.silent, standing.hard);
                 Ok(ChainEntry { link: slot::Link { exact, silent, hard }, limit_ns: standing.limit_ns })
@@ -362,6 +415,7 @@ unsafe impl<L: Links> Op for Linked<L> {
             };
             match refused {
                 Unstaged::TooLong | Unstaged::Refused(_, IN_STEPS) if !self.one_by_one => self.one_by_one = true,
+                Unstaged::NoPlace => self.one_by_one = true,
                 // A link with its limit, on a queue of one entry.
                 Unstaged::TooLong => {
                     self.refused = Some((first, libc::EINVAL));
@@ -387,10 +441,10 @@ unsafe impl<L: Links> Op for Linked<L> {
         let number = self.first + self.heard;
         self.heard += 1;
         if self.again.is_none() {
-            let hard = self.standings[number].hard && number + 1 < self.first + self.staged;
+            let hard = self.standings[number].hard && number + 1 < self.first + self.staged || self.is_placed(number);
             match self.links.link(number).step(cqe) {
                 Next::Again if !hard => self.again = Some(number),
-                // What follows has run already.
+                // What follows has run already, or its file is closed.
                 Next::Again => self.standings[number].result = Some(cqe),
                 Next::Done(cqe) => self.standings[number].result = Some(cqe),
                 Next::More => unreachable!("a link has one completion"),

@@ -123,7 +123,7 @@ fn exact(sqe: &Sqe) -> Option<i32> {
         _ if moves_bytes(sqe) => Some(sqe.len as i32),
         Readv::CODE | Writev::CODE => None,
         // A number of a descriptor.
-        OpenAt::CODE | OpenAt2::CODE => None,
+        OpenAt::CODE | OpenAt2::CODE if !sqe.fills_place() => None,
         _ => Some(0),
     }
 }

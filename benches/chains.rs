@@ -11,7 +11,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use ringtoss::fs::{self, File};
+use ringtoss::fs::{self, ChainedFile, File, OpenOptions};
 use ringtoss::net::TcpStream;
 use ringtoss::{EventLoop, op, spawn};
 use rustix::time::{ClockId, clock_gettime};
@@ -212,8 +212,8 @@ fn whole_files(dir: &Path, kind: &str) {
     let path = |dir: &Path, task: u64| dir.join(format!("whole{task}"));
     (0..32).for_each(|task| std::fs::write(path(dir, task), [7; BYTES]).expect("a file"));
     for tasks in [1, 32] {
-        let dirs: Vec<PathBuf> = vec![dir.to_owned(); 8];
-        let [a, b, c, d, e, f, g, _]: [PathBuf; 8] = dirs.try_into().expect("eight");
+        let dirs: Vec<PathBuf> = vec![dir.to_owned(); 10];
+        let [a, b, c, d, e, f, g, h, i, j]: [PathBuf; 10] = dirs.try_into().expect("ten");
         let contents: &'static [u8] = &[7; BYTES];
         row(
             &format!("create + write 4 KiB + close, {kind}"),
@@ -235,6 +235,7 @@ fn whole_files(dir: &Path, kind: &str) {
                         file.close().await.expect("a close");
                     }
                 }),
+                way("one chain, without a number", move |task| own_written(path(&h, task), contents)),
             ],
         );
         row(
@@ -259,6 +260,7 @@ fn whole_files(dir: &Path, kind: &str) {
                         assert_eq!(bytes.len(), BYTES);
                     }
                 }),
+                way("one chain, without a number", move |task| own_read(path(&i, task))),
             ],
         );
         row(
@@ -283,9 +285,33 @@ fn whole_files(dir: &Path, kind: &str) {
                         fs::remove_file(&path).await.expect("it is there");
                     }
                 }),
+                way("two chains without numbers, fs::remove_file", move |task| {
+                    let path = j.join(format!("gone{task}"));
+                    async move {
+                        own_written(path.clone(), contents).await;
+                        own_read(path.clone()).await;
+                        fs::remove_file(&path).await.expect("it is there");
+                    }
+                }),
             ],
         );
     }
+}
+
+async fn own_written(path: PathBuf, contents: &'static [u8]) {
+    let mut create = OpenOptions::new();
+    create.write(true).create(true).truncate(true);
+    let write = create.open_chained(path).link(ChainedFile.write_all_at(contents, 0));
+    let (opened, (written, _), _) = write.hardlink(ChainedFile.close()).await;
+    opened.and(written).expect("a file written");
+}
+
+async fn own_read(path: PathBuf) {
+    let open = OpenOptions::new().read(true).open_chained(path);
+    let read = open.link(ChainedFile.read_at(Vec::with_capacity(BYTES + 1), 0));
+    let (opened, (read, bytes), _) = read.hardlink(ChainedFile.close()).await;
+    opened.and(read).expect("a file read");
+    assert_eq!(bytes.len(), BYTES);
 }
 
 fn main() {

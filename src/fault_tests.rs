@@ -269,14 +269,13 @@ fn program(seed: u64, faults: Faults) {
             op::nop().await.unwrap();
         }
         time::timeout(patience(), async {
-            while crate::metrics().in_flight > 0 {
+            while crate::metrics().in_flight > 0 || crate::metrics().registered_files > 0 {
                 crate::yield_now().await;
             }
         })
         .await
-        .expect("something is left in flight");
+        .expect("something is left in flight, or a place in the table taken");
         assert_eq!(crate::metrics().stale_completions, 0);
-        assert_eq!(crate::metrics().registered_files, 0, "seed {seed}: a place in the table is left");
         tally();
     });
     drop(event_loop);

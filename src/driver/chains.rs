@@ -154,9 +154,8 @@ impl Driver {
         if self.ring.staged_mut(position, first).is_none() {
             return Dropped::InFlight;
         }
-        let chained = self.slots.chain(key).expect("a chain");
-        let (entries, place) = (chained.entries, chained.take_place());
-        if let Some((place, _)) = place {
+        let entries = self.slots.chain(key).expect("a chain").entries;
+        if let Some((place, _)) = self.slots.chain(key).and_then(Chained::take_place) {
             self.take_place_back(place, false);
         }
         let own = (0..LINKS_AT_MOST as u32).map(|number| Addressee::Slot(key.link(number)).user_data());

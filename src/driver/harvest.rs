@@ -99,7 +99,9 @@ fn deliver_earlier(slots: &mut Slots, harvest: &mut Harvest, metrics: &mut Metri
 /// A completion of one link of a chain.
 fn deliver_link(slots: &mut Slots, harvest: &mut Harvest, metrics: &mut Metrics, link: Key, cqe: Cqe) {
     let heard = slots.hear(link, cqe);
-    harvest.chores.extend(slots.place_left.take().map(|(place, is_filled)| Chore::TakeBack(place, is_filled)));
+    if let Some((place, is_filled)) = slots.place_left.take() {
+        harvest.chores.push(Chore::TakeBack(place, is_filled));
+    }
     match heard {
         Heard::Nothing => {}
         Heard::Stale => metrics.stale_completions += 1,

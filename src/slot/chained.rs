@@ -69,16 +69,16 @@ impl Link {
 pub(crate) struct Lent {
     pub place: u32,
     /// The link that fills it.
-    pub opener: usize,
+    pub opener: u8,
     /// The links that empty it: bits by number.
-    pub closers: u32,
+    pub closers: u8,
 }
 
 impl Lent {
     /// What the entry of the link with this number does to it.
     pub(crate) fn note(&mut self, number: usize, sqe: &Sqe) {
         if sqe.fills_place() {
-            self.opener = number;
+            self.opener = number as u8;
         } else if sqe.empties_place() {
             self.closers |= 1 << number;
         }
@@ -144,7 +144,7 @@ impl Chained {
     pub(crate) fn take_place(&mut self) -> Option<(u32, bool)> {
         let Lent { place, opener, closers } = self.lent.take()?;
         let has_closed = |number: &usize| closers & 1 << number != 0 && self.result(*number).result == 0;
-        let is_filled = self.result(opener).result >= 0 && !(0..self.count).any(|number| has_closed(&number));
+        let is_filled = self.result(opener.into()).result >= 0 && !(0..self.count).any(|number| has_closed(&number));
         Some((place, is_filled))
     }
 
@@ -288,7 +288,9 @@ impl Slots {
             chained.moved = true;
             return if chained.stopping && chained.cancels == 0 { Heard::Cancel } else { Heard::Nothing };
         }
-        self.place_left = chained.take_place();
+        if chained.lent.is_some() {
+            self.place_left = chained.take_place();
+        }
         let slot = &mut self.slots[key.index as usize];
         if slot.status == Status::Chained {
             slot.status = Status::ChainDone;

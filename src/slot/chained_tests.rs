@@ -17,7 +17,7 @@ fn chain(links: &[Link]) -> (Slots, Key) {
     let mut slots = Slots::new();
     let key = slots.next_key();
     let numbers = std::array::from_fn(|number| if number == 0 { -1 } else { 100 + number as RawFd });
-    let chained = Chained::new(key, links, numbers, links.len() as u32);
+    let chained = Chained::new(key, links, numbers, links.len() as u32, None);
     slots.insert_chain(key, 3, Waker::noop().clone(), chained);
     (slots, key)
 }

@@ -64,6 +64,7 @@ const UNSAFE: &[&str] = &[
     "context.rs",
     "inbox",
     "inbox.rs",
+    "net/raw_option.rs",
     "op",
     "process/command.rs",
     "ring",

@@ -12,7 +12,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 
-use ringtoss::net::{TcpListener, TcpStream};
+use ringtoss::net::{Socket, TcpListener, TcpStream};
 
 use patience::*;
 
@@ -287,4 +287,29 @@ fn names_are_resolved_on_the_blocking_pool() {
         assert!(start.elapsed() < patience(), "{:?}", names());
         std::thread::yield_now();
     }
+}
+
+/// The kernel says who has sent something by a descriptor, or by an error in its place: here that there is none to be had.
+#[test]
+fn an_error_in_the_place_of_a_descriptor_is_none() {
+    let _alone = alone();
+    const SO_PASSPIDFD: i32 = 76;
+    run(async {
+        let (receiver, sender) = Socket::pair(libc::AF_UNIX, libc::SOCK_DGRAM, 0).unwrap();
+        // SAFETY: the value is a number.
+        if unsafe { receiver.set_option(libc::SOL_SOCKET, SO_PASSPIDFD, &1i32.to_ne_bytes()) }.is_err() {
+            return eprintln!("not tried: needs Linux 6.5");
+        }
+        sender.send("one").await.0.unwrap();
+        sender.send("other").await.0.unwrap();
+        let file = std::fs::File::open("/").unwrap();
+        allow(10);
+        let all: Vec<_> = std::iter::from_fn(|| file.try_clone().ok()).collect();
+        let received = receiver.recv_msg(Vec::with_capacity(9)).await;
+        drop(all);
+        allow(100);
+        assert_eq!((received.0.unwrap().fds.len(), &received.1[..]), (0, &b"one"[..]));
+        let received = receiver.recv_msg(Vec::with_capacity(9)).await;
+        assert_eq!((received.0.unwrap().fds.len(), &received.1[..]), (1, &b"other"[..]));
+    });
 }

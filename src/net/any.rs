@@ -232,24 +232,9 @@ impl Socket {
         sys::peer_address(self.as_raw_fd())
     }
 
-    /// The value of an option, which is written to `value`; gives how many bytes it has: `getsockopt(2)`.
-    ///
-    /// # Errors
-    /// Those of the call (`ENOPROTOOPT`).
-    pub fn option(&self, level: i32, name: i32, value: &mut [u8]) -> io::Result<usize> {
-        sys::option_bytes(self.as_raw_fd(), level, name, value)
-    }
-
-    /// Sets an option: `setsockopt(2)`. A number is its bytes: `&1i32.to_ne_bytes()`.
-    ///
-    /// # Errors
-    /// Those of the call (`ENOPROTOOPT`, `InvalidInput`, `PermissionDenied`).
-    pub fn set_option(&self, level: i32, name: i32, value: &[u8]) -> io::Result<()> {
-        sys::set_option_bytes(self.as_raw_fd(), level, name, value)?;
-        if (level, name) == (libc::SOL_SOCKET, libc::SO_LINGER) {
-            self.socket.fd().set_lingers(matches!(sys::linger(self.as_raw_fd()), Ok(Some(_))));
-        }
-        Ok(())
+    /// Whether a close may take its time has changed.
+    pub(super) fn note_linger(&self) {
+        self.socket.fd().set_lingers(matches!(sys::linger(self.as_raw_fd()), Ok(Some(_))));
     }
 
     /// Gives the descriptor away. Operations that were dropped are ended first.
@@ -350,8 +335,12 @@ impl Outbound {
     }
 
     /// With `MSG_*` flags: `MSG_EOR`, `MSG_OOB`, `MSG_DONTROUTE`, `MSG_CONFIRM`, `MSG_MORE`.
+    ///
+    /// # Panics
+    /// For `MSG_ZEROCOPY`, with which the kernel may read the buffer when it has been given back.
     #[must_use = "it is a builder"]
     pub fn flags(mut self, flags: i32) -> Outbound {
+        assert!(flags & libc::MSG_ZEROCOPY == 0, "with `MSG_ZEROCOPY` the buffer would come back too early");
         self.flags |= flags;
         self
     }
@@ -359,10 +348,12 @@ impl Outbound {
     /// With a control message.
     ///
     /// # Panics
-    /// For descriptors (`SCM_RIGHTS`), which [`fds`](Outbound::fds) sends: as numbers they might be somebody else's by then.
+    /// For descriptors (`SCM_RIGHTS`), which [`fds`](Outbound::fds) sends: as numbers they might be somebody else's by then. For
+    /// those of `SOL_RDS`, which hold addresses of memory.
     #[must_use = "it is a builder"]
     pub fn control(mut self, level: i32, kind: i32, data: &[u8]) -> Outbound {
         assert!((level, kind) != (libc::SOL_SOCKET, libc::SCM_RIGHTS), "descriptors are sent by `fds`");
+        assert!(level != libc::SOL_RDS, "control messages of RDS hold addresses of memory");
         ancillary::append(&mut self.control, level, kind, data);
         self
     }

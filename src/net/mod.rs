@@ -41,6 +41,7 @@ mod datagram;
 mod happy_eyeballs;
 mod listener;
 mod options;
+mod raw_option;
 mod sock_addr;
 mod socket;
 mod split;

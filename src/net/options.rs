@@ -8,7 +8,6 @@ use std::time::Duration;
 use super::{TcpListener, TcpSocket, TcpStream, UdpSocket};
 use crate::sys::{
     self, Flag, MaybeMilliseconds, MaybeNumber, Microseconds, Number, Seconds, SocketOption, option_text,
-    set_option_bytes,
 };
 
 const SOCKET: libc::c_int = libc::SOL_SOCKET;
@@ -224,7 +223,7 @@ macro_rules! more_options {
                 if name.len() >= NAME_BYTES || name.contains(&0) {
                     return Err(io::Error::new(io::ErrorKind::InvalidInput, "no interface has such a name"));
                 }
-                set_option_bytes(self.as_raw_fd(), SOCKET, libc::SO_BINDTODEVICE, name)
+                sys::bind_device(self.as_raw_fd(), name)
             }
 
             /// The number of the device's queue (NAPI) by which the last packet came: `SO_INCOMING_NAPI_ID`. `None` if
@@ -267,7 +266,7 @@ macro_rules! congestion {
             /// # Errors
             /// Those of `setsockopt(2)` (`NotFound`; `PermissionDenied` for one that not everybody may choose).
             pub fn set_congestion(&self, name: &str) -> io::Result<()> {
-                set_option_bytes(self.as_raw_fd(), TCP, libc::TCP_CONGESTION, name.as_bytes())
+                sys::set_congestion(self.as_raw_fd(), name)
             }
         }
     )+};

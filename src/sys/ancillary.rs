@@ -58,7 +58,9 @@ pub(crate) fn is_rights((level, kind, _): (i32, i32, &[u8])) -> bool {
 /// Takes the descriptors that came with a message (`SCM_RIGHTS`) into ownership: to be called once for it.
 fn rights(bytes: &[u8]) -> Vec<OwnedFd> {
     let rights = messages(bytes).filter(|&message| is_rights(message));
-    rights.flat_map(|(_, _, data)| data.chunks_exact(4)).map(|fd| own(number(fd).expect("four bytes"))).collect()
+    let numbers = rights.flat_map(|(_, _, data)| data.chunks_exact(4)).filter_map(number);
+    // In place of a sender's descriptor there may be an error: it is gone, or there are too many open files.
+    numbers.filter(|&fd| fd >= 0).map(own).collect()
 }
 
 /// The control messages that the kernel has given with a message. Descriptors among them that nobody takes are closed.

@@ -34,8 +34,8 @@ pub(crate) use file::{add_seals, advise, known_len, link_open_file, memfd, page_
 pub(crate) use lock::{Ask, Extent, holder, lock};
 pub(crate) use memory::{register_sparse_buffers, register_sparse_files, unregister_files, update_buffer};
 pub(crate) use option::{
-    Flag, MaybeMilliseconds, MaybeNumber, Microseconds, Number, Seconds, SocketOption, option_bytes, option_text,
-    set_option_bytes,
+    Flag, MaybeMilliseconds, MaybeNumber, Microseconds, Number, Seconds, SocketOption, bind_device, option_bytes,
+    option_text, set_congestion, set_option_bytes,
 };
 pub(crate) use pointed::Pointed;
 pub(crate) use socket::{

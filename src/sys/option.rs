@@ -132,21 +132,51 @@ impl Coding for MaybeMilliseconds {
 /// `getsockopt(2)` of a short text: what there is before a NUL.
 pub(crate) fn option_text(fd: RawFd, level: libc::c_int, name: libc::c_int) -> io::Result<Vec<u8>> {
     let mut buf = [0; 64];
-    let len = option_bytes(fd, level, name, &mut buf)?;
+    // SAFETY: all that the value held before are zeros.
+    let len = unsafe { option_bytes(fd, level, name, &mut buf) }?;
     Ok(buf[..len].split(|&byte| byte == 0).next().unwrap_or_default().to_vec())
 }
 
+/// Binds a socket to the device of this name; an empty one takes it back.
+pub(crate) fn bind_device(fd: RawFd, name: &[u8]) -> io::Result<()> {
+    // SAFETY: the value of this option is a name.
+    unsafe { set_option_bytes(fd, libc::SOL_SOCKET, libc::SO_BINDTODEVICE, name) }
+}
+
+/// Chooses the algorithm of congestion control.
+pub(crate) fn set_congestion(fd: RawFd, name: &str) -> io::Result<()> {
+    // SAFETY: the value of this option is a name.
+    unsafe { set_option_bytes(fd, libc::IPPROTO_TCP, libc::TCP_CONGESTION, name.as_bytes()) }
+}
+
 /// `setsockopt(2)` with bytes.
-pub(crate) fn set_option_bytes(fd: RawFd, level: libc::c_int, name: libc::c_int, bytes: &[u8]) -> io::Result<()> {
+///
+/// # Safety
+/// If the option is one whose value holds addresses, then what lies there is the caller's.
+pub(crate) unsafe fn set_option_bytes(
+    fd: RawFd,
+    level: libc::c_int,
+    name: libc::c_int,
+    bytes: &[u8],
+) -> io::Result<()> {
     let len = bytes.len().try_into().map_err(|_| io::Error::from_raw_os_error(libc::EINVAL))?;
-    // SAFETY: the bytes live over the call and their length is passed.
+    // SAFETY: the bytes live over the call and their length is passed; what they may point to is the caller's.
     check(unsafe { libc::setsockopt(fd, level, name, bytes.as_ptr().cast(), len) }).map(drop)
 }
 
 /// `getsockopt(2)` into bytes; gives how many there are.
-pub(crate) fn option_bytes(fd: RawFd, level: libc::c_int, name: libc::c_int, bytes: &mut [u8]) -> io::Result<usize> {
+///
+/// # Safety
+/// If the option is one that is asked for with addresses in those bytes, then what lies there is the caller's.
+pub(crate) unsafe fn option_bytes(
+    fd: RawFd,
+    level: libc::c_int,
+    name: libc::c_int,
+    bytes: &mut [u8],
+) -> io::Result<usize> {
     let mut len = bytes.len().try_into().map_err(|_| io::Error::from_raw_os_error(libc::EINVAL))?;
-    // SAFETY: the bytes and their length live over the call, which writes at most `len` bytes.
+    // SAFETY: the bytes and their length live over the call, which writes at most `len` bytes; what they may point to is the
+    // caller's.
     check(unsafe { libc::getsockopt(fd, level, name, bytes.as_mut_ptr().cast(), &raw mut len) })?;
     Ok(bytes.len().min(len as usize))
 }

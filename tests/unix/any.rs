@@ -1,8 +1,10 @@
 //! Sockets of any family.
+#![allow(unsafe_code)]
 
 use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr};
+use std::os::fd::OwnedFd;
 
 use ringtoss::net::{Outbound, SockAddr, Socket};
 
@@ -193,11 +195,14 @@ fn virtual_machines_and_their_hosts() {
 fn streams_of_the_internet_and_unix_families() {
     run(async {
         let listener = Socket::new(libc::AF_INET, libc::SOCK_STREAM, 0).unwrap();
-        listener.set_option(libc::SOL_SOCKET, libc::SO_REUSEADDR, &1i32.to_ne_bytes()).unwrap();
+        // SAFETY: the value is a number.
+        unsafe { listener.set_option(libc::SOL_SOCKET, libc::SO_REUSEADDR, &1i32.to_ne_bytes()) }.unwrap();
         let mut value = [0; 4];
-        assert_eq!(listener.option(libc::SOL_SOCKET, libc::SO_REUSEADDR, &mut value).unwrap(), 4);
+        // SAFETY: as above; and so is that of what there is not.
+        let mut option = |level, name| unsafe { listener.option(level, name, &mut value) };
+        assert_eq!(option(0x7777, 1).unwrap_err().raw_os_error(), Some(libc::EOPNOTSUPP));
+        assert_eq!(option(libc::SOL_SOCKET, libc::SO_REUSEADDR).unwrap(), 4);
         assert_eq!(i32::from_ne_bytes(value), 1);
-        assert_eq!(listener.option(0x7777, 1, &mut value).unwrap_err().raw_os_error(), Some(libc::EOPNOTSUPP));
         let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         listener.bind(&any.into()).await.unwrap();
         listener.listen(16).unwrap();
@@ -268,7 +273,8 @@ fn a_path_is_bound_and_control_messages_are_sent_and_told() {
             Socket::new(libc::AF_UNIX, libc::SOCK_DGRAM, 0).unwrap().bind(&path.clone().into()).await,
             std::os::unix::net::UnixDatagram::bind_addr(&path),
         );
-        socket.set_option(libc::SOL_SOCKET, libc::SO_PASSCRED, &1i32.to_ne_bytes()).unwrap();
+        // SAFETY: the value is a number.
+        unsafe { socket.set_option(libc::SOL_SOCKET, libc::SO_PASSCRED, &1i32.to_ne_bytes()) }.unwrap();
         let sender = Socket::new(libc::AF_UNIX, libc::SOCK_DGRAM, 0).unwrap();
         let target = SockAddr::from(path);
         sender.send_msg("who", Outbound::new().to(target)).await.0.unwrap();
@@ -316,4 +322,37 @@ fn errors_are_those_of_the_system() {
     }
     fn is_send<T: Send + Sync>() {}
     is_send::<Socket>();
+}
+
+/// Why options as bytes are unsafe: this one has the kernel write what was received to an address that is in them.
+#[test]
+fn an_option_may_name_memory() {
+    run(async {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut peer = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let socket = Socket::from(OwnedFd::from(listener.accept().unwrap().0));
+        std::io::Write::write_all(&mut peer, b"elsewhere").unwrap();
+        socket.readable().await.unwrap();
+        let mut memory = *b".........";
+        // `struct tcp_zerocopy_receive`: where to copy what is not mapped, and how much of it.
+        let mut value = [0u8; 64];
+        value[24..32].copy_from_slice(&(memory.as_mut_ptr() as u64).to_ne_bytes());
+        value[32..36].copy_from_slice(&(memory.len() as i32).to_ne_bytes());
+        const TCP_ZEROCOPY_RECEIVE: i32 = 35;
+        // SAFETY: the memory is ours, and as long as was said.
+        unsafe { socket.option(libc::IPPROTO_TCP, TCP_ZEROCOPY_RECEIVE, &mut value) }.unwrap();
+        assert_eq!(std::hint::black_box(&memory), b"elsewhere");
+    });
+}
+
+#[test]
+#[should_panic(expected = "too early")]
+fn what_would_give_a_buffer_back_too_early_is_refused() {
+    let _ = Outbound::new().flags(libc::MSG_ZEROCOPY);
+}
+
+#[test]
+#[should_panic(expected = "addresses of memory")]
+fn control_messages_that_name_memory_are_refused() {
+    let _ = Outbound::new().control(libc::SOL_RDS, 1, &[0; 64]);
 }

@@ -1,5 +1,6 @@
 //! The cell by itself.
 
+use std::os::fd::AsRawFd;
 use std::sync::Arc;
 
 use super::*;
@@ -52,6 +53,40 @@ fn writes_wait_for_overlapping_orphans_only() {
     assert_eq!(ask(&cell, Lane::Settle), Gate::Go);
     assert_eq!(cell.take_fate(), Some(Ok(7)));
     assert_eq!(cell.take_fate(), None);
+}
+
+/// Nobody writes behind a write of which it is not known how much was taken, and nobody asks for its fate before.
+#[test]
+fn a_write_to_a_stream_waits_for_the_fate_of_a_dropped_one() {
+    let cell = Salvage::default();
+    cell.orphaned(1, key(0), Lane::Send, false);
+    assert_eq!(ask(&cell, Lane::Send), Gate::Wait);
+    assert_eq!(ask(&cell, Lane::Settle), Gate::Wait);
+    assert_eq!(ask(&cell, Lane::Receive), Gate::Go);
+    cell.settle_write(1, key(0), Ok(7), None);
+    assert_eq!(ask(&cell, Lane::Send), Gate::Go);
+}
+
+/// Clones of an open file have one position, which one operation at a time goes by, also one that was dropped.
+#[test]
+fn one_at_a_time_goes_by_a_position() {
+    let file = tempfile::tempfile().unwrap();
+    let (one, other) = (file.as_raw_fd(), file.try_clone().unwrap());
+    let cell = Salvage::default();
+    cell.add_descriptor(one);
+    assert_eq!(ask(&cell, Lane::PositionRead), Gate::Go);
+    cell.add_descriptor(other.as_raw_fd());
+    assert_eq!(ask(&cell, Lane::PositionRead), Gate::Hold);
+    assert_eq!(ask(&cell, Lane::PositionRead), Gate::Wait);
+    assert_eq!(ask(&cell, Lane::PositionWrite), Gate::Wait);
+    assert_eq!(ask(&cell, Lane::WriteAt { start: 0, end: 1 }), Gate::Go);
+    // The one that held it is dropped, and has it until it is over.
+    cell.orphaned(1, key(0), Lane::PositionRead, false);
+    assert_eq!(ask(&cell, Lane::PositionWrite), Gate::Wait);
+    cell.settle_position(1, key(0), Undo::Nothing, []);
+    assert_eq!(ask(&cell, Lane::PositionWrite), Gate::Hold);
+    cell.free_position();
+    assert_eq!(ask(&cell, Lane::PositionRead), Gate::Hold);
 }
 
 #[test]

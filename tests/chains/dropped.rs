@@ -31,7 +31,7 @@ fn before_it_is_submitted_nothing_happens() {
             assert!(file.take_dropped_write().await.is_none());
         }
         // Between two that go.
-        let mut chain = file.write_all_at("gone", 0).link(file.sync_data());
+        let mut chain = file.write_all_at("gone", 0).link(file.write_all_at("too", 4));
         let mut before = file.write_all_at("a", 0).link(file.write_all_at("b", 1));
         let mut behind = file.write_all_at("c", 2).link(file.write_all_at("d", 3));
         assert!(poll_once(&mut before).await.is_pending());

@@ -3,6 +3,8 @@
 use std::future::poll_fn;
 use std::io::ErrorKind;
 use std::net::Shutdown;
+use std::pin::pin;
+use std::task::Poll;
 use std::time::Duration;
 
 use ringtoss::CancellationToken;
@@ -24,6 +26,15 @@ async fn filled(len: usize) -> File {
     file.write_all(pattern(0, len)).await.0.unwrap();
     file.rewind().await.unwrap();
     file
+}
+
+/// A read of `from` brings these bytes, and is dropped before it is asked for them.
+async fn leave(from: &mut UnixStream, feed: &UnixStream, bytes: &[u8]) {
+    let mut read = pin!(from.read(Vec::with_capacity(100)));
+    assert!(poll_fn(|cx| Poll::Ready(read.as_mut().poll(cx).is_pending())).await);
+    // They are there before the read is with the kernel, which then has nothing to wait for and nothing to cancel.
+    assert_eq!(feed.try_write(bytes).unwrap(), bytes.len());
+    turn().await;
 }
 
 /// Everything from one to the other, in two splices of which the first is short.
@@ -212,11 +223,9 @@ fn a_limit_tells_how_far_it_came() {
 #[test]
 fn what_dropped_reads_have_left_comes_first() {
     run(async {
-        let (mut feed, mut from) = pair().await;
+        let (mut feed, mut from) = UnixStream::pair().unwrap();
         let (mut to, mut sink) = pair().await;
-        assert!(poll_and_drop(from.read(Vec::with_capacity(100)), 1).await.is_none());
-        feed.write_all("first ").await.0.unwrap();
-        from.readable().await.unwrap();
+        leave(&mut from, &feed, b"first ").await;
         feed.write_all("second").await.0.unwrap();
         assert_eq!(io::splice(&mut from, &mut to, 3).await.unwrap(), 3);
         assert_eq!(io::splice(&mut from, &mut to, 9).await.unwrap(), 9);
@@ -229,11 +238,9 @@ fn what_dropped_reads_have_left_comes_first() {
 #[test]
 fn what_did_not_arrive_comes_before_what_was_not_asked_for() {
     run(async {
-        let (mut feed, mut from) = pair().await;
+        let (feed, mut from) = UnixStream::pair().unwrap();
         let (mut sender, receiver) = pipe::pipe().unwrap();
-        assert!(poll_and_drop(from.read(Vec::with_capacity(100)), 1).await.is_none());
-        feed.write_all("first second").await.0.unwrap();
-        from.readable().await.unwrap();
+        leave(&mut from, &feed, b"first second").await;
         drop(receiver);
         let error = io::splice(&mut from, &mut sender, 6).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::BrokenPipe);
@@ -247,12 +254,10 @@ fn what_did_not_arrive_comes_before_what_was_not_asked_for() {
 fn what_is_on_its_way_comes_before_what_was_not_asked_for() {
     run(async {
         const FULL: usize = 64 * 1024;
-        let (mut feed, mut from) = pair().await;
+        let (feed, mut from) = UnixStream::pair().unwrap();
         let (mut sender, mut receiver) = pipe::pipe().unwrap();
         sender.write_all(vec![0; FULL]).await.0.unwrap();
-        assert!(poll_and_drop(from.read(Vec::with_capacity(100)), 1).await.is_none());
-        feed.write_all("first second").await.0.unwrap();
-        from.readable().await.unwrap();
+        leave(&mut from, &feed, b"first second").await;
         assert!(poll_and_drop(io::splice(&mut from, &mut sender, 6), 2).await.is_none());
         let (result, bytes) = from.read_exact(Vec::with_capacity(12), 12).await;
         assert_eq!((result.unwrap(), &bytes[..]), (12, &b"first second"[..]));
@@ -326,7 +331,7 @@ fn one_that_is_leaked_keeps_nobody_waiting() {
         let mut splice = Box::pin(io::splice(&mut from, &mut to, u64::MAX));
         poll_fn(|cx| {
             assert!(Future::poll(splice.as_mut(), cx).is_pending());
-            std::task::Poll::Ready(())
+            Poll::Ready(())
         })
         .await;
         turn().await;
@@ -459,7 +464,7 @@ fn nothing_is_lost_when_it_is_awaited_and_dropped_on_another_loop() {
             // A clone shares what dropped operations leave.
             let mut from = receiver.try_clone().unwrap();
             let mut splicing = Box::pin(async move { io::splice(&mut from, &mut to, u64::MAX).await });
-            assert!(poll_fn(|cx| std::task::Poll::Ready(splicing.as_mut().poll(cx))).await.is_pending());
+            assert!(poll_fn(|cx| Poll::Ready(splicing.as_mut().poll(cx))).await.is_pending());
             let writing = ringtoss::spawn(async move { sender.write_all(pattern(0, len)).await.0.unwrap() });
             if round % 2 == 0 {
                 turn().await;

@@ -1,6 +1,8 @@
 //! How loops end, and what is left of them.
 
-use std::sync::Arc;
+use std::pin::pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use ringtoss::{EventLoop, op};
@@ -178,4 +180,31 @@ fn drops_that_panic_do_not_end_the_loop() {
         crate::util::until(|| ringtoss::metrics().in_flight == 0).await;
         op::nop().await.unwrap();
     });
+}
+
+/// What an operation had with it is dropped when a loop that ends has had it back. By then nothing is submitted any more.
+#[test]
+fn what_is_dropped_at_the_very_end_can_ask_for_nothing() {
+    struct Asks(Arc<Mutex<Option<std::io::Result<()>>>>);
+    impl Drop for Asks {
+        fn drop(&mut self) {
+            let mut cx = Context::from_waker(Waker::noop());
+            if let Poll::Ready(answer) = pin!(op::nop()).poll(&mut cx) {
+                *self.0.lock().unwrap() = Some(answer);
+            }
+        }
+    }
+    let answer = Arc::default();
+    let pipe = pipe();
+    let event_loop = EventLoop::new().unwrap();
+    event_loop.block_on(async {
+        let entry = op::Sqe::new(6).fd(std::os::fd::AsRawFd::as_raw_fd(&*pipe.reader)).op_flags(1); // POLL_ADD, POLLIN
+        // SAFETY: a poll has no address.
+        ringtoss::spawn(unsafe { op::submit(entry, Asks(Arc::clone(&answer))) });
+        op::nop().await.unwrap();
+        op::nop().await.unwrap();
+    });
+    drop(event_loop);
+    let answer = answer.lock().unwrap().take().expect("it is refused, and at once");
+    assert_eq!(answer.unwrap_err().raw_os_error(), Some(libc::ECANCELED));
 }

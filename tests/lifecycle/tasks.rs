@@ -71,6 +71,31 @@ fn single_wakes_reach_a_loop_that_sleeps() {
     answerer.join().unwrap();
 }
 
+/// The loop is awake and has taken in what others had woken, so nobody kicks it: it looks once more before it sleeps.
+#[test]
+fn a_wake_from_elsewhere_at_the_end_of_a_turn_is_not_slept_through() {
+    run(async {
+        let waking = spawn(async {
+            for _ in 0..100 {
+                let place: Arc<Mutex<Option<Waker>>> = Arc::default();
+                let waiting = spawn({
+                    let place = place.clone();
+                    poll_fn(move |cx| match place.lock().unwrap().replace(cx.waker().clone()) {
+                        Some(_) => Poll::Ready(()),
+                        None => Poll::Pending,
+                    })
+                });
+                op::nop().await.unwrap();
+                // A task is polled behind the mail, and this one wakes nobody here.
+                let waker = place.lock().unwrap().clone().expect("it has been polled");
+                std::thread::spawn(move || waker.wake()).join().unwrap();
+                waiting.await.unwrap();
+            }
+        });
+        waking.await.unwrap();
+    });
+}
+
 #[test]
 fn a_waker_may_outlive_its_loop() {
     let waker = run(async { poll_fn(|cx| Poll::Ready(cx.waker().clone())).await });
@@ -129,6 +154,17 @@ fn panics_reach_the_handle_and_the_loop_goes_on() {
         let error = ringtoss::spawn_blocking(|| panic!("in the pool")).await.unwrap_err();
         assert!(error.is_panic());
         op::nop().await.unwrap();
+    });
+}
+
+#[test]
+fn what_blocks_is_not_on_the_loops_thread() {
+    run(async {
+        let here = std::thread::current().id();
+        let calls: Vec<_> = (0..9).map(|_| ringtoss::spawn_blocking(|| std::thread::current().id())).collect();
+        for call in calls {
+            assert_ne!(call.await.unwrap(), here);
+        }
     });
 }
 

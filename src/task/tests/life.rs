@@ -87,9 +87,11 @@ fn the_future_is_dropped_before_the_end_is_published() {
     let mini = MiniLoop::new();
     let drops = Drops::default();
     let guard = drops.guard();
-    let handle = mini.owner.spawn(async move {
-        let _guard = guard;
-    });
+    // It keeps the guard until it is dropped itself.
+    let handle = mini.owner.spawn(poll_fn(move |_| {
+        let _guard = &guard;
+        Poll::Ready(())
+    }));
     assert_eq!(drops.count(), 0);
     mini.settle();
     assert!(handle.is_finished());

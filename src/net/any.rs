@@ -14,6 +14,9 @@ use crate::convert::ConvertError;
 use crate::op::{self, Accept, Accepted, Details, Operation, Plain, PollAdd, Receives, RecvMsg, SendMsg, WithSource};
 use crate::sys::{self, Address, ancillary};
 
+/// Of `linux/socket.h`; musl's headers have no name for it.
+const SOL_RDS: libc::c_int = 276;
+
 /// A socket of any family, for what has no type of its own here: `AF_NETLINK`, `AF_VSOCK`, `AF_PACKET`, raw and ping sockets
 /// of the Internet families, SCTP. It is called as in C, with families, types and protocols by their numbers.
 ///
@@ -353,7 +356,7 @@ impl Outbound {
     #[must_use = "it is a builder"]
     pub fn control(mut self, level: i32, kind: i32, data: &[u8]) -> Outbound {
         assert!((level, kind) != (libc::SOL_SOCKET, libc::SCM_RIGHTS), "descriptors are sent by `fds`");
-        assert!(level != libc::SOL_RDS, "control messages of RDS hold addresses of memory");
+        assert!(level != SOL_RDS, "control messages of RDS hold addresses of memory");
         ancillary::append(&mut self.control, level, kind, data);
         self
     }

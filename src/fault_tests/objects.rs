@@ -14,6 +14,41 @@ pub(super) async fn some_of_each(seed: usize, alive: Arc<AtomicUsize>) {
     incoming(&mut random).await;
     registered(&mut random).await;
     own_files(&mut random, &alive).await;
+    lent(&mut random, &alive).await;
+}
+
+/// Sends whose buffers come back later than their results, or are not waited for.
+async fn lent(random: &mut Random, alive: &Arc<AtomicUsize>) {
+    const LEN: usize = 17_000;
+    const TOTAL: usize = 4 * LEN;
+    let (mut one, mut other) = connect(random).await;
+    let reading = crate::spawn(async move {
+        let mut at = 0;
+        while at < TOTAL {
+            let (result, buf) = other.read(Vec::with_capacity(20_000)).await;
+            if let Err(error) = result {
+                assert_injected(&error);
+            }
+            assert!(buf.iter().enumerate().all(|(index, &byte)| byte == pattern(at + index)), "at {at}");
+            at += buf.len();
+        }
+    });
+    let mut kept = Vec::new();
+    for at in (0..TOTAL).step_by(LEN) {
+        let bytes = Counted::new((at..at + LEN).map(pattern).collect(), alive);
+        let (result, lent) = one.send_all_zc(bytes).result_first().await;
+        result.unwrap();
+        match random.below(4) {
+            0 => drop(lent),
+            1 => assert!(poll_times(lent, random.below(3)).await.is_none_or(|buf| buf.bytes[0] == pattern(at))),
+            2 => assert_eq!(lent.await.bytes.len(), LEN),
+            _ => kept.push(lent),
+        }
+    }
+    reading.await.unwrap();
+    for lent in kept {
+        assert_eq!(lent.await.bytes.len(), LEN);
+    }
 }
 
 /// Each that was taken arrives once. Between two sockets of one machine, of which few are under way, none is lost.

@@ -18,7 +18,9 @@ macro_rules! stream {
         /// worth it is copied: fewer than 16 KiB; everything on a socket once the kernel has reported that it copies all the
         /// same (loopback; needs Linux 6.2); what the limit of locked memory (`RLIMIT_MEMLOCK`) does not allow.
         ///
-        /// A limit that expires while the kernel still has the buffer waits for it. Dropped, the buffer is freed when the
+        /// A limit that expires while the kernel still has the buffer waits for it. With
+        /// [`result_first`](crate::op::Operation::result_first) neither it nor the next send does: the result comes when the
+        /// kernel has taken the bytes, and the buffer later. Dropped, the buffer is freed when the
         /// kernel has let go of it, and the next write waits until then; all else is as with
         /// [`write`](TcpStream::write).
         $($head)* {

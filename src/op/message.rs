@@ -414,6 +414,10 @@ impl<B: IoBuf> SendMsg<B> {
         self.drain.registered()
     }
 
+    pub(super) fn into_buf(self) -> B {
+        self.drain.into_buf()
+    }
+
     pub(crate) fn with_rights(mut self, rights: Vec<OwnedFd>) -> SendMsg<B> {
         if !rights.is_empty() {
             self.extra.get_or_insert_default().rights = rights;

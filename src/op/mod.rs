@@ -39,6 +39,7 @@ mod futex;
 mod incoming;
 mod kept;
 mod lease;
+mod lent;
 mod limit;
 mod madvise;
 mod message;
@@ -78,6 +79,7 @@ pub use futex::{FutexWait, FutexWaitV, FutexWake, Word};
 pub use incoming::{AcceptMulti, Incoming};
 pub(crate) use kept::{Kept, Promise, Promising};
 pub use lease::{Picks, RecvLease, RecvMulti};
+pub use lent::{LentBuf, ResultFirst};
 pub use limit::{Cancel, CancelOn, CutShort, TimeLimit, transferred};
 pub use madvise::{Madvise, MemoryAdvice, madvise};
 pub(crate) use message::{Details, Outgoing, source};
@@ -108,6 +110,7 @@ pub use vectored::{Readv, Writev};
 pub use wait_id::WaitId;
 pub use write::{All, Write};
 pub use xattr::{GetXattr, SetXattr};
+use zero_copy::has_copied;
 pub use zero_copy::{Sends, ZeroCopy};
 
 use std::task::Waker;
@@ -163,6 +166,26 @@ pub unsafe trait Op: Sized + 'static + Sealed {
     #[inline]
     fn step(&mut self, cqe: Cqe) -> Next {
         if cqe.more() { Next::More } else { Next::Done(cqe) }
+    }
+
+    /// Whether [`Op::lend`] is to be asked.
+    #[doc(hidden)]
+    const LENDS: bool = false;
+
+    /// Asked after a completion that does not end it: whether its output is known, though the kernel still has what it owns.
+    /// Then it is completed with what this gives, and whatever owns that from there on is the slot's, whose name this is.
+    /// `stopped` says that it is to end as soon as it can.
+    #[doc(hidden)]
+    #[inline]
+    fn lend(&mut self, _loop_id: u64, _key: Key, _stopped: bool) -> Option<Cqe> {
+        None
+    }
+
+    /// Whether asking the kernel to cancel it is of any use.
+    #[doc(hidden)]
+    #[inline]
+    fn can_be_cancelled(&self) -> bool {
+        true
     }
 
     /// Turns the completion that ended it into the output.

@@ -294,6 +294,10 @@ impl<B: IoBuf> Send<B> {
     pub(super) fn registered(&self) -> Option<&Region> {
         self.drain.registered()
     }
+
+    pub(super) fn into_buf(self) -> B {
+        self.drain.into_buf()
+    }
 }
 
 impl All<Send<Vec<u8>>> {

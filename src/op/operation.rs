@@ -1,6 +1,7 @@
 //! The future that drives any operation. The states of its slot are in `slot`.
 
 mod dropping;
+mod lending;
 
 use std::future::Future;
 use std::mem::ManuallyDrop;
@@ -146,13 +147,13 @@ impl<'a, O: Op> Operation<'a, O> {
     /// If it was polled.
     pub(super) fn into_parts(mut self) -> (O, Option<&'a Fd>) {
         let fresh = self.phase == Phase::Start && self.stop == Stop::No && self.rare.is_none();
-        assert!(fresh, "ringtoss: an operation can be linked only before it is polled");
+        assert!(fresh, "ringtoss: an operation can be made part of another only before it is polled");
         self.phase = Phase::Finished;
         (self.op.take().expect("it has not ended"), self.fd)
     }
 
     #[inline]
-    fn made(op: O, fd: Option<&'a Fd>) -> Operation<'a, O> {
+    pub(super) fn made(op: O, fd: Option<&'a Fd>) -> Operation<'a, O> {
         let key = Key { index: 0, generation: 0 };
         let (op, rare) = (ManuallyDrop::new(Some(op)), ManuallyDrop::new(None));
         Operation { op, fd, loop_id: 0, key, phase: Phase::Start, stop: Stop::No, special: false, rare }
@@ -250,6 +251,7 @@ impl<'a, O: Op> Operation<'a, O> {
     fn step(&mut self, cqe: Cqe) -> Option<Cqe> {
         match self.op().step(cqe) {
             Next::Done(cqe) if self.stop == Stop::No => Some(self.ended(cqe)),
+            Next::More if O::LENDS => self.lend(),
             Next::More => None,
             next => self.step_rare(next),
         }

@@ -70,7 +70,7 @@ impl<O: Op> Orphan for Orphaned<O> {
     }
 
     fn wants_cancel(&self) -> bool {
-        if self.op.is_promised() {
+        if self.op.is_promised() || !self.op.can_be_cancelled() {
             return false;
         }
         // One that has received something must not keep it from whoever waits: nothing more may ever come.

@@ -237,6 +237,10 @@ impl<V: IoVecBuf> Writev<V> {
     pub(super) fn len(&self) -> usize {
         (0..self.bufs.buf_count()).map(|index| self.bufs.window(index).1).sum()
     }
+
+    pub(super) fn into_bufs(self) -> V {
+        self.bufs
+    }
 }
 
 impl<V> Sealed for Writev<V> {}

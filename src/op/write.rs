@@ -82,6 +82,11 @@ impl<B: IoBuf> Drain<B> {
         &mut self.buf
     }
 
+    /// The buffer, without asking it anything.
+    pub(super) fn into_buf(self) -> B {
+        self.buf
+    }
+
     pub(super) fn done(&self) -> usize {
         self.done
     }

@@ -10,11 +10,12 @@
 //! kernels refuse the flag and are not asked again. What cannot be sent by reference at all (no memory to lock, another
 //! kind of socket) is copied, too.
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::{All, Arena, Cqe, Left, Next, Op, Sealed, Send, SendMsg, Sqe, Writev, fixed};
-use crate::buf::{BufResult, IoBuf, IoVecBuf, Region};
+use crate::buf::{IoBuf, IoVecBuf, Region};
 use crate::fd::Fd;
 use crate::salvage::{Lane, Salvage};
 
@@ -39,8 +40,22 @@ enum Way {
     Copying,
 }
 
+/// Whether a notification says that the kernel has copied, if it was to report that.
+pub(super) fn has_copied(notification: Cqe) -> bool {
+    notification.result as u32 & COPIED != 0
+}
+
 /// An operation that sends, and what it would copy.
-pub trait Sends: Op {
+pub trait Sends: Op<Output = (io::Result<<Self as Sends>::Count>, <Self as Sends>::Buf)> {
+    /// What it tells of how much was sent.
+    type Count;
+    /// What it sends from.
+    type Buf: 'static;
+    #[doc(hidden)]
+    fn count(sent: usize) -> Self::Count;
+    /// The buffer, without asking it anything.
+    #[doc(hidden)]
+    fn into_buf(self) -> Self::Buf;
     /// How many bytes it has to send in all.
     #[doc(hidden)]
     fn bytes(&self) -> usize;
@@ -53,6 +68,17 @@ pub trait Sends: Op {
 }
 
 impl<B: IoBuf> Sends for Send<B> {
+    type Count = usize;
+    type Buf = B;
+
+    fn count(sent: usize) -> usize {
+        sent
+    }
+
+    fn into_buf(self) -> B {
+        self.into_buf()
+    }
+
     fn bytes(&self) -> usize {
         self.len()
     }
@@ -62,8 +88,16 @@ impl<B: IoBuf> Sends for Send<B> {
     }
 }
 
-impl<B: IoBuf, O: Sends + Op<Output = BufResult<usize, B>>> Sends for All<O> {
+impl<B: IoBuf, O: Sends<Count = usize, Buf = B>> Sends for All<O> {
+    type Count = ();
+    type Buf = B;
     const ALL: bool = true;
+
+    fn count(_sent: usize) {}
+
+    fn into_buf(self) -> B {
+        self.0.into_buf()
+    }
 
     fn bytes(&self) -> usize {
         self.0.bytes()
@@ -75,6 +109,17 @@ impl<B: IoBuf, O: Sends + Op<Output = BufResult<usize, B>>> Sends for All<O> {
 }
 
 impl<V: IoVecBuf> Sends for Writev<V> {
+    type Count = usize;
+    type Buf = V;
+
+    fn count(sent: usize) -> usize {
+        sent
+    }
+
+    fn into_buf(self) -> V {
+        self.into_bufs()
+    }
+
     fn bytes(&self) -> usize {
         self.len()
     }
@@ -86,6 +131,17 @@ impl<V: IoVecBuf> Sends for Writev<V> {
 }
 
 impl<B: IoBuf> Sends for SendMsg<B> {
+    type Count = usize;
+    type Buf = B;
+
+    fn count(sent: usize) -> usize {
+        sent
+    }
+
+    fn into_buf(self) -> B {
+        self.into_buf()
+    }
+
     fn bytes(&self) -> usize {
         self.len()
     }
@@ -120,6 +176,29 @@ impl<O: Sends> ZeroCopy<O> {
             () => Way::Reporting,
         };
         ZeroCopy { inner, memory, way, doubts: false, sent: None }
+    }
+
+    /// It went without a report, after it had been refused with one.
+    fn settle_doubts(&mut self) {
+        if std::mem::take(&mut self.doubts) {
+            SILENT_KERNEL.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// How many bytes were sent, and whether that is all that it is to send, while the kernel still has the buffer. `None`
+    /// before that is known, and of a failure, which has the notification close behind it.
+    pub(super) fn sent_so_far(&mut self) -> Option<(usize, bool)> {
+        let sent = self.sent.filter(|sent| sent.result >= 0)?;
+        let all = self.inner.progress() + sent.result as usize;
+        let is_all = !O::ALL || all == self.inner.bytes();
+        self.settle_doubts();
+        Some((all, is_all))
+    }
+
+    /// The buffer, and who is to be told if the notification says that it was copied.
+    pub(super) fn into_loan(self) -> (O::Buf, Option<Arc<Salvage>>) {
+        let memory = (self.way == Way::Reporting).then_some(self.memory);
+        (self.inner.into_buf(), memory)
     }
 
     /// What else there is to try after a refusal.
@@ -179,7 +258,7 @@ unsafe impl<O: Sends> Op for ZeroCopy<O> {
         let result = match self.sent.take() {
             Some(sent) => {
                 // One that failed has copied nothing, and says that it did.
-                if sent.result >= 0 && self.way == Way::Reporting && cqe.result as u32 & COPIED != 0 {
+                if sent.result >= 0 && self.way == Way::Reporting && has_copied(cqe) {
                     self.memory.note_copies();
                     self.way = Way::Copying;
                 }
@@ -190,9 +269,7 @@ unsafe impl<O: Sends> Op for ZeroCopy<O> {
         if result.result < 0 && self.refused(result) {
             return Next::Again;
         }
-        if std::mem::take(&mut self.doubts) {
-            SILENT_KERNEL.store(true, Ordering::Relaxed);
-        }
+        self.settle_doubts();
         self.inner.step(result)
     }
 

@@ -11,6 +11,7 @@ use crate::{code, is_test, sources};
 const MADE_BY: &[(&str, &str)] = &[
     ("Cancel", "cancel"),
     ("CancelOn", "cancel_on"),
+    ("LentBuf", "result_first"),
     ("Receive", "recv"),
     ("TaskLocalFuture", "LocalKey"),
     ("TimeLimit", "timeout"),

@@ -10,6 +10,7 @@ mod dropped_writes;
 mod errors;
 mod eyeballs;
 mod halves;
+mod lent;
 mod listener;
 mod names;
 mod options;

@@ -13,7 +13,7 @@ const MUCH: usize = 1_000_000;
 const SOME: usize = 64 * 1024;
 
 /// Whether notifications tell if the kernel has copied (6.2).
-fn reports() -> bool {
+pub fn reports() -> bool {
     let release = rustix::system::uname().release().to_string_lossy().into_owned();
     let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|number| number.parse::<u32>().unwrap_or(0));
     (numbers.next().unwrap(), numbers.next().unwrap()) >= (6, 2)

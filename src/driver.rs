@@ -5,12 +5,14 @@
 
 mod chains;
 mod closing;
+mod ending;
 mod files;
 mod guest;
 mod harvest;
 mod leases;
 mod memory;
 mod metrics;
+mod polled;
 mod thread;
 
 use std::io;
@@ -26,13 +28,18 @@ pub(crate) use leases::{GROUP, LeaseConfig};
 pub use metrics::Metrics;
 
 use crate::mail::Closing;
-use crate::registry::{self, Results};
+use crate::registry;
 use crate::ring::{self, Arena, Config, Cqe, Entered, Ring, SKIP_SUCCESS, Sqe, Wait};
 use crate::slot::{Addressee, Earlier, Elsewhere, Key, Orphan, Slot, Slots, State};
 use std::sync::Arc;
 
 /// How often the kernel may refuse entries in a row before the loop pauses for a millisecond: it is out of memory.
 const REFUSALS_BEFORE_PAUSE: u32 = 16;
+
+/// The poll on the inbox's eventfd is to be made.
+const UNARMED: u8 = 1;
+/// Something is polled for, or was.
+const POLLS: u8 = 2;
 
 /// What a poll of an operation gives.
 pub(crate) enum Polled {
@@ -63,15 +70,17 @@ pub struct Driver {
     memory: memory::Table,
     pub(crate) files: files::Files,
     slots: Slots,
+    polled: polled::Polled,
     /// Inputs of staged entries; reset whenever the kernel has taken all of them.
     pub(crate) arena: Arena,
-    /// Orphans to cancel at the end of the turn.
+    /// Orphans to cancel at the end of the turn, and whatever else is to be seen to then.
     cancels: Vec<Key>,
     harvest: Harvest,
     /// Closes that somebody waits for synchronously.
     counted_closes: usize,
     wakeup_fd: RawFd,
-    wakeup_armed: bool,
+    /// Why it may not sleep as things stand: `UNARMED` and `POLLS`, none of them most of the time.
+    sleepless: u8,
     /// What the timeout stands for by which a guest is woken; `u64::MAX` if there is none.
     deadline_ns: u64,
     refusals: u32,
@@ -99,12 +108,13 @@ impl Driver {
             memory: memory::Table::default(),
             files: files::Files::default(),
             slots: Slots::new(),
+            polled: polled::Polled::default(),
             arena: Arena::default(),
             cancels: Vec::new(),
             harvest: Harvest::default(),
             counted_closes: 0,
             wakeup_fd,
-            wakeup_armed: false,
+            sleepless: UNARMED,
             deadline_ns: u64::MAX,
             refusals: 0,
             ending: false,
@@ -181,6 +191,9 @@ impl Driver {
     /// with the end of the turn.
     #[cold]
     fn flush(&mut self) {
+        if !self.polled.wanted.is_empty() {
+            self.divert();
+        }
         self.enter(Wait::No);
         self.reap();
     }
@@ -269,7 +282,7 @@ impl Driver {
             return self.void_chain(key, position);
         }
         let Some(sqe) = self.ring.staged_mut(position, Addressee::Slot(key).user_data()) else {
-            return Dropped::InFlight;
+            return self.drop_polled(key, position);
         };
         sqe.void();
         sqe.user_data = Addressee::Nobody.user_data();
@@ -334,6 +347,10 @@ impl Driver {
         let Some(slot) = self.slot(key).filter(|slot| !slot.is_done()) else { return };
         if slot.is_chain() {
             return self.cancel_chain(key);
+        }
+        let position = slot.position();
+        if self.is_polled_for(key, position) {
+            return;
         }
         let user_data = Addressee::Slot(key).user_data();
         let cancel = Sqe::new(io_uring::opcode::AsyncCancel::CODE).addr(user_data).flags(SKIP_SUCCESS);
@@ -400,7 +417,7 @@ impl Driver {
 
     // ---- the turn ---------------------------------------------------------------------------------------------
 
-    /// Stages the cancels of orphans that nobody adopted.
+    /// Stages the cancels of orphans that nobody adopted, and moves what is to be polled for aside.
     #[inline(always)]
     pub(crate) fn stage_cancels(&mut self) {
         if !self.cancels.is_empty() {
@@ -410,6 +427,9 @@ impl Driver {
 
     #[cold]
     fn stage_all_cancels(&mut self) {
+        if !self.polled.wanted.is_empty() {
+            self.divert();
+        }
         for key in std::mem::take(&mut self.cancels) {
             if self.slot(key).and_then(|slot| slot.orphan()).is_some_and(|orphan| orphan.wants_cancel()) {
                 self.cancel(key);
@@ -417,12 +437,25 @@ impl Driver {
         }
     }
 
-    /// Arms the poll on the inbox's eventfd, if it is not.
-    pub(crate) fn arm_wakeup(&mut self) {
-        if self.wakeup_armed {
-            return;
+    /// Whether the loop may sleep, because the kernel will tell it of everything. Has it tell of what comes to the inbox.
+    #[inline]
+    pub(crate) fn may_sleep(&mut self) -> bool {
+        self.sleepless == 0 || self.see_to_sleep()
+    }
+
+    #[cold]
+    fn see_to_sleep(&mut self) -> bool {
+        if self.polls() {
+            return false;
         }
-        self.wakeup_armed = true;
+        if std::mem::take(&mut self.sleepless) & UNARMED != 0 {
+            self.arm_wakeup();
+        }
+        true
+    }
+
+    /// Arms the poll on the inbox's eventfd.
+    fn arm_wakeup(&mut self) {
         // Multishot: IORING_POLL_ADD_MULTI in `len`.
         let poll =
             Sqe::new(io_uring::opcode::PollAdd::CODE).fd(self.wakeup_fd).len(1).op_flags(poll_mask(libc::POLLIN));
@@ -447,8 +480,19 @@ impl Driver {
             leases.refill();
         }
         self.metrics.submissions += self.ring.staged() as u64;
-        let entered = self.ring.enter(wait);
-        self.metrics.enters += u64::from(self.ring.has_called());
+        match self.ring.enter(wait) {
+            Ok(Entered::All) => {
+                self.refusals = 0;
+                self.arena.reset();
+            }
+            other => self.entered(other),
+        }
+    }
+
+    /// What follows of an enter that did not just hand everything over.
+    #[cold]
+    #[inline(never)]
+    fn entered(&mut self, entered: io::Result<Entered>) {
         match entered {
             Ok(Entered::All) => {
                 self.refusals = 0;
@@ -457,12 +501,15 @@ impl Driver {
             Ok(Entered::Left) if self.arena.is_large() => self.wait_for_thread(),
             Ok(Entered::Left) => {}
             Ok(Entered::Pressed) => self.pressed(),
+            Ok(Entered::Aside) => {
+                self.entered(Ok(self.ring.entered_itself()));
+                self.reap_polled();
+            }
             // EBADF, EFAULT, EINVAL and the like: the loop itself is broken, no operation is to blame.
             Err(error) => panic!("io_uring_enter failed in a way that it never should: {error}"),
         }
     }
 
-    #[cold]
     fn pressed(&mut self) {
         self.refusals += 1;
         if self.refusals.is_multiple_of(REFUSALS_BEFORE_PAUSE) {
@@ -493,7 +540,7 @@ impl Driver {
         });
         self.metrics.completions += count as u64;
         if internal[0] > 0 {
-            self.wakeup_armed = false;
+            self.sleepless |= UNARMED;
         }
         self.counted_closes -= internal[1] as usize;
         if !self.harvest.chores.is_empty() {
@@ -530,83 +577,12 @@ impl Driver {
         !self.harvest.is_empty()
     }
 
+    pub(crate) fn enters(&self) -> u64 {
+        self.ring.calls()
+    }
+
     pub(crate) fn in_flight(&self) -> usize {
         self.slots.len()
-    }
-
-    // ---- the end ----------------------------------------------------------------------------------------------
-
-    /// From here on nothing new is submitted but cancels.
-    pub(crate) fn begin_ending(&mut self) {
-        self.submit_all();
-        self.ending = true;
-    }
-
-    /// Cancels everything that is in flight, but not what somebody was told is done.
-    pub(crate) fn cancel_all(&mut self) {
-        let (_, others) = self.by_promise();
-        others.into_iter().for_each(|key| self.cancel(key));
-    }
-
-    /// Cancels that, too. Tells whether there was any.
-    pub(crate) fn cancel_promised(&mut self) -> bool {
-        let (promised, _) = self.by_promise();
-        promised.iter().for_each(|&key| self.cancel(key));
-        !promised.is_empty()
-    }
-
-    /// What is in flight: what somebody was told is done, and the rest.
-    fn by_promise(&mut self) -> (Vec<Key>, Vec<Key>) {
-        let keys: Vec<Key> = self.slots.in_flight().collect();
-        let is_promised =
-            |key: &Key| self.slot(*key).and_then(|slot| slot.orphan()).is_some_and(|orphan| orphan.is_promised());
-        keys.into_iter().partition(is_promised)
-    }
-
-    /// Closes that take their time, still under way.
-    pub(crate) fn closes_slowly(&self) -> bool {
-        !self.slow_closes.is_empty()
-    }
-
-    /// Waits for them no longer: those that have not begun are closed at the end, without waiting for what is not sent yet.
-    pub(crate) fn hurry_closes(&mut self) {
-        for fd in self.slow_closes.clone() {
-            let user_data = Addressee::Closing(fd).user_data();
-            let cancel = Sqe::new(io_uring::opcode::AsyncCancel::CODE).addr(user_data).flags(SKIP_SUCCESS);
-            self.push_internal(cancel, Addressee::Nobody);
-        }
-    }
-
-    /// Whether the kernel has let go of everything.
-    pub(crate) fn all_reaped(&self) -> bool {
-        self.slots.in_flight().next().is_none()
-    }
-
-    /// The results that no future has taken, once all is reaped.
-    pub(crate) fn take_results(&mut self) -> Results {
-        let mut results = Results::new();
-        for (key, state, earlier) in self.slots.drain() {
-            let State::Done(cqe) = state else { unreachable!("all is reaped") };
-            results.insert(key, (earlier, cqe));
-        }
-        results
-    }
-
-    /// Descriptors whose objects were dropped while the loop ended.
-    pub(crate) fn take_late_closes(&mut self) -> Vec<RawFd> {
-        std::mem::take(&mut self.late_closes)
-    }
-
-    /// The kernel has not let go of everything: gives up what it may touch, and tells how many operations that were.
-    /// The caller leaks the driver itself.
-    pub(crate) fn give_up(&mut self) -> (usize, Vec<State>) {
-        let mut states = Vec::new();
-        for (_, state, _) in self.slots.drain() {
-            if !matches!(state, State::Done(_)) {
-                states.push(state);
-            }
-        }
-        (states.len(), states)
     }
 }
 

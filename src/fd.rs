@@ -97,6 +97,9 @@ impl Fd {
         salvage.add_descriptor(copy.raw());
         copy.lingers.store(self.lingers(), Ordering::Relaxed);
         copy.salvage.set(salvage).expect("just made");
+        if self.is_polled() {
+            copy.place.store(place::POLLED, Ordering::Relaxed);
+        }
         Ok(copy)
     }
 
@@ -186,6 +189,9 @@ impl Fd {
         }
         if home != NEVER_CLOSED && home != loop_id {
             self.visit_as_another(loop_id, home);
+        }
+        if self.is_polled() {
+            self.divert(driver);
         }
         None
     }

@@ -18,6 +18,7 @@
 //!   in flight per open file, clones included. What a dropped read consumed is given back by moving the position.
 
 mod datagram;
+mod known;
 mod stake;
 
 use std::collections::VecDeque;
@@ -142,6 +143,8 @@ pub struct Salvage {
     active: AtomicBool,
     /// The kernel copies what is sent from here even if it is asked not to. Of no other memory's concern: relaxed.
     copies: AtomicBool,
+    /// The kernel cannot poll its device. The same.
+    polling_refused: AtomicBool,
     inner: Mutex<Inner>,
 }
 
@@ -285,15 +288,6 @@ impl Salvage {
     #[inline]
     pub(crate) fn is_active(&self) -> bool {
         self.active.load(Ordering::Acquire)
-    }
-
-    /// Whether sending without copying is of no use here.
-    pub(crate) fn copies(&self) -> bool {
-        self.copies.load(Ordering::Relaxed)
-    }
-
-    pub(crate) fn note_copies(&self) {
-        self.copies.store(true, Ordering::Relaxed);
     }
 
     fn update(&self, inner: &Inner) {

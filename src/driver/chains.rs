@@ -138,7 +138,7 @@ impl Driver {
     }
 
     /// Enters until so many entries can be staged that go to the kernel together.
-    fn make_room(&mut self, entries: usize) {
+    pub(super) fn make_room(&mut self, entries: usize) {
         while self.ring.room() < entries {
             self.flush();
             if self.ring.room() < entries {

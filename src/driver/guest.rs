@@ -14,9 +14,11 @@ impl Driver {
     /// Has the kernel signal the inbox's eventfd for completions, too. It is not polled by the ring any more: that would be
     /// a completion a signal, and so a signal a completion.
     pub(crate) fn become_guest(&mut self) -> io::Result<()> {
+        // The host waits for a descriptor, and what is polled for signals none.
+        self.ring.refuse_aside();
         self.ring.register_eventfd(self.wakeup_fd)?;
         self.ring.set_quiet(true);
-        self.wakeup_armed = true;
+        self.sleepless = 0;
         Ok(())
     }
 

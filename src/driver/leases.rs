@@ -45,9 +45,14 @@ impl Leases {
     /// Offers what has come back.
     #[inline]
     pub(super) fn refill(&mut self) {
-        if !self.pool.has_returned() {
-            return;
+        if self.pool.has_returned() {
+            self.offer_returned();
         }
+    }
+
+    /// Not inlined, for the enter that it comes before is every turn's.
+    #[inline(never)]
+    fn offer_returned(&mut self) {
         let Leases { ring, pool } = self;
         pool.take_returned(|id| offer(ring, pool, id));
         self.ring.publish();

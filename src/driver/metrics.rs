@@ -26,6 +26,8 @@ pub struct Metrics {
     pub in_flight: u64,
     /// Files that have a place in the loop's table now ([`Builder::registered_files`](crate::Builder::registered_files)).
     pub registered_files: u64,
+    /// Transfers of files whose device was asked whether they were done ([`File::set_iopoll`](crate::fs::File::set_iopoll)).
+    pub polled_transfers: u64,
     /// Operations given up when loops of this process ended before the kernel had let go of them: their memory is leaked.
     pub leaked: u64,
 }

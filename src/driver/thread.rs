@@ -34,7 +34,7 @@ impl Driver {
                 Ok(Entered::Left) => {}
                 Ok(Entered::All) => return self.arena.reset(),
                 // The next enter meets the same and says so.
-                Ok(Entered::Pressed) | Err(_) => return,
+                Ok(Entered::Pressed | Entered::Aside) | Err(_) => return,
             }
         }
     }

@@ -151,6 +151,7 @@ impl EventLoop {
             cq_entries: settings.completion_entries,
             polled: settings.kernel_thread,
             busy_poll: settings.busy_poll,
+            iopoll: false,
         };
         let mut driver = Driver::new(config, inbox.eventfd())?;
         driver.lease_config = settings.leases;
@@ -465,6 +466,7 @@ impl Drop for EventLoop {
 pub(crate) fn metrics_of(core: &Core) -> Metrics {
     let driver = core.driver.borrow();
     Metrics {
+        enters: driver.enters(),
         in_flight: driver.in_flight() as u64,
         registered_files: driver.files.taken() as u64,
         leaked: LEAKED.load(Ordering::Relaxed),

@@ -72,7 +72,14 @@ impl EventLoop {
             driver.let_thread_settle();
             driver.let_thread_settle();
         }
-        driver.arm_wakeup();
+        if !driver.may_sleep() {
+            // No interrupt tells when what is polled for is done. It has not announced sleep: what others leave it sees with the
+            // next turn.
+            driver.enter(Wait::No);
+            self.turns_since_clock.set(TURNS_PER_CLOCK_READ);
+            self.reap(driver);
+            return;
+        }
         core.inbox.announce_sleep();
         // Arming may have found the queue full, flushed it and so brought completions up.
         let called = driver.has_harvest() || self.is_called();

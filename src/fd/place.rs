@@ -16,9 +16,11 @@ use crate::mail::Mail;
 use crate::registry;
 
 // What `Fd::place` says: below `ASKED` the place, from there to `COUNTING` the same, not confirmed yet, from there to
-// `REFUSED` how many operations are still to come before it asks for one.
+// `POLLED` how many operations are still to come before it asks for one.
 const ASKED: u32 = 1 << 30;
 const COUNTING: u32 = 1 << 31;
+/// It gets none, because its transfers are polled for: that ring has no table.
+pub(super) const POLLED: u32 = u32::MAX - 3;
 const REFUSED: u32 = u32::MAX - 2;
 /// It asks with the next operation.
 const WANTED: u32 = u32::MAX - 1;
@@ -33,10 +35,14 @@ const OPERATIONS_UNTIL_RETRY: u32 = 4096;
 impl Fd {
     /// Has it get a place with its next operation.
     pub(crate) fn want_place(&self) {
-        let wants = |place| (place >= COUNTING && place != WANTED).then_some(WANTED);
-        if self.place.fetch_update(Ordering::Relaxed, Ordering::Relaxed, wants).is_err() {
-            return;
+        let wants = |place| (place >= COUNTING && place != WANTED && place != POLLED).then_some(WANTED);
+        if self.place.fetch_update(Ordering::Relaxed, Ordering::Relaxed, wants).is_ok() {
+            self.be_special();
         }
+    }
+
+    /// Its operations at home are looked at more closely from here on.
+    fn be_special(&self) {
         let home = self.home.load(Ordering::Acquire);
         if !matches!(home, NOWHERE | SHARED | NEVER_CLOSED) {
             // If it becomes shared meanwhile, it goes by its number.
@@ -47,7 +53,7 @@ impl Fd {
     pub(super) fn wants_place(&self, driver: &Driver) -> bool {
         match self.place.load(Ordering::Relaxed) {
             UNDECIDED => driver.files.wanted,
-            place => place == WANTED,
+            place => matches!(place, WANTED | POLLED),
         }
     }
 
@@ -70,6 +76,7 @@ impl Fd {
                 }
                 _ => true,
             },
+            POLLED => self.divert(driver),
             COUNTING | WANTED => self.ask(place, loop_id, driver),
             REFUSED => self.be_plain(loop_id),
             counting => self.change(counting, counting - 1),
@@ -93,6 +100,39 @@ impl Fd {
     /// Others change it only by wanting one; whoever fails finds that the next time.
     fn change(&self, from: u32, to: u32) -> bool {
         self.place.compare_exchange(from, to, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    }
+
+    /// Has the device be asked whether transfers are done, or not any more.
+    pub(crate) fn set_polled(&self, polled: bool) {
+        if !polled {
+            self.change(POLLED, REFUSED);
+            return;
+        }
+        self.salvage().allow_polling();
+        loop {
+            let place = self.place.load(Ordering::Relaxed);
+            if place < COUNTING {
+                self.leave_place();
+            } else if place == POLLED || self.change(place, POLLED) {
+                return self.be_special();
+            }
+        }
+    }
+
+    /// Whether that is wanted.
+    pub(crate) fn is_polled(&self) -> bool {
+        self.place.load(Ordering::Relaxed) == POLLED
+    }
+
+    /// Has what is about to be staged on this loop polled for, if it is a transfer and the device can be asked.
+    #[cold]
+    pub(super) fn divert(&self, driver: &mut Driver) -> bool {
+        let salvage = self.salvage();
+        if salvage.is_polling_refused() {
+            return self.change(POLLED, REFUSED);
+        }
+        driver.divert_next(self.raw(), salvage);
+        true
     }
 
     /// It has no more to do with the table.

@@ -62,6 +62,7 @@ mod metadata;
 mod names;
 mod on_pool;
 mod options;
+mod polled;
 mod range;
 mod read_dir;
 mod remove_all;

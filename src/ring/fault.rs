@@ -327,8 +327,37 @@ impl Faulty {
         self.inner.is_polled()
     }
 
-    pub(crate) fn has_called(&self) -> bool {
-        self.inner.has_called()
+    pub(crate) fn calls(&self) -> u64 {
+        self.inner.calls()
+    }
+
+    /// It misbehaves in one queue only.
+    pub(crate) fn make_aside(&mut self) -> bool {
+        false
+    }
+
+    pub(crate) fn refuse_aside(&mut self) {}
+
+    pub(crate) fn entered_itself(&self) -> Entered {
+        Entered::All
+    }
+
+    pub(crate) fn has_aside(&self) -> bool {
+        false
+    }
+
+    pub(crate) fn stage_aside(&mut self, _sqe: Sqe) -> u32 {
+        unreachable!("there is no queue aside")
+    }
+
+    pub(crate) fn forget_void(&mut self, _position: u32) {}
+
+    pub(crate) fn void_aside(&mut self, _position: u32, _user_data: u64) -> bool {
+        false
+    }
+
+    pub(crate) fn harvest_aside(&mut self, _each: impl FnMut(u64, Cqe)) -> usize {
+        0
     }
 
     pub(crate) fn harvest(&mut self, mut each: impl FnMut(u64, Cqe)) -> usize {

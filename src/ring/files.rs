@@ -96,7 +96,7 @@ pub(crate) fn lets_go_of_files() -> bool {
 }
 
 fn attempt() -> std::io::Result<bool> {
-    let mut ring = Uring::new(Config { sq_entries: 4, cq_entries: 8, polled: None, busy_poll: None })?;
+    let mut ring = Uring::new(Config::of(4, 8))?;
     ring.make_file_table(2)?;
     let (reader, writer) = std::io::pipe()?;
     let numbers = [reader.as_raw_fd(), writer.as_raw_fd()];

@@ -16,6 +16,7 @@
 #![allow(unsafe_code)]
 
 mod arena;
+mod aside;
 mod buffers;
 mod diagnose;
 #[cfg(test)]
@@ -47,13 +48,14 @@ pub(crate) struct Config {
     pub cq_entries: u32,
     pub polled: Option<Polled>,
     pub busy_poll: Option<BusyPoll>,
+    /// For transfers whose device is asked whether it is done, and nothing else.
+    pub iopoll: bool,
 }
 
 impl Config {
     /// A ring of these sizes and nothing else.
-    #[cfg(test)]
     pub(crate) const fn of(sq_entries: u32, cq_entries: u32) -> Config {
-        Config { sq_entries, cq_entries, polled: None, busy_poll: None }
+        Config { sq_entries, cq_entries, polled: None, busy_poll: None, iopoll: false }
     }
 }
 
@@ -95,6 +97,8 @@ pub(crate) enum Entered {
     Pressed,
     /// All has been handed over to the kernel's thread, which has not taken all of it yet.
     Left,
+    /// What is aside was asked for, too, and may have completed; [`Ring::entered_itself`] tells the rest.
+    Aside,
 }
 
 /// The kernel's side of the loop.
@@ -200,10 +204,9 @@ impl Ring {
         either!(self, ring => ring.is_polled())
     }
 
-    /// Whether the last enter was one: where the kernel's thread takes what is staged, most of them need no system call.
-    #[inline]
-    pub(crate) fn has_called(&self) -> bool {
-        either!(self, ring => ring.has_called())
+    /// How many system calls all enters were: where the kernel's thread takes what is staged, most of them need none.
+    pub(crate) fn calls(&self) -> u64 {
+        either!(self, ring => ring.calls())
     }
 
     /// Hands each completion that is there, with its `user_data`, to `each`, and frees their places.
@@ -241,6 +244,47 @@ impl Ring {
     /// Has the kernel let go of the files in it.
     pub(crate) fn drop_file_table(&self) {
         either!(self, ring => ring.drop_file_table())
+    }
+
+    /// Whether there is a queue aside, for transfers that are polled for; makes it the first time. See `aside`.
+    pub(crate) fn make_aside(&mut self) -> bool {
+        either!(self, ring => ring.make_aside())
+    }
+
+    /// There is to be none.
+    pub(crate) fn refuse_aside(&mut self) {
+        either!(self, ring => ring.refuse_aside())
+    }
+
+    /// Whether something is under way there: then no enter waits.
+    #[inline]
+    pub(crate) fn has_aside(&self) -> bool {
+        either!(self, ring => ring.has_aside())
+    }
+
+    /// What an enter has done beside that.
+    pub(crate) fn entered_itself(&self) -> Entered {
+        either!(self, ring => ring.entered_itself())
+    }
+
+    /// Has an entry that was made void not handed over at all, where that can be.
+    pub(crate) fn forget_void(&mut self, position: u32) {
+        either!(self, ring => ring.forget_void(position))
+    }
+
+    /// Stages a transfer there; gives its position.
+    pub(crate) fn stage_aside(&mut self, sqe: Sqe) -> u32 {
+        either!(self, ring => ring.stage_aside(sqe))
+    }
+
+    /// Makes one void that was not handed over yet. Tells whether that was so: it gives no completion then.
+    pub(crate) fn void_aside(&mut self, position: u32, user_data: u64) -> bool {
+        either!(self, ring => ring.void_aside(position, user_data))
+    }
+
+    /// [`Ring::harvest`] of what is aside.
+    pub(crate) fn harvest_aside(&mut self, each: impl FnMut(u64, Cqe)) -> usize {
+        either!(self, ring => ring.harvest_aside(each))
     }
 
     /// Registers memory at a place of the table, or nothing if there are no bytes. Whoever names the place in an entry owns

@@ -5,6 +5,7 @@ use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering, fence};
 
+use super::aside::Aside;
 use super::{BufferRing, BusyPoll, Config, Cqe, Entered, Sqe, Wait, diagnose};
 use crate::sys;
 use crate::sys::ring::{self as abi, Params, RawCqe, Shared};
@@ -20,7 +21,7 @@ const _: () = assert!(size_of::<RawCqe>() == 16);
 /// what did not fit there is in `backlog`.
 pub(crate) struct Uring {
     shared: Shared<Sqe>,
-    tail: u32,
+    pub(super) tail: u32,
     published: u32,
     /// As far as is known: it grows only while we are in the kernel.
     head: u32,
@@ -39,9 +40,14 @@ pub(crate) struct Uring {
     /// Whether a wait for several completions may end with one.
     gathers: bool,
     /// Whether a thread of the kernel's takes the entries.
-    polled: bool,
-    /// Whether the last enter was a system call.
-    called: bool,
+    pub(super) polled: bool,
+    /// That, or something is under way aside.
+    pub(super) detours: bool,
+    /// How many system calls all enters were.
+    pub(super) calls: u64,
+    pub(super) aside: Aside,
+    pub(super) in_flight_aside: u32,
+    pub(super) entered_itself: Entered,
     /// What positions and indices here are ahead of those of the kernel, whose begin at 0.
     #[cfg(test)]
     ahead: u32,
@@ -87,7 +93,11 @@ impl Uring {
             enter_flags,
             gathers: params.features & abi::FEAT_MIN_TIMEOUT != 0 && config.polled.is_none(),
             polled: config.polled.is_some(),
-            called: true,
+            detours: config.polled.is_some(),
+            calls: 0,
+            aside: Aside::default(),
+            in_flight_aside: 0,
+            entered_itself: Entered::All,
             #[cfg(test)]
             ahead: 0,
             fd,
@@ -189,10 +199,20 @@ impl Uring {
 
     #[inline]
     pub(crate) fn needs_enter(&mut self) -> bool {
-        let flags = Self::load(&self.shared.sq_flags, Ordering::Relaxed);
-        if self.polled {
-            return self.needs_enter_polled(flags);
+        let flags = self.flags();
+        if self.detours {
+            return self.needs_detour(flags);
         }
+        self.needs_enter_itself(flags)
+    }
+
+    #[inline]
+    pub(super) fn flags(&self) -> u32 {
+        Self::load(&self.shared.sq_flags, Ordering::Relaxed)
+    }
+
+    #[inline]
+    pub(super) fn needs_enter_itself(&self, flags: u32) -> bool {
         self.tail != self.head || !self.backlog.is_empty() || flags & (abi::SQ_TASKRUN | abi::SQ_CQ_OVERFLOW) != 0
     }
 
@@ -207,7 +227,7 @@ impl Uring {
         if self.polled {
             self.update_head();
         }
-        self.tail.wrapping_sub(self.head) as usize + self.backlog.len()
+        self.tail.wrapping_sub(self.head) as usize + self.backlog.len() + self.unsubmitted_aside()
     }
 
     #[inline]
@@ -246,14 +266,36 @@ impl Uring {
 
     #[inline]
     pub(crate) fn enter(&mut self, wait: Wait) -> io::Result<Entered> {
-        if self.polled {
-            return self.enter_polled(wait);
+        if self.detours {
+            return self.detour(wait);
         }
+        self.enter_itself(wait)
+    }
+
+    #[cold]
+    #[inline(never)]
+    pub(super) fn enter_slowly(&mut self) -> io::Result<Entered> {
+        self.enter_itself(Wait::No)
+    }
+
+    /// Inlined, for the way without a detour is every turn's.
+    #[inline(always)]
+    fn enter_itself(&mut self, wait: Wait) -> io::Result<Entered> {
+        self.calls += 1;
         let to_submit = self.publish();
         // With entries left behind there is more to submit: waiting now would hold them back.
         let wait = if self.backlog.is_empty() { wait } else { Wait::No };
         let result = self.call(to_submit, 0, wait);
         self.update_head();
+        if self.tail == self.head && self.backlog.is_empty() && result.is_ok() {
+            return Ok(Entered::All);
+        }
+        self.entered_in_part(result)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn entered_in_part(&mut self, result: io::Result<()>) -> io::Result<Entered> {
         if !self.backlog.is_empty() {
             // Now, so that there is a backlog only while the queue is full: what is staged next comes behind it.
             self.move_backlog();
@@ -279,7 +321,7 @@ impl Uring {
     }
 
     /// The system call. Interruptions and time-outs are no errors.
-    #[inline]
+    #[inline(always)]
     fn call(&self, to_submit: u32, extra_flags: u32, wait: Wait) -> io::Result<()> {
         let (min_complete, flags, timeout_ns, min_wait_us) = match wait {
             Wait::No => (0, self.enter_flags, None, 0),
@@ -293,10 +335,16 @@ impl Uring {
         let flags = flags | extra_flags;
         match sys::enter(self.enter_fd, to_submit, min_complete, flags, timeout_ns, min_wait_us) {
             Ok(_) => Ok(()),
-            Err(error) => match error.raw_os_error() {
-                Some(libc::EINTR | libc::ETIME | libc::EAGAIN | libc::EBUSY) => Ok(()),
-                _ => Err(error),
-            },
+            Err(error) => Self::judge(error),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn judge(error: io::Error) -> io::Result<()> {
+        match error.raw_os_error() {
+            Some(libc::EINTR | libc::ETIME | libc::EAGAIN | libc::EBUSY) => Ok(()),
+            _ => Err(error),
         }
     }
 
@@ -310,7 +358,7 @@ impl Uring {
 
     /// What the kernel's thread has not taken yet is no reason to enter, unless it sleeps.
     #[cold]
-    fn needs_enter_polled(&mut self, flags: u32) -> bool {
+    pub(super) fn needs_enter_polled(&mut self, flags: u32) -> bool {
         self.update_head();
         let asleep = self.tail != self.head && flags & abi::SQ_NEED_WAKEUP != 0;
         self.tail != self.published || !self.backlog.is_empty() || asleep || flags & abi::SQ_CQ_OVERFLOW != 0
@@ -319,7 +367,7 @@ impl Uring {
     /// Enters where a thread of the kernel's takes the entries: with a system call only if that sleeps, if there is to be a
     /// wait, for completions or for room, or if completions did not fit.
     #[cold]
-    fn enter_polled(&mut self, wait: Wait) -> io::Result<Entered> {
+    pub(super) fn enter_polled(&mut self, wait: Wait) -> io::Result<Entered> {
         let to_submit = self.publish();
         // The thread announces that it sleeps and looks at the tail once more; we publish the tail and look at the
         // announcement. With a fence between each of the two, one of us sees the other.
@@ -327,8 +375,9 @@ impl Uring {
         let state = Self::load(&self.shared.sq_flags, Ordering::Relaxed);
         let wake = if state & abi::SQ_NEED_WAKEUP != 0 { sys::ENTER_SQ_WAKEUP } else { 0 };
         let (wait, room) = if self.backlog.is_empty() { (wait, 0) } else { (Wait::No, sys::ENTER_SQ_WAIT) };
-        self.called = wait != Wait::No || wake | room != 0 || state & abi::SQ_CQ_OVERFLOW != 0;
-        if self.called {
+        let calls = wait != Wait::No || wake | room != 0 || state & abi::SQ_CQ_OVERFLOW != 0;
+        self.calls += u64::from(calls);
+        if calls {
             self.call(to_submit, wake | room, wait)?;
         }
         self.update_head();
@@ -342,9 +391,8 @@ impl Uring {
         self.polled
     }
 
-    #[inline]
-    pub(crate) fn has_called(&self) -> bool {
-        self.called
+    pub(crate) fn calls(&self) -> u64 {
+        self.calls
     }
 
     pub(crate) fn register_buffers(&self, group: u16, entries: usize) -> io::Result<BufferRing> {
@@ -410,6 +458,7 @@ fn build(config: Config) -> io::Result<(OwnedFd, Params)> {
         let mut params = Params::default();
         params.cq_entries = config.cq_entries;
         params.flags = extra | abi::SETUP_SINGLE_ISSUER | abi::SETUP_SUBMIT_ALL | abi::SETUP_CLAMP | abi::SETUP_CQSIZE;
+        params.flags |= if config.iopoll { abi::SETUP_IOPOLL } else { 0 };
         if let Some(polled) = config.polled {
             // The kernel does not take it together with the flags below.
             params.flags |= abi::SETUP_SQPOLL;

@@ -181,6 +181,11 @@ impl Slot {
         self.position
     }
 
+    /// It was staged once more.
+    pub(crate) fn set_position(&mut self, position: u32) {
+        self.position = position;
+    }
+
     pub(crate) fn is_done(&self) -> bool {
         matches!(self.status, Status::Done | Status::ChainDone)
     }

@@ -16,6 +16,7 @@ mod metadata;
 mod names;
 mod open;
 mod pipes;
+mod polled;
 mod positioned;
 mod ranges;
 mod read_dir;

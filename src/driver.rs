@@ -244,14 +244,11 @@ impl Driver {
         }
     }
 
-    /// Has another waker woken; gives the old one, to be dropped outside. `Err` hands the waker back: the operation is
-    /// done, for nobody knows what happened while the waker was cloned.
+    /// Has another waker woken; leaves the old one in its place, to be dropped outside. `false`: the operation is done, for
+    /// nobody knows what happened while the waker was cloned.
     #[cold]
-    pub(crate) fn replace_waker(&mut self, key: Key, waker: Waker) -> Result<Waker, Waker> {
-        match self.slot(key).and_then(Slot::waker) {
-            Some(current) => Ok(std::mem::replace(current, waker)),
-            None => Err(waker),
-        }
+    pub(crate) fn replace_waker(&mut self, key: Key, waker: &mut Waker) -> bool {
+        self.slot(key).and_then(Slot::waker).map(|current| std::mem::swap(current, waker)).is_some()
     }
 
     /// Lets the entry of an operation be made anew, if it is still the loop's. Tells whether it is.

@@ -80,6 +80,9 @@ impl Driver {
             return Err((Unstaged::TooLong, waker));
         }
         self.make_room(entries);
+        if !self.slots.next_may_have_links() {
+            return Err((Unstaged::Refused(0, libc::ENOMEM), waker));
+        }
         let mut lent = None;
         if opens {
             let Some(place) = self.lend_place() else { return Err((Unstaged::NoPlace, waker)) };
@@ -241,5 +244,35 @@ impl Driver {
                 self.late_closes.push(closing.fd);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::context;
+    use crate::op::nop;
+
+    /// To find it out when it is staged would free what its entries point to.
+    #[test]
+    fn a_chain_for_whose_links_there_are_no_names_is_not_staged() {
+        crate::block_on(async {
+            let stage = |driver: &mut Driver| {
+                let prepare = |_: usize, _: Option<u32>, sqe: &mut Sqe, _: &mut Arena| {
+                    *sqe = Sqe::new(io_uring::opcode::Nop::CODE);
+                    Ok(Entry { link: Link::LOUD, limit_ns: None })
+                };
+                driver.submit_chain(Waker::noop().clone(), 2, 2, false, prepare)
+            };
+            context::with(|core| {
+                let driver = &mut *core.driver.borrow_mut();
+                let before = (driver.ring.staged(), driver.slots.skip_to(u32::MAX >> 6));
+                let refused = stage(driver);
+                driver.slots.skip_to(before.1);
+                assert!(matches!(refused, Err((Unstaged::Refused(0, libc::ENOMEM), _))));
+                assert_eq!(driver.ring.staged(), before.0);
+            });
+            nop().await.unwrap();
+        });
     }
 }

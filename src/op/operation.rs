@@ -439,12 +439,12 @@ impl<'a, O: Op> Operation<'a, O> {
             Some(Polled::Pending) => Answer::Pending,
             Some(Polled::Earlier(cqe)) => Answer::Cqe(cqe),
             Some(Polled::StaleWaker) => {
-                let waker = waker.clone();
-                match context::look(|core| core.driver.borrow_mut().replace_waker(key, waker)) {
-                    Some(Ok(_old)) => Answer::Pending,
-                    Some(Err(waker)) => self.ask(&waker),
-                    None => unreachable!("its loop is entered"),
-                }
+                let mut waker = waker.clone();
+                // The clone may have ended a loop that was a guest, and made another.
+                let replaced = context::look(|core| {
+                    if core.id == loop_id { core.driver.borrow_mut().replace_waker(key, &mut waker) } else { false }
+                });
+                if replaced == Some(true) { Answer::Pending } else { self.ask(&waker) }
             }
             None => self.watch(waker),
         }
@@ -545,11 +545,14 @@ impl<'a, O: Op> Operation<'a, O> {
     }
 
     fn lost(&mut self) -> ! {
-        // The kernel may still be at it: the value is leaked, never freed.
-        std::mem::forget(self.op.take());
+        self.phase = Phase::Finished;
+        if let Some(op) = self.op.take() {
+            // The kernel may still be at it: the value is leaked, never freed, and nobody waits for what it holds.
+            let lane = op.lane();
+            self.orphan(op, lane).lose();
+        }
         self.leave_salvage();
         drop(self.rare.take());
-        self.phase = Phase::Finished;
         panic!(
             "ringtoss: the loop that this operation was submitted to has ended without the kernel letting go of the \
              operation; its buffer is leaked"

@@ -39,16 +39,18 @@ pub(super) struct Orphaned<O: Op> {
 }
 
 impl<O: Op> Orphan for Orphaned<O> {
-    fn finish(mut self: Box<Self>, earlier: Earlier, last: Cqe) {
+    fn finish(self: Box<Self>, earlier: Earlier, last: Cqe) {
+        let Orphaned { mut op, salvage, loop_id, key, .. } = *self;
+        let lost = salvage.as_deref().map(Lost);
         for cqe in earlier.into_iter().flat_map(|earlier| *earlier) {
-            let _ = self.op.step(cqe);
+            let _ = op.step(cqe);
         }
-        let cqe = match self.op.step(last) {
+        let cqe = match op.step(last) {
             Next::Done(cqe) => cqe,
             // A short transfer that would have gone on: the step has counted it in.
             Next::More | Next::Again => Cqe::of(-libc::ECANCELED),
         };
-        let Orphaned { mut op, salvage, loop_id, key, .. } = *self;
+        std::mem::forget(lost);
         match salvage {
             // First the object, then the value, whose drop is the user's code.
             Some(salvage) => leave(&mut op, &salvage, cqe, loop_id, key),
@@ -79,9 +81,20 @@ impl<O: Op> Orphan for Orphaned<O> {
     }
 }
 
+/// A buffer may panic when it is asked where it is. What the operation brought is lost then, and nobody waits for it.
+struct Lost<'a>(&'a Salvage);
+
+impl Drop for Lost<'_> {
+    fn drop(&mut self) {
+        self.0.lose();
+    }
+}
+
 /// Hands over what a dropped operation brought.
 pub(super) fn leave<O: Op>(op: &mut O, salvage: &Salvage, cqe: Cqe, loop_id: u64, key: Key) {
+    let lost = Lost(salvage);
     let left = op.leave(cqe);
+    std::mem::forget(lost);
     if op.lane() == Lane::Accept && cqe.cancelled() {
         salvage.accept_cancelled();
     }

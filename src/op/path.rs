@@ -258,11 +258,16 @@ unsafe impl<M: FromStatx> Op for Statx<M> {
 #[derive(Debug)]
 pub struct Close {
     fd: Fd,
+    /// Whether a cancellation tells that the kernel has not got to it, so that dropping the descriptor closes it. Otherwise it may
+    /// be the word of a file system (FUSE) that was told of the close, and to close the number once more would be somebody else's
+    /// loss.
+    may_be_left: bool,
+    linked: bool,
 }
 
 impl Close {
     pub(crate) fn new(fd: Fd) -> Close {
-        Close { fd }
+        Close { fd, may_be_left: true, linked: false }
     }
 }
 
@@ -274,22 +279,31 @@ unsafe impl Op for Close {
 
     fn prepare(&mut self, sqe: &mut Sqe, _arena: &mut Arena) -> Result<(), i32> {
         let flags = if self.fd.lingers() { ASYNC } else { 0 };
+        // What lingers is a socket, and waits for a worker thread. So does what a chain comes to late.
+        self.may_be_left = self.fd.lingers() || self.linked;
         *sqe = Sqe::new(io_uring::opcode::Close::CODE).fd(self.fd.raw()).flags(flags);
         Ok(())
     }
 
     fn complete(self, cqe: Cqe) -> io::Result<()> {
-        if cqe.result == -libc::ECANCELED {
-            // It did not get to it: dropping the descriptor closes it.
+        if cqe.result == -libc::ECANCELED && self.may_be_left {
             return Ok(());
         }
         // The number is free already, even after an error.
         self.fd.forget();
         cqe.ok().map(drop)
     }
+
+    fn abandon(&mut self) {
+        self.may_be_left = true;
+    }
 }
 
-impl Link for Close {}
+impl Link for Close {
+    fn join(&mut self) {
+        self.linked = true;
+    }
+}
 
 /// Writes all of a buffer to a file that nobody else has, from its start, and closes it behind that: `IORING_OP_WRITE` and
 /// `IORING_OP_CLOSE`, linked. The error of the write comes before that of the close.
@@ -334,3 +348,36 @@ pub(crate) async fn close(fd: Fd) -> io::Result<()> {
 impl<F: Opened> Link for OpenAt<F> {}
 
 impl<M: FromStatx> Link for Statx<M> {}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsRawFd;
+
+    use super::*;
+
+    /// A file system may give that error when it is told of a close. The number is somebody else's by then.
+    #[test]
+    fn a_close_that_the_kernel_has_made_is_not_made_again() {
+        let close = || {
+            let (reader, writer) = std::io::pipe().unwrap();
+            (writer, reader.as_raw_fd(), Close::new(Fd::new(reader.into())))
+        };
+        let is_closed = |writer: &std::io::PipeWriter| sys::is_ready(writer.as_raw_fd(), 0);
+        let cancelled = Cqe::of(-libc::ECANCELED);
+        let (writer, number, mut made) = close();
+        made.prepare(&mut Sqe::new(0), &mut Arena::default()).unwrap();
+        assert_eq!(made.complete(cancelled).unwrap_err().raw_os_error(), Some(libc::ECANCELED));
+        assert!(!is_closed(&writer));
+        drop(sys::own(number));
+        // One that the loop has refused, and one that was cancelled because its future was dropped.
+        for abandoned in [false, true] {
+            let (writer, _, mut left) = close();
+            if abandoned {
+                left.prepare(&mut Sqe::new(0), &mut Arena::default()).unwrap();
+                left.abandon();
+            }
+            left.complete(cancelled).unwrap();
+            assert!(is_closed(&writer));
+        }
+    }
+}

@@ -215,10 +215,14 @@ pub(crate) enum Heard {
 }
 
 impl Slots {
-    /// Fills the slot that `next_key` has just named with a chain.
+    /// Whether there are names for the links of a chain in the slot that is filled next. The last names of all are the loop's own.
+    pub(crate) fn next_may_have_links(&self) -> bool {
+        self.next_key().index < INDEX_MASK - 15
+    }
+
+    /// Fills the slot that `next_key` has just named with a chain, which it may have.
     pub(crate) fn insert_chain(&mut self, key: Key, position: u32, waker: Waker, chained: Chained) {
-        // The last names of all are the loop's own.
-        assert!(key.index < INDEX_MASK - 15, "more operations in flight than there are names for links");
+        debug_assert!(self.next_may_have_links());
         self.insert(key, position, waker);
         let id = self.chains.insert(chained);
         let slot = &mut self.slots[key.index as usize];

@@ -258,3 +258,20 @@ fn a_pipe_has_no_offsets() {
         assert_eq!(errno(&written), CANCELLED);
     });
 }
+
+/// The kernel looks at the whole chain before it begins, and then fails all of it, whatever the ties.
+#[test]
+fn what_cannot_be_taken_says_so_also_behind_a_hard_link() {
+    run(async {
+        let file = unnamed();
+        let path = "x".repeat(5000);
+        let before = ringtoss::metrics().stale_completions;
+        let chain = file.sync_data().hardlink(file.sync_data()).link(fs::metadata(&path));
+        let (one, two, three) = chain.await;
+        assert_eq!((errno(&one), errno(&two), errno(&three)), (CANCELLED, CANCELLED, libc::ENAMETOOLONG));
+        for _ in 0..10 {
+            op::nop().await.unwrap();
+        }
+        assert_eq!(ringtoss::metrics().stale_completions, before);
+    });
+}

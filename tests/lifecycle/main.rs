@@ -3,6 +3,7 @@
 #![allow(unsafe_code, reason = "buffers that count, raw submissions")]
 #![allow(clippy::async_yields_async, reason = "operations leave their loop")]
 
+mod breaking;
 mod crowd;
 mod descriptors;
 mod drops;

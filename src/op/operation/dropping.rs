@@ -65,11 +65,15 @@ impl<O: Op> Operation<'_, O> {
         }
     }
 
-    pub(super) fn drop_here(&mut self, mut op: O, lane: Lane) {
+    pub(super) fn drop_here(&mut self, op: O, lane: Lane) {
         let key = self.key;
         let promised = op.is_promised();
+        // The kernel may have it. Where the driver is borrowed (a buffer's method was called, and dropped this) there is a panic,
+        // and the value is leaked.
+        let op = ManuallyDrop::new(op);
         let dropped = context::with(|core| core.driver.borrow_mut().drop_future(key, promised));
         let dropped = dropped.expect("its loop is entered");
+        let mut op = ManuallyDrop::into_inner(op);
         match dropped {
             Dropped::Voided(waker) => {
                 self.leave_progress(&mut op);

@@ -118,7 +118,7 @@ impl Pool {
 
     /// How many buffers there can be: `most`, rounded up to whole chunks. A power of two.
     pub(crate) fn entries(most: usize) -> usize {
-        most.next_power_of_two().clamp(FIRST_CHUNK, FIRST_CHUNK << (MOST_CHUNKS - 1))
+        most.clamp(FIRST_CHUNK, FIRST_CHUNK << (MOST_CHUNKS - 1)).next_power_of_two()
     }
 
     /// Whether an entry for this loop may pick from it: `ENOBUFS` otherwise, as the kernel would say without any.
@@ -293,7 +293,7 @@ mod tests {
         assert_eq!(ranges, [0..64, 64..128, 128..256, 256..512, 512..1024]);
         addresses.sort_unstable();
         assert!(addresses.windows(2).all(|pair| pair[1] - pair[0] >= 512));
-        assert_eq!(Pool::entries(1 << 20), 32_768);
+        assert_eq!((Pool::entries(0), Pool::entries(1 << 20), Pool::entries(usize::MAX)), (64, 32_768, 32_768));
         assert_eq!(Pool::chunk_of(u16::MAX / 2), MOST_CHUNKS - 1);
     }
 

@@ -135,8 +135,8 @@ impl fmt::Debug for Inner {
 
 impl Inner {
     pub(crate) fn new(buffer_bytes: usize, most: usize, huge_pages: bool, release: fn(u64, u16)) -> Inner {
-        let buffer_bytes = buffer_bytes.max(1).next_multiple_of(PAGE);
         assert!(buffer_bytes <= LARGEST_REGION, "a registered buffer has at most 1 GiB, not {buffer_bytes} bytes");
+        let buffer_bytes = buffer_bytes.max(1).next_multiple_of(PAGE);
         Inner { buffer_bytes, most: most.max(1), huge_pages, release, state: Mutex::default() }
     }
 
@@ -332,6 +332,12 @@ mod tests {
         assert_eq!(RELEASED.load(Ordering::Relaxed), 1, "the second region");
         drop(first);
         assert_eq!(RELEASED.load(Ordering::Relaxed), 2);
+    }
+
+    #[test]
+    #[should_panic(expected = "at most 1 GiB")]
+    fn no_size_is_too_large_to_be_refused() {
+        let _ = Inner::new(usize::MAX, 1, false, |_, _| {});
     }
 
     #[test]

@@ -370,12 +370,10 @@ unsafe impl<L: Links> Op for Linked<L> {
             self.visit_own_file(loop_id, driver);
             let (first, count) = (self.first, self.next());
             let range = first..first + count;
+            let limits = self.standings[range.clone()].iter().filter(|standing| standing.limit_ns.is_some()).count();
             // If one of them cannot even be taken, the kernel fails all of them, hard links or not: behind a first one that is
             // hard it could not be told from one that has failed by itself, upon which the rest is silent.
-            let silent = !self.loud
-                && !self.standings[first].hard
-                && !self.standings[range.clone()].iter().any(|standing| standing.limit_ns.is_some());
-            let limits = self.standings[range.clone()].iter().filter(|standing| standing.limit_ns.is_some()).count();
+            let silent = !self.loud && limits == 0 && !self.standings[first].hard;
             for number in range {
                 let lane = self.links.link(number).lane();
                 if matches!(lane, Lane::PositionRead | Lane::PositionWrite) {

@@ -543,21 +543,6 @@ impl<'a, O: Op> Operation<'a, O> {
         }
         Answer::Cqe(cqe)
     }
-
-    fn lost(&mut self) -> ! {
-        self.phase = Phase::Finished;
-        if let Some(op) = self.op.take() {
-            // The kernel may still be at it: the value is leaked, never freed, and nobody waits for what it holds.
-            let lane = op.lane();
-            self.orphan(op, lane).lose();
-        }
-        self.leave_salvage();
-        drop(self.rare.take());
-        panic!(
-            "ringtoss: the loop that this operation was submitted to has ended without the kernel letting go of the \
-             operation; its buffer is leaked"
-        )
-    }
 }
 
 /// What a loop that ends says to a submission.

@@ -89,6 +89,22 @@ impl<O: Op> Operation<'_, O> {
         }
     }
 
+    /// Its loop has ended, and the kernel has not let go of it.
+    pub(super) fn lost(&mut self) -> ! {
+        self.phase = Phase::Finished;
+        if let Some(op) = self.op.take() {
+            // The kernel may still be at it: the value is leaked, never freed, and nobody waits for what it holds.
+            let lane = op.lane();
+            self.orphan(op, lane).lose();
+        }
+        self.leave_salvage();
+        drop(self.rare.take());
+        panic!(
+            "ringtoss: the loop that this operation was submitted to has ended without the kernel letting go of the \
+             operation; its buffer is leaked"
+        )
+    }
+
     pub(super) fn release_position(&mut self) {
         if let Some(salvage) = self.salvage()
             && let Some(rare) = &mut *self.rare

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::chained::INDEX_MASK;
 use super::*;
+use crate::ring::{LINKS_AT_MOST, Sqe};
 
 const CANCELED: i32 = -libc::ECANCELED;
 const HARD: Link = Link { hard: true, ..Link::LOUD };
@@ -46,6 +47,9 @@ fn results(slots: &mut Slots, key: Key) -> Vec<i32> {
 
 #[test]
 fn a_link_s_name_is_its_own_and_tells_its_chain() {
+    // More than there may be chains: what is no link's name is itself.
+    let many = Key { index: INDEX_MASK + 77, generation: 9 };
+    assert_eq!((many.number(), many.whole()), (None, many));
     for index in [0, 1, 77, INDEX_MASK - 16] {
         let key = Key { index, generation: 9 };
         assert_eq!((key.number(), key.whole()), (None, key));
@@ -90,6 +94,11 @@ fn a_loud_failure_is_followed_by_a_word_of_every_other() {
     assert_eq!(hear(&mut slots, key, 2, CANCELED), "nothing");
     assert_eq!(hear(&mut slots, key, 1, CANCELED), "wake");
     assert_eq!(results(&mut slots, key), [-5, CANCELED, CANCELED]);
+    // Nothing is no failure where it is not known what to expect.
+    let (mut slots, key) = chain(&[Link::LOUD, silent(4), Link::LOUD]);
+    assert_eq!(hear(&mut slots, key, 0, 0), "nothing");
+    assert_eq!(hear(&mut slots, key, 2, 9), "wake");
+    assert_eq!(results(&mut slots, key), [0, 4, 9]);
     // A hard one lets the others go on, and they may be silent.
     let (mut slots, key) = chain(&[HARD, silent(4), Link::LOUD]);
     assert_eq!(hear(&mut slots, key, 0, -5), "nothing");
@@ -192,4 +201,46 @@ fn a_name_of_another_chain_is_stale() {
     assert_eq!(hear(&mut slots, older, 0, 0), "stale");
     assert!(slots.take_link(older).is_none() && slots.stop_chain(older).is_empty());
     assert_eq!(slots.drain().len(), 1);
+}
+
+/// An entry that opens a file into a place of the table, or closes what is there.
+fn by_place(opcode: u8) -> Sqe {
+    Sqe { file_index: 6, ..Sqe::new(opcode) }
+}
+
+#[test]
+fn a_place_that_was_lent_comes_back_with_a_file_unless_a_link_has_closed_it() {
+    let (open, close) = (io_uring::opcode::OpenAt::CODE, io_uring::opcode::Close::CODE);
+    let nop = io_uring::opcode::Nop::CODE;
+    // By the results: opened by the second link, which the fourth and the fifth would close.
+    for (results, is_filled) in [
+        ([0, 0, 0, 0, 0], false),
+        ([0, 0, 0, -5, 0], false),
+        ([0, 0, 0, 0, CANCELED], false),
+        ([0, 0, 0, -5, CANCELED], true),
+        ([0, 7, 0, -5, CANCELED], true),
+        ([0, -2, 0, -9, -9], false),
+    ] {
+        let mut lent = Lent { place: 5, opener: 0, closers: 0 };
+        for (number, opcode) in [nop, open, nop, close, close].into_iter().enumerate() {
+            lent.note(number, &if opcode == nop { Sqe::new(nop) } else { by_place(opcode) });
+        }
+        // Those that name no place change nothing.
+        lent.note(0, &Sqe::new(open));
+        lent.note(2, &Sqe::new(close));
+        assert_eq!((lent.opener, lent.closers), (1, 0b11000));
+        let mut slots = Slots::new();
+        let key = slots.next_key();
+        let chained = Chained::new(key, &[HARD; 5], [-1; LINKS_AT_MOST], 5, Some(lent));
+        slots.insert_chain(key, 3, Waker::noop().clone(), chained);
+        for (number, result) in results.into_iter().enumerate() {
+            assert_eq!(slots.place_left, None, "it is at work still");
+            hear(&mut slots, key, number as u32, result);
+        }
+        assert_eq!(slots.place_left.take(), Some((5, is_filled)), "{results:?}");
+        assert_eq!(slots.chain(key).unwrap().take_place(), None, "once");
+    }
+    let (mut slots, key) = chain(&[Link::LOUD]);
+    assert_eq!(hear(&mut slots, key, 0, 0), "wake");
+    assert_eq!(slots.place_left, None);
 }

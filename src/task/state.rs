@@ -422,3 +422,6 @@ impl fmt::Debug for State {
             .finish()
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests;

@@ -210,6 +210,10 @@ mod tests {
                 unsafe { std::alloc::dealloc(place.as_ptr(), shape.layout) };
             }
             assert!(memory.take(shape).is_none());
+            // SAFETY: as above.
+            assert!(unsafe { memory.keep(allocate(shape), shape) });
+            memory.clear();
+            assert!(memory.take(shape).is_none());
         }
     }
 

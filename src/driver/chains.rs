@@ -202,6 +202,7 @@ impl Driver {
     /// Ends the chains of which a link may yet look up this descriptor. Tells whether there are any: until there are none, its
     /// number must not be another's.
     pub(crate) fn end_chains_naming(&mut self, number: RawFd) -> bool {
+        self.let_go_of_polled(number);
         let keys: Vec<(Key, bool)> = self.slots.chains_naming(number).collect();
         keys.iter().filter(|(_, stopping)| !stopping).for_each(|&(key, _)| self.cancel(key));
         !keys.is_empty()

@@ -4,7 +4,8 @@
 //! Two things differ. The kernel cannot cancel them, so nobody asks it to: they end by themselves, as fast as the device is.
 //! And it may refuse to poll: then the same entry goes the ordinary way, and whoever waits for it does not notice. For that
 //! it is kept, which it may be: its one address is in the buffer, and the descriptor stays where it is while the future
-//! exists. Once that is gone a refusal is the transfer's result.
+//! exists. Once that is gone a refusal is the transfer's result, and so it is once the descriptor goes: then the future was
+//! forgotten, or it was dropped elsewhere and the mail about that is on its way.
 
 use std::os::fd::RawFd;
 use std::sync::Arc;
@@ -106,6 +107,16 @@ impl Driver {
         }
     }
 
+    /// This number is about to be another's.
+    pub(super) fn let_go_of_polled(&mut self, number: RawFd) {
+        // What is staged in the ring's queue stays there, before the close.
+        self.polled.wanted.retain(|wanted| wanted.fd != number);
+        if !self.polled.transfers.is_empty() {
+            let transfers = self.polled.transfers.iter_mut().map(|(_, transfer)| transfer);
+            transfers.filter(|transfer| transfer.entry.fd == number).for_each(|transfer| transfer.entry.fd = -1);
+        }
+    }
+
     /// Whether something is polled for: then there is no waiting in the kernel.
     pub(crate) fn polls(&self) -> bool {
         self.ring.has_aside()
@@ -148,7 +159,7 @@ impl Driver {
             if cqe.result == -libc::EOPNOTSUPP {
                 transfer.file.refuse_polling();
             }
-            if is_refusal(cqe) && slot.orphan().is_none() {
+            if is_refusal(cqe) && slot.orphan().is_none() && transfer.entry.fd >= 0 {
                 return refused.push(transfer);
             }
             metrics.polled_transfers += 1;

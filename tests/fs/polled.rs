@@ -2,7 +2,8 @@
 //! here holds all the same; with `RINGTOSS_IOPOLL_DEVICE` it is done on a block device that is polled, which is overwritten, or in
 //! a folder of a file system on one.
 
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Read, Write};
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -383,4 +384,41 @@ fn every_loop_asks_for_itself_and_a_guest_does_not() {
         guest.turn(128);
     }
     assert!(guest.metrics().polled_transfers == 0 && !file.iopoll());
+}
+
+/// What is refused goes the ordinary way, by a number that is its file's for as long as its future exists. One that was
+/// forgotten has a file that is closed.
+#[test]
+fn a_forgotten_transfer_that_is_refused_does_not_go_to_the_next_owner_of_its_number() {
+    run(async {
+        for _ in 0..20 {
+            let place = place();
+            let Some(file) = place.open().await else { return };
+            file.write_at(block(1), 0).await.0.unwrap();
+            file.sync_all().await.unwrap();
+            file.set_iopoll(true).unwrap();
+            // A pipe gives what it has to whoever reads, at whatever offset.
+            let (mut stranger, mut theirs) = std::io::pipe().unwrap();
+            theirs.write_all(b"theirs").unwrap();
+            let number = file.as_raw_fd();
+            let mut read = file.read_at(block(0), 0);
+            assert!(poll_once(&mut read).await.is_pending());
+            std::mem::forget(read);
+            drop(file);
+            turn().await;
+            // The lowest that is free, from there on.
+            let owner = rustix::io::fcntl_dupfd_cloexec(&stranger, number).unwrap();
+            for _ in 0..3 {
+                turn().await;
+            }
+            drop(theirs);
+            let mut bytes = Vec::new();
+            stranger.read_to_end(&mut bytes).unwrap();
+            assert_eq!(bytes, b"theirs");
+            if owner.as_raw_fd() == number {
+                return;
+            }
+        }
+        eprintln!("not tried: other tests have always had the number");
+    });
 }

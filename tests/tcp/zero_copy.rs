@@ -12,7 +12,7 @@ const MUCH: usize = 1_000_000;
 /// Enough not to be copied at once, and little enough to be taken at once.
 const SOME: usize = 64 * 1024;
 
-/// Whether notifications tell if the kernel has copied (6.2).
+/// Whether notifications tell for sure if the kernel has copied (6.2); older ones may have that carried back to them.
 pub fn reports() -> bool {
     let release = rustix::system::uname().release().to_string_lossy().into_owned();
     let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|number| number.parse::<u32>().unwrap_or(0));
@@ -58,10 +58,12 @@ fn what_is_copied_all_the_same_is_copied_from_then_on() {
         let peer = std::thread::spawn(move || std::io::copy(&mut &peer, &mut std::io::sink()).unwrap());
         // Too little to be worth it: one completion, as ever.
         assert_eq!(completions(&mut a, 4096).await, 1);
-        assert_eq!(completions(&mut a, SOME).await, 2, "a result and a notification");
+        let first = completions(&mut a, SOME).await;
+        // Who does not know the report refuses it once.
+        assert!(first == 2 || first == 3 && !reports(), "{first}: a result and a notification");
         // Loopback copies: it said so.
-        let then = if reports() { 1 } else { 2 };
-        assert_eq!(completions(&mut a, SOME).await, then);
+        let then = completions(&mut a, SOME).await;
+        assert!(then == 1 || then == 2 && !reports(), "{then}");
         let before = ringtoss::metrics().completions;
         a.send_all_zc(vec![7; SOME]).await.0.unwrap();
         assert_eq!(ringtoss::metrics().completions - before, then);

@@ -308,8 +308,8 @@ impl Link for Close {
 /// Writes all of a buffer to a file that nobody else has, from its start, and closes it behind that: `IORING_OP_WRITE` and
 /// `IORING_OP_CLOSE`, linked. The error of the write comes before that of the close.
 pub(crate) async fn write_and_close<B: IoBuf>(fd: Fd, contents: B) -> io::Result<()> {
-    if context::with(|core| core.driver.borrow().has_thread()) == Some(true) {
-        // That lets go of a file later still if the close was linked.
+    if context::with(|core| core.driver.borrow().closes_links_late()) == Some(true) {
+        // Who runs the program that was written would find it busy.
         Operation::on(&fd, Write::all_at(fd.raw(), contents, 0)).await.0?;
         return close(fd).await;
     }

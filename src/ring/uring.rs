@@ -41,6 +41,9 @@ pub(crate) struct Uring {
     gathers: bool,
     /// Whether a thread of the kernel's takes the entries.
     pub(super) polled: bool,
+    /// Whether worker threads of the kernel's write completions themselves, which are here before the threads have let go of
+    /// files. Later ones have the loop's thread write them.
+    workers_complete: bool,
     /// That, or something is under way aside.
     pub(super) detours: bool,
     /// How many system calls all enters were.
@@ -93,6 +96,8 @@ impl Uring {
             enter_flags,
             gathers: params.features & abi::FEAT_MIN_TIMEOUT != 0 && config.polled.is_none(),
             polled: config.polled.is_some(),
+            // That came in 6.2, which nothing tells from the one before.
+            workers_complete: params.features & abi::FEAT_REG_REG_RING == 0,
             detours: config.polled.is_some(),
             calls: 0,
             aside: Aside::default(),
@@ -389,6 +394,10 @@ impl Uring {
 
     pub(crate) fn is_polled(&self) -> bool {
         self.polled
+    }
+
+    pub(crate) fn workers_complete(&self) -> bool {
+        self.workers_complete
     }
 
     pub(crate) fn calls(&self) -> u64 {

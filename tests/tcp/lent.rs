@@ -85,7 +85,7 @@ fn what_went_by_a_copy_is_back_and_what_was_copied_all_the_same_is_remembered() 
         let (result, lent) = a.send_zc(vec![7; LEN]).result_first().await;
         assert_eq!(result.unwrap(), LEN);
         // From Linux 6.2 on the first notification has told.
-        assert_eq!(lent.is_back(), crate::zero_copy::reports());
+        assert!(lent.is_back() || !crate::zero_copy::reports());
         // The same of one whose buffer nobody waited for.
         drop(lent);
         drop(a);

@@ -3,6 +3,7 @@
 //! The driver runs no code of the user's. What a harvest brings up (wakers to wake, orphans to finish) is collected and
 //! handed out, to be run when the driver is not borrowed any more.
 
+mod cancels;
 mod chains;
 mod closing;
 mod ending;
@@ -23,7 +24,7 @@ pub(crate) use chains::{Entry as ChainEntry, Unstaged};
 use closing::closed;
 pub(crate) use files::{NoPlace, Place};
 pub(crate) use harvest::Harvest;
-use harvest::{Chore, deliver};
+use harvest::deliver;
 pub(crate) use leases::{GROUP, LeaseConfig};
 pub use metrics::Metrics;
 
@@ -338,22 +339,6 @@ impl Driver {
         self.slot(key.whole()).is_some_and(|slot| !slot.is_done())
     }
 
-    /// Asks the kernel to cancel an operation. Its completion tells what became of it.
-    pub(crate) fn cancel(&mut self, key: Key) {
-        let key = key.whole();
-        let Some(slot) = self.slot(key).filter(|slot| !slot.is_done()) else { return };
-        if slot.is_chain() {
-            return self.cancel_chain(key);
-        }
-        let position = slot.position();
-        if self.is_polled_for(key, position) {
-            return;
-        }
-        let user_data = Addressee::Slot(key).user_data();
-        let cancel = Sqe::new(io_uring::opcode::AsyncCancel::CODE).addr(user_data).flags(SKIP_SUCCESS);
-        self.push_internal(cancel, Addressee::Nobody);
-    }
-
     /// Has an orphan cancelled at the end of the turn, unless somebody adopts it until then.
     pub(crate) fn cancel_later(&mut self, key: Key) {
         self.cancels.push(key.whole());
@@ -547,19 +532,6 @@ impl Driver {
             self.pass_held_on();
         }
         count
-    }
-
-    /// Stops operations that bring more than anybody takes, whose streams begin again when all has been taken, and chains that
-    /// are to end; takes back what chains had.
-    #[cold]
-    fn do_chores(&mut self) {
-        while let Some(chore) = self.harvest.chores.pop() {
-            match chore {
-                Chore::Stop(key) => self.cancel(key),
-                Chore::StopLater(key) => self.cancel_chain_later(key),
-                Chore::TakeBack(place, is_filled) => self.take_place_back(place, is_filled),
-            }
-        }
     }
 
     /// Swaps what was brought up for an empty harvest.

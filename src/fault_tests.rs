@@ -345,6 +345,7 @@ fn each_fault_alone_is_absorbed() {
         Faults { flooded: 224, ..none },
         Faults { cut: 128, ..none },
         Faults { raced: 128, ..none },
+        Faults { lost: 128, ..none },
     ];
     for (seed, faults) in alone.into_iter().enumerate() {
         program(seed as u64 + 1000, faults);

@@ -13,11 +13,8 @@ use super::{Driver, Dropped};
 use crate::mail::{Closing, Mail};
 use crate::registry;
 use crate::ring::{Arena, HARDLINK, LINK, LINKS_AT_MOST, Ring, SKIP_SUCCESS, Sqe, Wait};
-use crate::slot::{Addressee, CANCEL, Chained, Key, Lent, Link, RETRY, State};
+use crate::slot::{Addressee, CANCEL, Chained, Key, Lent, Link, State};
 use crate::sys::KernelTimespec;
-
-/// When it is tried again to cancel a chain of which a link is at work that cannot be interrupted.
-const RETRY_NS: u64 = 10_000_000;
 
 /// One link as it is submitted.
 pub(crate) struct Entry {
@@ -186,15 +183,6 @@ impl Driver {
             let cancel = Sqe::new(io_uring::opcode::AsyncCancel::CODE).addr(link);
             self.push_internal(cancel, Addressee::Slot(key.link(CANCEL)));
         }
-    }
-
-    /// Has that done in a while.
-    pub(super) fn cancel_chain_later(&mut self, key: Key) {
-        // First, for it may end with the inputs of everything that is staged being forgotten.
-        self.make_room(1);
-        let timespec = self.arena.store(KernelTimespec::of_ns(RETRY_NS));
-        let timeout = Sqe::new(io_uring::opcode::Timeout::CODE).addr(timespec).len(1);
-        self.push_internal(timeout, Addressee::Slot(key.link(RETRY)));
     }
 
     // ---- descriptors ------------------------------------------------------------------------------------------

@@ -26,6 +26,8 @@ pub(super) enum Chore {
     Stop(Key),
     /// A chain that is to be stopped in a while.
     StopLater(Key),
+    /// An operation that a cancel has not found so often.
+    StopAgain(Key, u32),
     /// A place that a chain had, and whether there is a file still.
     TakeBack(u32, bool),
 }
@@ -110,5 +112,6 @@ fn deliver_link(slots: &mut Slots, harvest: &mut Harvest, metrics: &mut Metrics,
         Heard::Delivered(Delivered::Watched(cell, earlier), last) => harvest.watched.push((cell, earlier, last)),
         Heard::Cancel => harvest.chores.push(Chore::Stop(link.whole())),
         Heard::CancelLater => harvest.chores.push(Chore::StopLater(link.whole())),
+        Heard::CancelAgain(times) => harvest.chores.push(Chore::StopAgain(link.whole(), times)),
     }
 }

@@ -84,7 +84,8 @@ async fn at_point(polls: usize, alive: &Arc<AtomicUsize>) {
 
 #[test]
 fn a_cancel_may_race_its_operation_at_every_point() {
-    for (faults, seeds) in [(Faults::NONE, 1..3), (Faults::ALL, 3..8)] {
+    let lost = Faults { lost: 128, ..Faults::NONE };
+    for (faults, seeds) in [(Faults::NONE, 1..3), (Faults::ALL, 3..8), (lost, 8..10)] {
         for seed in seeds {
             let alive = Arc::new(AtomicUsize::new(0));
             let event_loop = faulty_loop(seed, faults);

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::sqe::CQE_MORE;
 use super::{BufferRing, Config, Cqe, Entered, HARDLINK, LINK, SKIP_SUCCESS, Sqe, Uring, Wait};
+use crate::slot::Addressee;
 
 /// How often something happens, in 256 cases.
 #[derive(Clone, Copy, Debug)]
@@ -25,13 +26,24 @@ pub(crate) struct Faults {
     pub cut: u8,
     /// Cancels that race with an operation, whenever that is.
     pub raced: u8,
+    /// Cancels that do not find what is there.
+    pub lost: u8,
 }
 
 impl Faults {
-    pub(crate) const ALL: Faults =
-        Faults { late: 96, short: 64, refused: 32, spurious: 32, failed: 24, flooded: 96, cut: 48, raced: 24 };
+    pub(crate) const ALL: Faults = Faults {
+        late: 96,
+        short: 64,
+        refused: 32,
+        spurious: 32,
+        failed: 24,
+        flooded: 96,
+        cut: 48,
+        raced: 24,
+        lost: 64,
+    };
     pub(crate) const NONE: Faults =
-        Faults { late: 0, short: 0, refused: 0, spurious: 0, failed: 0, flooded: 0, cut: 0, raced: 0 };
+        Faults { late: 0, short: 0, refused: 0, spurious: 0, failed: 0, flooded: 0, cut: 0, raced: 0, lost: 0 };
 }
 
 /// What has happened in this process, for the report of a campaign.
@@ -45,9 +57,10 @@ pub(crate) enum Happened {
     LeftAlone,
     Cut,
     Raced,
+    Lost,
 }
 
-pub(crate) const NAMES: [&str; 8] = [
+pub(crate) const NAMES: [&str; 9] = [
     "late",
     "out of order",
     "short",
@@ -56,6 +69,7 @@ pub(crate) const NAMES: [&str; 8] = [
     "queues left alone",
     "multishots cut",
     "cancels raced",
+    "cancels lost",
 ];
 
 pub(crate) static COUNTS: [AtomicU64; NAMES.len()] = [const { AtomicU64::new(0) }; NAMES.len()];
@@ -156,8 +170,26 @@ impl Faulty {
             }
         }
         self.fail();
+        self.lose();
         self.remember();
         self.inner.commit()
+    }
+
+    /// Turns a cancel that somebody hears of into one that finds nothing.
+    fn lose(&mut self) {
+        if !self.happens(self.faults.lost) {
+            return;
+        }
+        let Faulty { inner, failures, .. } = self;
+        let sqe = inner.stage();
+        if sqe.opcode == io_uring::opcode::AsyncCancel::CODE
+            && matches!(Addressee::of(sqe.user_data), Addressee::Slot(_))
+            && !failures.contains_key(&sqe.user_data)
+        {
+            *sqe = Sqe { user_data: sqe.user_data, ..Sqe::new(io_uring::opcode::Nop::CODE) };
+            failures.insert(sqe.user_data, -libc::ENOENT);
+            count(Happened::Lost);
+        }
     }
 
     /// What can be done to the staged entry later.
@@ -186,7 +218,7 @@ impl Faulty {
             return false;
         }
         let cancel = Sqe::new(io_uring::opcode::AsyncCancel::CODE).addr(user_data).flags(SKIP_SUCCESS);
-        *self.inner.stage() = Sqe { user_data: crate::slot::Addressee::Nobody.user_data(), ..cancel };
+        *self.inner.stage() = Sqe { user_data: Addressee::Nobody.user_data(), ..cancel };
         self.inner.commit();
         true
     }
@@ -325,6 +357,10 @@ impl Faulty {
 
     pub(crate) fn is_polled(&self) -> bool {
         self.inner.is_polled()
+    }
+
+    pub(crate) fn workers_complete(&self) -> bool {
+        self.inner.workers_complete()
     }
 
     pub(crate) fn calls(&self) -> u64 {

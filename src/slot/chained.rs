@@ -22,9 +22,12 @@ pub(super) const LINK_OF_CHAIN: u32 = 1 << 31;
 const NUMBER_SHIFT: u32 = 26;
 pub(super) const INDEX_MASK: u32 = (1 << NUMBER_SHIFT) - 1;
 
-/// Numbers of what is no link: the cancellation of a chain, and the clock by which it is tried again.
+/// Numbers of what is no link: the cancellation of a chain or of an operation, the clock by which it is tried again, and the
+/// cancellation of an operation that was not found before.
 pub(crate) const CANCEL: u32 = 31;
 pub(crate) const RETRY: u32 = 30;
+pub(crate) const CANCEL_AGAIN: u32 = 29;
+const _: () = assert!(LINKS_AT_MOST <= CANCEL_AGAIN as usize);
 
 impl Key {
     /// The name of a link of the chain with this name.
@@ -212,6 +215,8 @@ pub(crate) enum Heard {
     Cancel,
     /// The same, but not before some time has passed: a link is at work that cannot be interrupted.
     CancelLater,
+    /// An operation that is no chain is to be cancelled once more. So often it was not found.
+    CancelAgain(u32),
 }
 
 impl Slots {
@@ -270,7 +275,7 @@ impl Slots {
         let (key, number) = (link.whole(), link.number().expect("a link's name"));
         let Some(chained) = self.chain(key).filter(|chained| !chained.is_complete()) else {
             // An answer to a cancellation may come behind everything.
-            return if number >= RETRY { Heard::Nothing } else { Heard::Stale };
+            return if number >= CANCEL_AGAIN { self.hear_answer(key, number, cqe) } else { Heard::Stale };
         };
         match number {
             RETRY => return Heard::Cancel,
@@ -308,6 +313,27 @@ impl Slots {
             state => unreachable!("a chain that nobody waits for is {state:?}"),
         };
         Heard::Delivered(delivered, last)
+    }
+
+    /// What the cancel of an operation that is no chain came to. While that is in flight, its slot's completion counts how often
+    /// it was not found.
+    fn hear_answer(&mut self, key: Key, number: u32, cqe: Cqe) -> Heard {
+        let Some(slot) = self.get_mut(key).filter(|slot| !slot.is_done() && !slot.is_chain()) else {
+            return Heard::Nothing;
+        };
+        match number {
+            RETRY => Heard::CancelAgain(0),
+            // It is at work, and was told to stop.
+            _ if cqe.result != -libc::ENOENT => Heard::Nothing,
+            CANCEL => {
+                slot.cqe = Cqe::of(1);
+                Heard::CancelAgain(1)
+            }
+            _ => {
+                slot.cqe.result = slot.cqe.result.saturating_add(1);
+                Heard::CancelAgain(slot.cqe.result as u32)
+            }
+        }
     }
 
     /// The links that are to be cancelled for a chain to end. Their answers are counted.

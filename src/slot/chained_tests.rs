@@ -32,6 +32,7 @@ fn hear(slots: &mut Slots, key: Key, number: u32, result: i32) -> &'static str {
         Heard::Delivered(..) => "delivered",
         Heard::Cancel => "cancel",
         Heard::CancelLater => "cancel later",
+        Heard::CancelAgain(times) => ["remind", "not found", "not found twice", "not found thrice"][times as usize],
     }
 }
 
@@ -243,4 +244,26 @@ fn a_place_that_was_lent_comes_back_with_a_file_unless_a_link_has_closed_it() {
     let (mut slots, key) = chain(&[Link::LOUD]);
     assert_eq!(hear(&mut slots, key, 0, 0), "wake");
     assert_eq!(slots.place_left, None);
+}
+
+#[test]
+fn what_a_cancel_has_not_found_is_cancelled_again_as_long_as_it_is_in_flight() {
+    const NOT_FOUND: i32 = -libc::ENOENT;
+    let mut slots = Slots::new();
+    let key = slots.next_key();
+    slots.insert(key, 3, Waker::noop().clone());
+    assert_eq!(hear(&mut slots, key, CANCEL, NOT_FOUND), "not found");
+    assert_eq!(hear(&mut slots, key, CANCEL_AGAIN, NOT_FOUND), "not found twice");
+    assert_eq!(hear(&mut slots, key, RETRY, -libc::ETIME), "remind");
+    assert_eq!(hear(&mut slots, key, CANCEL_AGAIN, NOT_FOUND), "not found thrice");
+    assert_eq!(hear(&mut slots, key, CANCEL_AGAIN, -libc::EALREADY), "nothing");
+    assert_eq!(hear(&mut slots, key, CANCEL, NOT_FOUND), "not found", "somebody else asks");
+    assert!(slots.deliver(key, Cqe::of(7)).is_some());
+    for number in [CANCEL, CANCEL_AGAIN, RETRY] {
+        assert_eq!(hear(&mut slots, key, number, NOT_FOUND), "nothing", "it is done");
+    }
+    assert_eq!(slots.take_done(key).map(|cqe| cqe.result), Some(7));
+    let next = slots.next_key();
+    slots.insert(next, 4, Waker::noop().clone());
+    assert_eq!(hear(&mut slots, key, CANCEL, NOT_FOUND), "nothing", "the slot is another's");
 }

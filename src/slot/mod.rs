@@ -34,7 +34,7 @@ use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::task::Waker;
 
-pub(crate) use chained::{CANCEL, Chained, Heard, Lent, Link, RETRY};
+pub(crate) use chained::{CANCEL, CANCEL_AGAIN, Chained, Heard, Lent, Link, RETRY};
 pub(crate) use elsewhere::{Elsewhere, Handed};
 
 use crate::ring::Cqe;
@@ -79,6 +79,11 @@ impl Addressee {
             Addressee::Deadline => FIRST_INTERNAL as u64 + 4,
             Addressee::Filled(place) => (place as u64) << 32 | (FIRST_INTERNAL as u64 + 5),
         }
+    }
+
+    /// Who hears what a cancel of an operation came to. With more slots than have names for that, nobody.
+    pub(crate) fn answer(key: Key, number: u32) -> Addressee {
+        if key.index < chained::INDEX_MASK - 15 { Addressee::Slot(key.link(number)) } else { Addressee::Nobody }
     }
 
     #[inline]
@@ -169,7 +174,8 @@ pub(crate) struct Slot {
     /// Where the entry was staged; it may still be there. In a free slot, the next free one.
     position: u32,
     status: Status,
-    /// In a done slot, the last completion; in one with a chain, where that is.
+    /// In a done slot, the last completion; in one with a chain, where that is; in another one that a cancel has not found, how
+    /// often it has not.
     cqe: Cqe,
     /// In a waiting slot, who is to be woken.
     waker: Option<Waker>,

@@ -41,7 +41,7 @@ pub(super) struct Orphaned<O: Op> {
 impl<O: Op> Orphan for Orphaned<O> {
     fn finish(self: Box<Self>, earlier: Earlier, last: Cqe) {
         let Orphaned { mut op, salvage, loop_id, key, .. } = *self;
-        let lost = salvage.as_deref().map(Lost);
+        let lost = salvage.as_deref().map(|salvage| Lost { salvage, loop_id, key });
         for cqe in earlier.into_iter().flat_map(|earlier| *earlier) {
             let _ = op.step(cqe);
         }
@@ -82,17 +82,22 @@ impl<O: Op> Orphan for Orphaned<O> {
 }
 
 /// A buffer may panic when it is asked where it is. What the operation brought is lost then, and nobody waits for it.
-struct Lost<'a>(&'a Salvage);
+struct Lost<'a> {
+    salvage: &'a Salvage,
+    loop_id: u64,
+    key: Key,
+}
 
 impl Drop for Lost<'_> {
     fn drop(&mut self) {
-        self.0.lose();
+        self.salvage.lose();
+        self.salvage.settle(self.loop_id, self.key, None);
     }
 }
 
 /// Hands over what a dropped operation brought.
 pub(super) fn leave<O: Op>(op: &mut O, salvage: &Salvage, cqe: Cqe, loop_id: u64, key: Key) {
-    let lost = Lost(salvage);
+    let lost = Lost { salvage, loop_id, key };
     let left = op.leave(cqe);
     std::mem::forget(lost);
     if op.lane() == Lane::Accept && cqe.cancelled() {

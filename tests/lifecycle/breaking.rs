@@ -15,6 +15,7 @@ use ringtoss::EventLoop;
 use ringtoss::buf::{IoBuf, IoBufMut};
 use ringtoss::compat::Guest;
 use ringtoss::fs::File;
+use ringtoss::net::UnixStream;
 use ringtoss::op;
 
 use crate::util::{Count, RawRead, bounded, pipe, poll_once, run, until};
@@ -115,6 +116,30 @@ fn a_buffer_that_panics_when_what_a_dropped_read_brought_is_saved_keeps_nobody_w
             tired.set(true);
             drop(read);
             let (result, _) = file.read(Vec::<u8>::with_capacity(8)).await;
+            assert_eq!(result.unwrap_err().raw_os_error(), Some(libc::EIO));
+            drop(file.into_std().unwrap());
+        });
+    });
+}
+
+#[test]
+fn a_link_whose_buffer_panics_then_keeps_nobody_waiting_at_the_others() {
+    bounded(|| {
+        run(async {
+            let (mut one, mut first) = UnixStream::pair().unwrap();
+            let (mut other, mut second) = UnixStream::pair().unwrap();
+            let tired = Rc::new(Cell::new(false));
+            let buf = Tired(vec![0; 8].into(), tired.clone());
+            let mut chain = one.read(buf).link(other.read(Vec::with_capacity(8)));
+            assert!(poll_once(&mut chain).await.is_pending());
+            op::nop().await.unwrap();
+            second.write_all("kept").await.0.unwrap();
+            first.write_all("lost").await.0.unwrap();
+            tired.set(true);
+            drop(chain);
+            let (result, bytes) = other.read(Vec::with_capacity(8)).await;
+            assert_eq!((result.unwrap(), &bytes[..]), (4, &b"kept"[..]));
+            let (result, _) = one.read(Vec::with_capacity(8)).await;
             assert_eq!(result.unwrap_err().raw_os_error(), Some(libc::EIO));
         });
     });

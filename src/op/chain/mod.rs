@@ -58,6 +58,7 @@ use super::orphan::leave;
 use super::{Arena, Cqe, Left, Next, Op, Operation, Sealed, Sqe};
 use crate::driver::{ChainEntry, Driver, Unstaged};
 use crate::fd::Fd;
+use crate::guard::guard;
 use crate::ring::{LINKS_AT_MOST, OWN_FILE};
 use crate::salvage::{Gate, Lane, Salvage};
 use crate::slot::{self, Key};
@@ -466,7 +467,8 @@ unsafe impl<L: Links> Op for Linked<L> {
         let (loop_id, key) = self.left.expect("its future was dropped");
         for (number, (standing, cqe)) in self.standings[..self.count].iter_mut().zip(results).enumerate() {
             let salvage = standing.salvage.take();
-            self.links.link(number).finish(salvage.as_deref(), cqe, loop_id, key.link(number as u32));
+            // A buffer that panics is not to keep the objects of the other links waiting.
+            guard(|| self.links.link(number).finish(salvage.as_deref(), cqe, loop_id, key.link(number as u32)));
         }
     }
 

@@ -534,6 +534,27 @@ impl Driver {
         count
     }
 
+    /// Whether a datagram is staged, so that [`Driver::attempt`] may be worth it.
+    #[inline]
+    pub(crate) fn has_datagram(&self) -> bool {
+        self.arena.datagram != 0
+    }
+
+    /// Has the one datagram that is staged moved without an enter, if it is alone and has not to wait. Whether it was; those
+    /// to wake go to `wake` as in [`Driver::reap_waking`].
+    pub(crate) fn attempt(&mut self, mut wake: impl FnMut(Waker) -> Result<(), Waker>) -> bool {
+        let Some((user_data, cqe)) = self.ring.attempt(self.arena.datagram) else { return false };
+        let Addressee::Slot(key) = Addressee::of(user_data) else {
+            unreachable!("the loop's own entries are no messages")
+        };
+        self.arena.reset();
+        self.metrics.submissions += 1;
+        self.metrics.completions += 1;
+        let Driver { slots, harvest, metrics, .. } = self;
+        deliver(slots, harvest, metrics, &mut wake, key, cqe);
+        true
+    }
+
     /// Swaps what was brought up for an empty harvest.
     #[inline]
     pub(crate) fn take_harvest(&mut self, into: &mut Harvest) {

@@ -64,6 +64,9 @@ impl EventLoop {
     #[inline(never)]
     pub(super) fn sleep(&self, driver: &mut Driver) {
         let core = &*self.core;
+        if driver.has_datagram() && self.attempt(driver) {
+            return;
+        }
         if self.waiting.spin_ns > 0 && self.spin(driver) {
             return;
         }
@@ -99,6 +102,18 @@ impl EventLoop {
         if !called && count == 0 && core.clock.is_paused() {
             self.jump();
         }
+    }
+
+    /// Moves the one datagram that is to be handed over, instead of entering for it.
+    #[cold]
+    #[inline(never)]
+    fn attempt(&self, driver: &mut Driver) -> bool {
+        let mut wake_task = self.executor.waking();
+        if !driver.attempt(|waker| wake_task(waker).or_else(|waker| self.main.take(waker))) {
+            return false;
+        }
+        self.turns_since_clock.set(TURNS_PER_CLOCK_READ);
+        true
     }
 
     /// Whether others have left something.

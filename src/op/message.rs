@@ -226,6 +226,9 @@ unsafe impl<B: IoBufMut, R: Receives> Op for RecvMsg<B, R> {
         };
         *sqe = sqe.fd(self.fd).op_flags(self.flags as u32);
         self.in_kernel = true;
+        if !self.stream {
+            arena.datagram = sqe.place();
+        }
         Ok(())
     }
 
@@ -458,8 +461,7 @@ unsafe impl<B: IoBuf> Op for SendMsg<B> {
         *sqe = if rights.is_empty() && more.is_empty() && control.is_empty() {
             let mut send = Sqe::new(io_uring::opcode::Send::CODE).addr(address).len(len);
             if let Some(RawAddress { storage, len }) = to {
-                // Where other opcodes have the index of a file, this one has the length of the address.
-                send = send.offset(arena.store(storage)).file_index(address_len(len));
+                send = send.name_address(arena.store(storage), len);
             }
             send
         } else {
@@ -468,6 +470,9 @@ unsafe impl<B: IoBuf> Op for SendMsg<B> {
             Sqe::new(io_uring::opcode::SendMsg::CODE).addr(header).len(1)
         };
         *sqe = sqe.fd(self.fd).op_flags((libc::MSG_NOSIGNAL | flags) as u32);
+        if self.datagram {
+            arena.datagram = sqe.place();
+        }
         Ok(())
     }
 
@@ -495,9 +500,4 @@ unsafe impl<B: IoBuf> Op for SendMsg<B> {
         let fate = if unsent { Err(libc::ECANCELED) } else { self.drain.fate(cqe) };
         Left::Written { fate, last_step: None }
     }
-}
-
-/// `addr_len`, the first half of the field that it shares.
-const fn address_len(len: libc::socklen_t) -> u32 {
-    if cfg!(target_endian = "big") { len << 16 } else { len }
 }

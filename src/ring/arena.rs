@@ -20,6 +20,8 @@ pub struct Arena {
     pub(crate) cells: Cells,
     /// Whose entries these are: registered buffers have an index on each loop.
     pub(crate) loop_id: u64,
+    /// Where the last datagram was staged that may be moved by a call of its own (see `attempt`), or 0.
+    pub(crate) datagram: usize,
 }
 
 impl std::fmt::Debug for Arena {
@@ -72,6 +74,7 @@ impl Arena {
     /// Everything that was kept may be overwritten: the kernel has taken it.
     #[inline]
     pub(crate) fn reset(&mut self) {
+        self.datagram = 0;
         if self.chunk | self.used == 0 {
             return;
         }

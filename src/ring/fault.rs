@@ -367,6 +367,11 @@ impl Faulty {
         self.inner.calls()
     }
 
+    /// It misbehaves with all that there is.
+    pub(crate) fn attempt(&mut self, _place: usize) -> Option<(u64, Cqe)> {
+        None
+    }
+
     /// It misbehaves in one queue only.
     pub(crate) fn make_aside(&mut self) -> bool {
         false

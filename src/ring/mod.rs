@@ -17,6 +17,7 @@
 
 mod arena;
 mod aside;
+mod attempt;
 mod buffers;
 mod diagnose;
 #[cfg(test)]
@@ -249,6 +250,11 @@ impl Ring {
     /// Has the kernel let go of the files in it.
     pub(crate) fn drop_file_table(&self) {
         either!(self, ring => ring.drop_file_table())
+    }
+
+    /// Moves the datagram that is staged at this place by a system call, if it is alone. See `attempt`.
+    pub(crate) fn attempt(&mut self, place: usize) -> Option<(u64, Cqe)> {
+        either!(self, ring => ring.attempt(place))
     }
 
     /// Whether there is a queue aside, for transfers that are polled for; makes it the first time. See `aside`.

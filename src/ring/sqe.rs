@@ -144,6 +144,22 @@ impl Sqe {
         self
     }
 
+    /// Where it lies, to be recognised.
+    pub(crate) fn place(&self) -> usize {
+        std::ptr::from_ref(self).addr()
+    }
+
+    /// The length of a message's address: `addr_len`, the first half of a field that other opcodes have for something else.
+    pub(crate) fn name_address(mut self, address: u64, len: u32) -> Sqe {
+        self.offset = address;
+        self.file_index = if cfg!(target_endian = "big") { len << 16 } else { len };
+        self
+    }
+
+    pub(crate) fn address_len(&self) -> u32 {
+        if cfg!(target_endian = "big") { self.file_index >> 16 } else { self.file_index & 0xffff }
+    }
+
     /// Makes it do nothing, without a completion, and leaves only the links, so that a chain around it holds.
     pub(crate) fn void(&mut self) {
         let links = self.flags & (LINK | HARDLINK);

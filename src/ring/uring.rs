@@ -6,6 +6,7 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering, fence};
 
 use super::aside::Aside;
+use super::attempt::Luck;
 use super::{BufferRing, BusyPoll, Config, Cqe, Entered, Sqe, Wait, diagnose};
 use crate::sys;
 use crate::sys::ring::{self as abi, Params, RawCqe, Shared};
@@ -22,9 +23,9 @@ const _: () = assert!(size_of::<RawCqe>() == 16);
 pub(crate) struct Uring {
     shared: Shared<Sqe>,
     pub(super) tail: u32,
-    published: u32,
+    pub(super) published: u32,
     /// As far as is known: it grows only while we are in the kernel.
-    head: u32,
+    pub(super) head: u32,
     /// Where the queue is full: `head` and the capacity.
     full_at: u32,
     capacity: u32,
@@ -51,6 +52,7 @@ pub(crate) struct Uring {
     pub(super) aside: Aside,
     pub(super) in_flight_aside: u32,
     pub(super) entered_itself: Entered,
+    pub(super) luck: Luck,
     /// What positions and indices here are ahead of those of the kernel, whose begin at 0.
     #[cfg(test)]
     ahead: u32,
@@ -103,6 +105,7 @@ impl Uring {
             aside: Aside::default(),
             in_flight_aside: 0,
             entered_itself: Entered::All,
+            luck: Luck::default(),
             #[cfg(test)]
             ahead: 0,
             fd,
@@ -188,6 +191,14 @@ impl Uring {
         self.tail.wrapping_sub(self.published) as usize + self.backlog.len()
     }
 
+    /// The entry that was staged last, where the queue has one.
+    pub(super) fn last_staged(&mut self) -> &mut Sqe {
+        debug_assert!(self.tail != self.published && self.backlog.is_empty());
+        let index = self.tail.wrapping_sub(1) & self.shared.sq_mask;
+        // SAFETY: as in `stage`: within the queue, and not published.
+        unsafe { self.shared.sqes.add(index as usize).as_mut() }
+    }
+
     pub(crate) fn staged_mut(&mut self, position: u32, user_data: u64) -> Option<&mut Sqe> {
         let in_queue = self.tail.wrapping_sub(self.published);
         let offset = position.wrapping_sub(self.published);
@@ -219,6 +230,13 @@ impl Uring {
     #[inline]
     pub(super) fn needs_enter_itself(&self, flags: u32) -> bool {
         self.tail != self.head || !self.backlog.is_empty() || flags & (abi::SQ_TASKRUN | abi::SQ_CQ_OVERFLOW) != 0
+    }
+
+    /// Whether there are completions, or an enter would bring some up.
+    pub(super) fn has_completions(&self) -> bool {
+        let head = Self::load(&self.shared.cq_head, Ordering::Relaxed);
+        self.flags() & (abi::SQ_TASKRUN | abi::SQ_CQ_OVERFLOW) != 0
+            || head != Self::load(&self.shared.cq_tail, Ordering::Relaxed)
     }
 
     /// Whether no enter is due and no completion is there.

@@ -251,6 +251,7 @@ impl Slots {
     }
 
     /// The next result of a chain that is complete, and whether it is the last: that one frees the slot.
+    #[inline(always)]
     pub(crate) fn take_link(&mut self, key: Key) -> Option<(Cqe, bool)> {
         let slot = self.get_mut(key)?;
         if slot.status != Status::ChainDone {

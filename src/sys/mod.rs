@@ -39,7 +39,8 @@ pub(crate) use option::{
 };
 pub(crate) use pointed::Pointed;
 pub(crate) use socket::{
-    is_shut_for_receiving, recv_vectored_now, send_vectored_now, send_vectored_to_now, socket_pair, socket_pair_of,
+    MessageCall, is_shut_for_receiving, message_now, recv_vectored_now, send_vectored_now, send_vectored_to_now,
+    socket_pair, socket_pair_of,
 };
 pub(crate) use xattr::{Bearer, get_xattr, list_xattrs, remove_xattr, set_xattr};
 

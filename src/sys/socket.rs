@@ -53,6 +53,37 @@ pub(crate) fn send_vectored_to_now(fd: RawFd, slices: &[IoSlice<'_>], to: Option
     if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(sent as usize) }
 }
 
+/// How a message is to be moved: the call, and the address that one of them takes.
+pub(crate) enum MessageCall {
+    Send { to: u64, to_len: u32 },
+    SendMsg,
+    Recv,
+    RecvMsg,
+}
+
+/// Moves a message as an entry of a ring says it, without waiting: `len` bytes at `address`, or what a header there says. A
+/// count of bytes, or an `errno` below 0.
+///
+/// # Safety
+///
+/// What the addresses point to is valid, as for the calls.
+pub(crate) unsafe fn message_now(call: MessageCall, fd: RawFd, address: u64, len: u32, flags: u32) -> i32 {
+    let (len, flags) = (len as usize, flags as i32 | libc::MSG_DONTWAIT);
+    // SAFETY: passed on.
+    let moved = unsafe {
+        match call {
+            MessageCall::Send { to: 0, .. } => libc::send(fd, address as *const _, len, flags | libc::MSG_NOSIGNAL),
+            MessageCall::Send { to, to_len } => {
+                libc::sendto(fd, address as *const _, len, flags | libc::MSG_NOSIGNAL, to as *const _, to_len)
+            }
+            MessageCall::SendMsg => libc::sendmsg(fd, address as *const _, flags | libc::MSG_NOSIGNAL),
+            MessageCall::Recv => libc::recv(fd, address as *mut _, len, flags),
+            MessageCall::RecvMsg => libc::recvmsg(fd, address as *mut _, flags),
+        }
+    };
+    if moved < 0 { -io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO) } else { moved as i32 }
+}
+
 /// `recvmsg(2)` into several slices, of which the first 1,024 are used, of what is there now, or fails with `WouldBlock`.
 /// Tells where it came from, where that is told.
 pub(crate) fn recv_vectored_now(

@@ -1,5 +1,6 @@
 //! UDP, on the real kernel and real sockets.
 
+mod alone;
 mod basics;
 mod drops;
 mod messages;

@@ -467,6 +467,8 @@ mod tests {
         assert_eq!((first.generation, second.generation), (u32::MAX, 0));
         assert!(slots.get_mut(first).is_some_and(|slot| !slot.is_done() && slot.position() == 0));
         assert_eq!(slots.get_mut(second).unwrap().position(), 1);
+        slots.get_mut(second).unwrap().set_position(7);
+        assert_eq!(slots.get_mut(second).unwrap().position(), 7);
         slots.remove(first);
         assert!(slots.get_mut(first).is_none());
         let third = slots.next_key();

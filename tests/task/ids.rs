@@ -25,6 +25,15 @@ fn a_task_knows_its_name_and_so_do_its_handles() {
         let id = blocking.id();
         assert_eq!(blocking.await.unwrap(), id);
         assert_eq!(format!("{id:?}"), format!("Id({id})"));
+        // A loop that runs in between has tasks of its own.
+        let nests = ringtoss::spawn_blocking(|| {
+            let before = task::id();
+            let other = ringtoss::block_on(async { ringtoss::spawn(async { task::id() }).await.unwrap() });
+            (before, other, task::id())
+        });
+        let id = nests.id();
+        let (before, other, after) = nests.await.unwrap();
+        assert!(before == id && other != id && after == id);
     });
 }
 

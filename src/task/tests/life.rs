@@ -83,6 +83,17 @@ fn a_future_may_borrow_from_itself() {
 }
 
 #[test]
+fn a_budget_of_none_runs_none() {
+    let mini = MiniLoop::new();
+    for tasks in 1..4 {
+        let handles: Vec<_> = (0..tasks).map(|_| mini.owner.spawn(async {})).collect();
+        assert_eq!(mini.owner.run_ready(0).polls, 0);
+        assert!(mini.owner.has_ready() && handles.iter().all(|handle| !handle.is_finished()));
+        assert_eq!(mini.turn(), tasks);
+    }
+}
+
+#[test]
 fn the_future_is_dropped_before_the_end_is_published() {
     let mini = MiniLoop::new();
     let drops = Drops::default();

@@ -201,3 +201,11 @@ fn the_error_reads_like_tokios() {
 fn into_panic_of_a_cancelled_task_panics() {
     JoinError::cancelled(name()).into_panic();
 }
+
+/// Of panics that nobody hears of, the payloads may panic, too.
+#[test]
+fn in_the_drop_of_what_a_panic_was_made_with() {
+    crate::task::error::quietly(|| std::panic::panic_any(Bomb("the payload's own")));
+    let payload = std::panic::catch_unwind(|| std::panic::panic_any(Bomb("again"))).unwrap_err();
+    crate::task::error::drop_payload(payload);
+}

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::IoBuf;
 use super::pool::Pool;
 use crate::sys::Pointed;
+use crate::sys::zcrx::Area;
 
 /// Received bytes, in a buffer that the kernel picked from the loop's when they arrived. Dropped, on any thread, the buffer
 /// goes back to the loop; as long as a lease lives, its memory does, also after the loop.
@@ -27,6 +28,10 @@ pub struct Lease {
 enum Owner {
     Pool {
         _buffer: PoolBuffer,
+    },
+    /// A piece of the memory that a network card receives into.
+    Card {
+        _piece: CardPiece,
     },
     /// Bytes that a dropped receive left are copies.
     Heap {
@@ -49,6 +54,19 @@ impl Drop for PoolBuffer {
     }
 }
 
+/// A piece of such memory, to be given back.
+struct CardPiece {
+    area: Arc<Area>,
+    place: u64,
+    len: usize,
+}
+
+impl Drop for CardPiece {
+    fn drop(&mut self) {
+        self.area.give_back(self.place, self.len);
+    }
+}
+
 // SAFETY: a lease is bytes that nobody changes, and a way to give them back that any thread may go.
 unsafe impl Send for Lease {}
 // SAFETY: as above.
@@ -63,6 +81,15 @@ impl Lease {
     pub(crate) unsafe fn of(pool: Arc<Pool>, id: u16, len: usize) -> Lease {
         assert!(len <= pool.buffer_bytes(), "the kernel wrote within the buffer");
         Lease { start: pool.address(id), len, owner: Owner::Pool { _buffer: PoolBuffer { pool, id } } }
+    }
+
+    /// The bytes that a completion of a receive into this memory has told of.
+    ///
+    /// # Safety
+    /// The completion is one of the ring that the memory is registered with, and this is the only lease for it.
+    pub(crate) unsafe fn of_area(area: Arc<Area>, offset: u64, len: usize) -> Lease {
+        let (start, place) = area.take(offset, len);
+        Lease { start, len, owner: Owner::Card { _piece: CardPiece { area, place, len } } }
     }
 
     /// Bytes that are nobody else's.

@@ -51,6 +51,7 @@ mod tcp_socket;
 mod try_now;
 pub mod udp;
 pub mod unix;
+pub mod zcrx;
 mod zero_copy;
 
 pub use crate::convert::ConvertError;

@@ -64,6 +64,7 @@ mod vectored;
 mod wait_id;
 mod write;
 mod xattr;
+pub(crate) mod zcrx;
 mod zero_copy;
 
 pub(crate) use crate::ring::OWN_FILE as CHAINS_OWN;

@@ -26,6 +26,7 @@ mod files;
 mod message;
 mod sqe;
 mod uring;
+mod zcrx;
 
 use std::io;
 use std::os::fd::RawFd;
@@ -38,6 +39,7 @@ pub(crate) use message::MessageCell;
 pub(crate) use sqe::{ASYNC, BUFFER_SELECT, HARDLINK, LINK, SKIP_SUCCESS};
 pub use sqe::{Cqe, Sqe};
 pub(crate) use uring::Uring;
+pub(crate) use zcrx::{Arrival, CardRing};
 
 /// Links of a chain, at most. Each may have a time limit, which is one more entry.
 pub(crate) const LINKS_AT_MOST: usize = 6;

@@ -17,6 +17,7 @@ pub(crate) mod ring;
 pub(crate) mod signal;
 mod socket;
 mod xattr;
+pub(crate) mod zcrx;
 
 use std::io;
 use std::mem;

@@ -18,6 +18,7 @@ pub(crate) const SETUP_CLAMP: u32 = 1 << 4;
 pub(crate) const SETUP_SUBMIT_ALL: u32 = 1 << 7;
 pub(crate) const SETUP_COOP_TASKRUN: u32 = 1 << 8;
 pub(crate) const SETUP_TASKRUN_FLAG: u32 = 1 << 9;
+pub(crate) const SETUP_CQE32: u32 = 1 << 11;
 pub(crate) const SETUP_SINGLE_ISSUER: u32 = 1 << 12;
 pub(crate) const SETUP_DEFER_TASKRUN: u32 = 1 << 13;
 pub(crate) const SETUP_NO_SQARRAY: u32 = 1 << 16;
@@ -134,6 +135,11 @@ impl Mapping {
         Ok(Mapping { start: NonNull::new(start.cast()).expect("a mapping is never at address 0"), len })
     }
 
+    /// Where it begins, and how long it is.
+    pub(crate) fn bytes(&self) -> (NonNull<u8>, usize) {
+        (self.start, self.len)
+    }
+
     /// The address of a field of the kernel's.
     pub(crate) fn field<T>(&self, offset: u32, count: usize) -> NonNull<T> {
         let end = offset as usize + count * size_of::<T>();
@@ -153,7 +159,7 @@ impl Drop for Mapping {
 }
 
 /// The queues of a ring, as pointers into the mapped memory, valid for as long as this lives.
-pub(crate) struct Shared<S> {
+pub(crate) struct Shared<S, C = RawCqe> {
     pub sq_head: NonNull<AtomicU32>,
     pub sq_tail: NonNull<AtomicU32>,
     pub sq_flags: NonNull<AtomicU32>,
@@ -162,15 +168,15 @@ pub(crate) struct Shared<S> {
     pub cq_head: NonNull<AtomicU32>,
     pub cq_tail: NonNull<AtomicU32>,
     pub cq_flags: NonNull<AtomicU32>,
-    pub cqes: NonNull<RawCqe>,
+    pub cqes: NonNull<C>,
     pub cq_mask: u32,
     _rings: Mapping,
     _sqes: Mapping,
 }
 
-impl<S> Shared<S> {
-    /// Maps the queues of a ring that was set up with these parameters; `S` is the entry's type.
-    pub(crate) fn map(fd: &OwnedFd, params: &Params) -> io::Result<Shared<S>> {
+impl<S, C> Shared<S, C> {
+    /// Maps the queues of a ring that was set up with these parameters; `S` is the entry's type, and `C` the completion's.
+    pub(crate) fn map(fd: &OwnedFd, params: &Params) -> io::Result<Shared<S, C>> {
         if params.features & FEAT_SINGLE_MMAP == 0 {
             // Linux before 5.4; the floor is 6.1.
             return Err(io::Error::from_raw_os_error(libc::EINVAL));
@@ -178,7 +184,7 @@ impl<S> Shared<S> {
         let (sq, cq) = (&params.sq_off, &params.cq_off);
         let array = if params.flags & SETUP_NO_SQARRAY == 0 { params.sq_entries as usize } else { 0 };
         let sq_len = sq.array as usize + array * size_of::<u32>();
-        let cq_len = cq.cqes as usize + params.cq_entries as usize * size_of::<RawCqe>();
+        let cq_len = cq.cqes as usize + params.cq_entries as usize * size_of::<C>();
         let rings = Mapping::new(fd.as_raw_fd(), OFF_SQ_RING, sq_len.max(cq_len))?;
         let sqes = Mapping::new(fd.as_raw_fd(), OFF_SQES, params.sq_entries as usize * size_of::<S>())?;
         if array > 0 {

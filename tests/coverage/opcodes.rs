@@ -153,14 +153,7 @@ pub const OPCODES: &[Opcode] = &[
         &["Listen"],
         Not("the direct calls take less time than a submission each, and do not wait: see `net`"),
     ),
-    opcode(
-        "RECV_ZC",
-        "6.15",
-        &["RecvZc"],
-        Not(
-            "it takes completions of 32 bytes, where these rings have 16, a network card that splits headers from data, and a queue of it for the ring alone: see docs/performance.md",
-        ),
-    ),
+    opcode("RECV_ZC", "6.15", &["RecvZc"], By("net::zcrx::Receiver")),
     opcode(
         "EPOLL_WAIT",
         "6.15",

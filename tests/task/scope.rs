@@ -47,7 +47,7 @@ fn children_borrow_and_give_values() {
                 own.push_str("changed");
                 Ok(())
             });
-            assert_eq!(s.len(), 5);
+            assert!(s.len() == 5 && !s.is_empty());
             let mut doubled = Vec::new();
             for child in children {
                 doubled.push(child.await.unwrap());
@@ -446,5 +446,58 @@ fn wakes_from_other_threads_reach_a_child() {
             Ok(total)
         });
         assert_eq!(total.await, Ok((0..2000).sum()));
+    });
+}
+
+/// One that is shielded outlives the failure, and spawns: what it spawns is dropped at once.
+#[test]
+fn a_scope_that_has_failed_takes_no_more_children() {
+    run(async {
+        let (dropped, seen) = (Cell::new(0), Cell::new(None));
+        let (ends, sees) = (&dropped, &seen);
+        let result = scope(async |s| {
+            assert!(s.is_empty());
+            let inner = s.clone();
+            s.spawn_shielded(async move {
+                inner.token().clone().cancelled_owned().await;
+                let guard = Ends(ends);
+                let late = inner.spawn(async move {
+                    let _guard = guard;
+                    pending().await
+                });
+                let at_once = (ends.get(), late.is_finished());
+                let refused: Result<(), _> = late.await;
+                sees.set(Some((at_once, refused.unwrap_err().is_cancelled())));
+                Ok(())
+            });
+            s.spawn(async { Err::<(), _>("failed") });
+            pending::<Result<(), _>>().await
+        })
+        .await;
+        assert_eq!(result, Err("failed"));
+        // A panic of a child would be heard of only if it were the first failure.
+        assert_eq!(seen.get(), Some(((1, true), true)));
+    });
+}
+
+/// One that waits is polled once more to be dropped.
+#[test]
+fn a_child_that_waits_is_aborted() {
+    run(async {
+        let dropped = Cell::new(0);
+        let result: Result<bool, ()> = scope(async |s| {
+            let guard = Ends(&dropped);
+            let child = s.spawn(async move {
+                let _guard = guard;
+                pending::<Result<(), ()>>().await
+            });
+            for _ in 0..3 {
+                ringtoss::yield_now().await;
+            }
+            child.abort();
+            Ok(child.await.unwrap_err().is_cancelled())
+        })
+        .await;
+        assert_eq!((result, dropped.get()), (Ok(true), 1));
     });
 }

@@ -178,7 +178,8 @@ fn below_a_file_system_what_was_confirmed_is_there() {
                 }
             }
         }
-        assert_eq!(unreadable, 1);
+        // A kernel that reads in large folios gives up all of one: 2 MiB at most, under 7.3.
+        assert!((1..=2 * MIB / PAGE).contains(&unreadable), "{unreadable} pages");
         // Whole files fail as std's do.
         let theirs = std::fs::read(&path).unwrap_err();
         let ours = fs::read(&path).await.unwrap_err();

@@ -153,20 +153,28 @@ impl Mounted {
         let image = tempfile::NamedTempFile::new().unwrap();
         image.as_file().set_len(bytes).unwrap();
         // The loop device holds the file.
-        Mounted::ext4_made(image.path(), &["-t", "ext4", "-o", "loop"])
+        Mounted::ext4_made(image.path(), &[], &["-t", "ext4", "-o", "loop"])
     }
 
     /// An ext4 that takes a whole device.
     pub fn ext4_on(device: &Path) -> Option<Mounted> {
-        Mounted::ext4_made(device, &["-t", "ext4"])
+        // One group of blocks: all that describes them is at the start, and not where a device has its bad sectors.
+        Mounted::ext4_made(device, &["-b", "4096"], &["-t", "ext4"])
     }
 
-    fn ext4_made(on: &Path, arguments: &[&str]) -> Option<Mounted> {
+    fn ext4_made(on: &Path, options: &[&str], arguments: &[&str]) -> Option<Mounted> {
         let path = on.to_str().unwrap();
-        let made = Command::new("mkfs.ext4").args(["-q", "-F", "-m", "0", path]).output();
-        if !made.is_ok_and(|output| output.status.success()) {
-            left_out("there is no mkfs.ext4");
-            return None;
+        let made = Command::new("mkfs.ext4").args(["-q", "-F", "-m", "0"]).args(options).arg(path).output();
+        match made {
+            Ok(output) if output.status.success() => {}
+            Ok(output) => {
+                left_out(format_args!("mkfs.ext4: {}", String::from_utf8_lossy(&output.stderr)));
+                return None;
+            }
+            Err(error) => {
+                left_out(format_args!("there is no mkfs.ext4: {error}"));
+                return None;
+            }
         }
         Mounted::new(&[arguments, &[path]].concat())
     }

@@ -76,6 +76,13 @@ impl Executor {
         self.owner.run_ready(budget)
     }
 
+    /// The same, and goes on while one task alone is ready, for `further` polls at most and until `interrupted` says so. It
+    /// runs no code of the user's.
+    #[inline(always)]
+    pub(crate) fn run_rounds(&self, budget: usize, further: usize, interrupted: impl Fn() -> bool) -> Round {
+        self.owner.run_rounds(budget, further, interrupted)
+    }
+
     /// How many tasks have not ended. Those that other threads have spawned count from
     /// [`take_remote`](Executor::take_remote) on.
     pub(crate) fn live_tasks(&self) -> usize {

@@ -295,7 +295,7 @@ impl EventLoop {
             self.take_in_mail();
             rounds.first = false;
         }
-        let round = self.executor.run_ready(rounds.left);
+        let round = self.executor.run_rounds(rounds.left, rounds.further, || self.main.is_woken());
         rounds.polls += round.polls;
         rounds.note(round.polls, round.gave_way);
     }

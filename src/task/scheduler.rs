@@ -429,9 +429,16 @@ impl Owner {
     /// ([`Before`]).
     #[inline]
     pub(crate) fn run_ready(&self, budget: usize) -> Round {
+        self.run_rounds(budget, 1, || true)
+    }
+
+    /// The same; and where that was one task alone, and after it again one is ready alone, that one, too, and so on, until there
+    /// were `further` polls, a task gave way or `interrupted` says that somebody else is to have his turn.
+    #[inline(always)]
+    pub(crate) fn run_rounds(&self, budget: usize, further: usize, interrupted: impl Fn() -> bool) -> Round {
         // One task alone, mostly: two that wake each other, or a loop that does one thing.
         match self.local(Local::take_single) {
-            Some(task) if budget > 0 => self.run_single(task),
+            Some(task) if budget > 0 => self.run_singles(task, further, interrupted),
             Some(task) => {
                 self.local(|local| local.ready.push(task));
                 Round { polls: 0, gave_way: false }
@@ -441,9 +448,19 @@ impl Owner {
     }
 
     #[inline(never)]
-    fn run_single(&self, task: TaskRef) -> Round {
-        self.run_task(task);
-        self.round(1)
+    fn run_singles(&self, mut task: TaskRef, further: usize, interrupted: impl Fn() -> bool) -> Round {
+        let mut polls = 0;
+        loop {
+            self.run_task(task);
+            polls += 1;
+            // The likeliest reason to stop comes first.
+            let goes_on =
+                self.local(|local| local.ready.len() == 1 && !local.gave_way) && polls < further && !interrupted();
+            match goes_on.then(|| self.local(Local::take_single)).flatten() {
+                Some(next) => task = next,
+                None => return self.round(polls),
+            }
+        }
     }
 
     /// What has been done, when so many tasks were polled.

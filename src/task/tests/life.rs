@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::task::Poll;
 
 use super::*;
-use crate::task::yield_now;
+use crate::task::{Scheduler, yield_now};
 
 #[test]
 fn a_spawned_task_gives_its_output_once_it_is_run() {
@@ -220,6 +220,43 @@ fn a_task_that_wakes_itself_does_not_starve_the_others() {
     assert_eq!(mini.owner.run_ready(0).polls, 0);
     assert_eq!(order.take(), ["a", "b", "c", "a", "b", "c", "a"]);
     assert!(mini.owner.has_ready());
+}
+
+/// A task that spawns the next, and so on.
+fn relay(scheduler: Arc<Scheduler>, left: usize) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+    Box::pin(async move {
+        if left > 0 {
+            drop(scheduler.clone().spawn_send(relay(scheduler, left - 1)));
+        }
+    })
+}
+
+#[test]
+fn tasks_that_are_ready_alone_run_one_after_the_other_until_somebody_else_has_his_turn() {
+    let mini = MiniLoop::new();
+    drop(mini.owner.spawn(relay(mini.owner.scheduler().clone(), 99)));
+    let rounds = |further, called: usize| {
+        let asked = Cell::new(0);
+        let interrupted = || asked.replace(asked.get() + 1) + 1 == called;
+        mini.owner.run_rounds(100, further, interrupted).polls
+    };
+    assert_eq!(rounds(1, 0), 1);
+    assert_eq!(rounds(10, 0), 10);
+    assert_eq!(rounds(10, 3), 3, "the main future was woken, say");
+    // Two at once are a round of their own.
+    drop(mini.owner.spawn(async {}));
+    assert_eq!(rounds(100, 0), 2);
+    assert_eq!(rounds(1000, 0), 100 - 15);
+    assert_eq!(rounds(1000, 0), 0);
+    // Who gives way ends them.
+    drop(mini.owner.spawn(async {
+        yield_now().await;
+        yield_now().await;
+    }));
+    let round = mini.owner.run_rounds(100, 100, || false);
+    assert!(round.gave_way);
+    assert_eq!(round.polls, 1);
+    mini.settle();
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use ringtoss::fs;
 
-use crate::util::{pattern, poll_once, run, same_error, turn};
+use crate::util::{pattern, poll_once, run, same_error, starting_a_child, turn};
 
 #[test]
 fn content_and_permissions_are_copied_as_by_std() {
@@ -151,7 +151,9 @@ fn a_dropped_copy_stops_and_the_next_one_is_whole() {
 fn a_source_that_is_a_pipe_is_refused_at_once() {
     let dir = tempfile::tempdir().unwrap();
     let fifo = dir.path().join("fifo");
+    let starting = starting_a_child();
     assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    drop(starting);
     run(async {
         // In the kernel's cache, so that the open does not wait for a writer.
         fs::metadata(&fifo).await.unwrap();

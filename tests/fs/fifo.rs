@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use ringtoss::fs::{self, File, OpenOptions};
 
-use crate::util::run;
+use crate::util::{run, starting_a_child};
 
 fn fifo(dir: &Path) -> PathBuf {
     let path = dir.join("fifo");
+    let _starting = starting_a_child();
     assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
     path
 }

@@ -9,7 +9,7 @@ use ringtoss::buf::IoBufExt;
 use ringtoss::fs::File;
 use ringtoss::op::transferred;
 
-use crate::util::{holding, pattern, pipe, run, same_error, unnamed};
+use crate::util::{holding, pattern, pipe, run, same_error, starting_a_child, unnamed};
 
 const GIB: u64 = 1 << 30;
 
@@ -245,6 +245,7 @@ struct Small(tempfile::TempDir);
 impl Small {
     fn mount() -> Option<Small> {
         let dir = tempfile::tempdir().unwrap();
+        let _starting = starting_a_child();
         let mount =
             Command::new("mount").args(["-t", "tmpfs", "-o", "size=1m", "ringtoss-test"]).arg(dir.path()).output();
         match mount {
@@ -259,6 +260,7 @@ impl Small {
 
 impl Drop for Small {
     fn drop(&mut self) {
+        let _starting = starting_a_child();
         let _ = Command::new("umount").arg("-l").arg(self.0.path()).status();
     }
 }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use ringtoss::fs;
 
-use crate::util::{pattern, poll_once, run, same_error};
+use crate::util::{pattern, poll_once, run, same_error, starting_a_child};
 
 #[test]
 fn whole_files_of_all_sizes() {
@@ -112,6 +112,8 @@ fn what_was_written_is_at_nobody_s_hand() {
         std::fs::write(&path, "").unwrap();
         std::fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).unwrap();
         for _ in 0..20 {
+            // A child of another test's would have it open for a moment.
+            let _starting = starting_a_child();
             fs::write(&path, "#!/bin/sh\nexit 7\n").await.unwrap();
             assert_eq!(std::process::Command::new(&path).status().unwrap().code(), Some(7));
         }

@@ -15,7 +15,7 @@ use ringtoss::fs::File;
 use ringtoss::net::{TcpListener, TcpStream};
 use ringtoss::op;
 
-use crate::util::{Count, bounded, pipe, poll_once, run, until};
+use crate::util::{Count, bounded, no_children, pipe, poll_once, run, starting_a_child, until};
 
 fn poll_with<F: Future + Unpin>(future: &mut F, waker: &Waker) -> Poll<F::Output> {
     Pin::new(future).poll(&mut Context::from_waker(waker))
@@ -54,6 +54,7 @@ fn drop_elsewhere<F: Future + Unpin + Send>(future: F) {
 #[test]
 fn a_listener_goes_while_an_accept_that_was_dropped_elsewhere_is_on_its_way_home() {
     bounded(|| {
+        let _no_children = no_children();
         for turns in 0..3 {
             run(async move {
                 let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -508,6 +509,7 @@ fn is_alone(test: &str) -> bool {
     if std::env::var_os("RINGTOSS_ALONE").is_some() {
         return true;
     }
+    let _starting = starting_a_child();
     let status = std::process::Command::new(std::env::current_exe().unwrap())
         .args(["--exact", &format!("hostile::{test}"), "--test-threads=1"])
         .env("RINGTOSS_ALONE", "1")

@@ -14,7 +14,7 @@ use std::task::Poll;
 use ringtoss::buf::{IoBuf, IoBufMut};
 use ringtoss::op::{self, Operation, Raw, Sqe};
 
-pub use patience::{often, patience, run};
+pub use patience::{no_children, often, patience, run, starting_a_child};
 
 /// Ends the process with these words if what it stands for lives too long.
 pub fn watchdog(what: &'static str) -> std::sync::mpsc::Sender<()> {

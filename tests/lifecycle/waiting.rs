@@ -10,7 +10,7 @@ use std::time::Duration;
 use ringtoss::net::{TcpListener, TcpStream};
 use ringtoss::{EventLoop, fs, op, spawn, spawn_blocking, time};
 
-use crate::util::{poll_once, run};
+use crate::util::{no_children, poll_once, run, starting_a_child};
 
 /// Longer than any test takes: what waits for so long has failed.
 const LONG: Duration = Duration::from_secs(100);
@@ -312,6 +312,7 @@ fn what_the_kernels_thread_has_closed_is_gone() {
     let event_loop = EventLoop::builder().kernel_thread(Duration::from_millis(20), None).build().unwrap();
     event_loop.block_on(async {
         let mut address = "127.0.0.1:0".parse::<std::net::SocketAddr>().unwrap();
+        let no_children = no_children();
         for _ in 0..100 {
             let listener = TcpListener::bind(address).await.unwrap();
             address = listener.local_addr().unwrap();
@@ -320,11 +321,13 @@ fn what_the_kernels_thread_has_closed_is_gone() {
             drop(listener);
             std::net::TcpListener::bind(address).expect("the port is free at once");
         }
+        drop(no_children);
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("script");
         std::fs::write(&path, "").unwrap();
         std::fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).unwrap();
         for _ in 0..50 {
+            let _starting = starting_a_child();
             fs::write(&path, "#!/bin/sh\nexit 7\n").await.unwrap();
             let status = std::process::Command::new(&path).status().expect("nobody has it open for writing");
             assert_eq!(status.code(), Some(7));

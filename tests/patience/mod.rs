@@ -6,7 +6,28 @@
 #![allow(dead_code, reason = "not every test needs all of it")]
 
 use std::future::Future;
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
+
+/// A child has all descriptors of its parent's until it runs its program, those of other tests' threads, too.
+static CHILDREN: RwLock<()> = RwLock::new(());
+
+/// See [`no_children`].
+pub struct NoChildren(RwLockReadGuard<'static, ()>);
+
+/// See [`starting_a_child`].
+pub struct Starting(RwLockWriteGuard<'static, ()>);
+
+/// For a test to which it matters that what it closes is gone at once: nobody starts a child while it holds this. Each test has its
+/// thread, so it may do so while it awaits.
+pub fn no_children() -> NoChildren {
+    NoChildren(CHILDREN.read().unwrap_or_else(PoisonError::into_inner))
+}
+
+/// For whoever starts a child, until it runs.
+pub fn starting_a_child() -> Starting {
+    Starting(CHILDREN.write().unwrap_or_else(PoisonError::into_inner))
+}
 
 fn number(name: &str) -> Option<u32> {
     let text = std::env::var(name).ok()?;

@@ -57,6 +57,7 @@ async fn again(address: SocketAddr, what: &str) -> TcpListener {
 #[test]
 fn dropped_and_bound_again_at_once() {
     run(async {
+        let _no_children = no_children();
         let (mut listener, address) = listener().await;
         for round in 0..50 {
             drop(listener);
@@ -87,6 +88,7 @@ fn dropped_and_bound_again_at_once() {
 #[test]
 fn bound_again_behind_many_completions() {
     run(async {
+        let _no_children = no_children();
         let (mut listener, address) = listener().await;
         for round in 0..20 {
             let pairs: Vec<_> = (0..150).map(|_| std::os::unix::net::UnixStream::pair().unwrap()).collect();
@@ -119,6 +121,7 @@ fn bound_again_behind_many_completions() {
 #[test]
 fn bound_again_after_connections() {
     run(async {
+        let _no_children = no_children();
         let (mut listener, address) = listener().await;
         for _ in 0..20 {
             let (client, accepted) = futures::join!(TcpStream::connect(address), listener.accept());
@@ -139,6 +142,7 @@ fn bound_again_after_connections() {
 fn bound_again_after_an_accept_that_was_dropped_elsewhere() {
     run_watched(|| {
         run(async {
+            let _no_children = no_children();
             let (mut listener, address) = listener().await;
             for round in 0..50 {
                 let mut accept = listener.accept();

@@ -9,6 +9,7 @@ use ringtoss::net::{TcpListener, TcpStream};
 use crate::util::*;
 
 fn there_is(program: &str) -> bool {
+    let _starting = starting_a_child();
     let there = Command::new(program).arg("version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok();
     if !there {
         eprintln!("{program} is not installed: left out");
@@ -19,7 +20,9 @@ fn there_is(program: &str) -> bool {
 /// Runs a command to its end, beside the loop.
 async fn output(mut command: Command, input: Vec<u8>) -> Output {
     let run = move || {
+        let starting = starting_a_child();
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        drop(starting);
         let mut stdin = child.stdin.take().unwrap();
         let feed = std::thread::spawn(move || {
             let _ = stdin.write_all(&input);
@@ -144,6 +147,7 @@ fn openssl_through_a_proxy() {
     }
     let dir = tempfile::tempdir().unwrap();
     let (key, cert) = (dir.path().join("key.pem"), dir.path().join("cert.pem"));
+    let starting = starting_a_child();
     let made = Command::new("openssl")
         .args([
             "req",
@@ -162,10 +166,12 @@ fn openssl_through_a_proxy() {
         .arg(&cert)
         .output()
         .unwrap();
+    drop(starting);
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
     run(async {
         // A port for it, which is free when it starts.
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let starting = starting_a_child();
         let mut server = Command::new("openssl")
             .args(["s_server", "-quiet", "-rev", "-accept", &port.to_string()])
             .arg("-key")
@@ -177,6 +183,7 @@ fn openssl_through_a_proxy() {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
+        drop(starting);
         while TcpStream::connect(port).await.is_err() {
             assert!(server.try_wait().unwrap().is_none(), "openssl s_server has ended");
             ringtoss::time::sleep(std::time::Duration::from_millis(10)).await;

@@ -3,6 +3,8 @@
 use std::io;
 use std::os::fd::RawFd;
 
+use super::register;
+
 const UNREGISTER_FILES: libc::c_uint = 3;
 const REGISTER_FILES2: libc::c_uint = 13;
 const REGISTER_BUFFERS2: libc::c_uint = 15;
@@ -43,24 +45,13 @@ pub(crate) fn register_sparse_files(ring: RawFd, places: u32) -> io::Result<()> 
 /// Has the kernel let go of that table and its files, `IORING_UNREGISTER_FILES`. It fails only if there is none.
 pub(crate) fn unregister_files(ring: RawFd) {
     // SAFETY: no memory is passed.
-    unsafe {
-        libc::syscall(libc::SYS_io_uring_register, ring as libc::c_long, UNREGISTER_FILES as libc::c_long, 0, 0);
-    }
+    let _ = unsafe { register(ring, UNREGISTER_FILES, std::ptr::null::<()>(), 0) };
 }
 
 fn register_sparse(ring: RawFd, opcode: libc::c_uint, places: u32) -> io::Result<()> {
     let argument = RsrcRegister { nr: places, flags: SPARSE, resv2: 0, data: 0, tags: 0 };
     // SAFETY: one structure that lives over the call is passed, and its size; it names no memory.
-    let result = unsafe {
-        libc::syscall(
-            libc::SYS_io_uring_register,
-            ring as libc::c_long,
-            opcode as libc::c_long,
-            &raw const argument,
-            size_of::<RsrcRegister>(),
-        )
-    };
-    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    unsafe { register(ring, opcode, &raw const argument, size_of::<RsrcRegister>()) }.map(drop)
 }
 
 /// Puts memory at a place of the table, or nothing if there are no bytes: `IORING_REGISTER_BUFFERS_UPDATE`. The kernel pins
@@ -71,18 +62,8 @@ pub(crate) fn update_buffer(ring: RawFd, index: u32, address: u64, bytes: usize)
     let argument = RsrcUpdate2 { offset: index, resv: 0, data, tags: 0, nr: 1, resv2: 0 };
     // SAFETY: the structure and the iovec that it points to live over the call, and the size is passed. The kernel checks the
     // memory that is registered; who may use it is said by whoever owns it.
-    let result = unsafe {
-        libc::syscall(
-            libc::SYS_io_uring_register,
-            ring as libc::c_long,
-            REGISTER_BUFFERS_UPDATE as libc::c_long,
-            &raw const argument,
-            size_of::<RsrcUpdate2>(),
-        )
-    };
-    match result {
+    match unsafe { register(ring, REGISTER_BUFFERS_UPDATE, &raw const argument, size_of::<RsrcUpdate2>()) }? {
         1 => Ok(()),
-        0.. => Err(io::Error::from_raw_os_error(libc::EIO)),
-        _ => Err(io::Error::last_os_error()),
+        _ => Err(io::Error::from_raw_os_error(libc::EIO)),
     }
 }

@@ -156,21 +156,26 @@ pub(crate) fn enter(
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result as u32) }
 }
 
+/// `io_uring_register(2)` of a ring: gives what the call gives.
+///
+/// # Safety
+/// The argument, `count` of what this opcode takes, lives over the call, the kernel may write it if this opcode has it do so, and what
+/// it names stays for as long as it is registered.
+unsafe fn register<T>(ring: RawFd, opcode: libc::c_uint, argument: *const T, count: usize) -> io::Result<libc::c_long> {
+    // SAFETY: passed on.
+    let result = unsafe {
+        libc::syscall(libc::SYS_io_uring_register, ring as libc::c_long, opcode as libc::c_long, argument, count)
+    };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
+}
+
 /// Registers a ring's descriptor with this thread (`IORING_REGISTER_RING_FDS`), so that entering need not look it up.
 /// Gives the index to enter with.
 pub(crate) fn register_ring_fd(ring: RawFd) -> io::Result<RawFd> {
     let mut update = RsrcUpdate { offset: u32::MAX, resv: 0, data: ring as u64 };
     // SAFETY: one update structure is passed, it lives over the call, and the kernel writes its offset back.
-    let result = unsafe {
-        libc::syscall(
-            libc::SYS_io_uring_register,
-            ring as libc::c_long,
-            REGISTER_RING_FDS as libc::c_long,
-            &raw mut update,
-            1,
-        )
-    };
-    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(update.offset as RawFd) }
+    unsafe { register(ring, REGISTER_RING_FDS, &raw mut update, 1) }?;
+    Ok(update.offset as RawFd)
 }
 
 /// Undoes [`register_ring_fd`]; must run on the thread that registered (the 17th forgotten one is `EBUSY`).
@@ -178,31 +183,14 @@ pub(crate) fn unregister_ring_fd(ring: RawFd, index: RawFd) {
     let update = RsrcUpdate { offset: index as u32, resv: 0, data: 0 };
     // SAFETY: one update structure is passed that lives over the call. A failure leaves the registration, which
     // costs an index and nothing else.
-    unsafe {
-        libc::syscall(
-            libc::SYS_io_uring_register,
-            ring as libc::c_long,
-            UNREGISTER_RING_FDS as libc::c_long,
-            &raw const update,
-            1,
-        );
-    }
+    let _ = unsafe { register(ring, UNREGISTER_RING_FDS, &raw const update, 1) };
 }
 
 /// Has the kernel signal an eventfd when a ring has completions, or work of which they may come
 /// (`IORING_REGISTER_EVENTFD`). The ring keeps the eventfd's file.
 pub(crate) fn register_eventfd(ring: RawFd, eventfd: RawFd) -> io::Result<()> {
     // SAFETY: one number that lives over the call is passed.
-    let result = unsafe {
-        libc::syscall(
-            libc::SYS_io_uring_register,
-            ring as libc::c_long,
-            REGISTER_EVENTFD as libc::c_long,
-            &raw const eventfd,
-            1,
-        )
-    };
-    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    unsafe { register(ring, REGISTER_EVENTFD, &raw const eventfd, 1) }.map(drop)
 }
 
 /// Has the kernel poll the devices of a ring's sockets before a wait sleeps (`IORING_REGISTER_NAPI`).
@@ -210,16 +198,7 @@ pub(crate) fn register_napi(ring: RawFd, busy_poll_us: u32, prefer: bool) -> io:
     // The kernel writes the settings of before into it.
     let mut napi = Napi { busy_poll_us, prefer_busy_poll: u8::from(prefer), resv: [0; 11] };
     // SAFETY: one structure that lives over the call is passed, of the size that the kernel reads and writes.
-    let result = unsafe {
-        libc::syscall(
-            libc::SYS_io_uring_register,
-            ring as libc::c_long,
-            REGISTER_NAPI as libc::c_long,
-            &raw mut napi,
-            1,
-        )
-    };
-    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    unsafe { register(ring, REGISTER_NAPI, &raw mut napi, 1) }.map(drop)
 }
 
 /// Registers a ring of buffers at an address, `IORING_REGISTER_PBUF_RING`. The memory must stay until it is unregistered.
@@ -236,10 +215,7 @@ pub(crate) fn unregister_buffer_ring(ring: RawFd, group: u16) {
 fn change_buffer_ring(ring: RawFd, opcode: libc::c_uint, argument: BufReg) -> io::Result<()> {
     // SAFETY: one structure that lives over the call is passed; that the memory which it names stays is `BufferRing`'s
     // promise.
-    let result = unsafe {
-        libc::syscall(libc::SYS_io_uring_register, ring as libc::c_long, opcode as libc::c_long, &raw const argument, 1)
-    };
-    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    unsafe { register(ring, opcode, &raw const argument, 1) }.map(drop)
 }
 
 /// `close(2)` of a number that this process owns and that nobody uses any more.

@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
-use super::page_size;
 use super::ring::Mapping;
+use super::{page_size, register};
 
 const REGISTER_ZCRX_IFQ: libc::c_uint = 32;
 const REGISTER_ZCRX_CTRL: libc::c_uint = 36;
@@ -115,15 +115,7 @@ pub(crate) fn interface_number(name: &str) -> io::Result<u32> {
 pub(crate) fn flush(ring: RawFd, id: u32) {
     let mut control = Control { id, ..Control::default() };
     // SAFETY: one structure that lives over the call is passed, of the size that the kernel reads and writes.
-    unsafe {
-        libc::syscall(
-            libc::SYS_io_uring_register,
-            ring as libc::c_long,
-            REGISTER_ZCRX_CTRL as libc::c_long,
-            &raw mut control,
-            0,
-        );
-    }
+    let _ = unsafe { register(ring, REGISTER_ZCRX_CTRL, &raw mut control, 0) };
 }
 
 /// Memory that a network card receives into. The kernel owns all of it but the pieces that it has told of in completions, until
@@ -201,18 +193,7 @@ impl Area {
         // SAFETY: the structures live over the call and have the sizes that the kernel reads and writes (asserted above). The
         // memory that they name is new, nobody reads or writes it but as the kernel hands it out, and it stays mapped: with the
         // ring, which has this value, and with each piece. (The kernel holds its pages besides.)
-        let result = unsafe {
-            libc::syscall(
-                libc::SYS_io_uring_register,
-                ring as libc::c_long,
-                REGISTER_ZCRX_IFQ as libc::c_long,
-                &raw mut asked,
-                1,
-            )
-        };
-        if result < 0 {
-            return Err(io::Error::last_os_error());
-        }
+        unsafe { register(ring, REGISTER_ZCRX_IFQ, &raw mut asked, 1) }?;
         assert!(asked.entries.is_power_of_two() && asked.entries as usize >= entries, "the kernel rounds up");
         let offsets = &asked.offsets;
         let returns = Returns {

@@ -509,22 +509,29 @@ impl Driver {
     /// The same, but those to wake go to `wake` first, which runs no code of the user's and gives back whom it does not know.
     #[inline(always)]
     pub(crate) fn reap_waking(&mut self, mut wake: impl FnMut(Waker) -> Result<(), Waker>) -> usize {
-        let Driver { ring, slots, harvest, metrics, slow_closes, late_closes, deadline_ns, files, .. } = self;
-        let mut internal: [u32; 2] = [0; 2];
+        let Driver {
+            ring,
+            slots,
+            harvest,
+            metrics,
+            sleepless,
+            counted_closes,
+            slow_closes,
+            late_closes,
+            deadline_ns,
+            files,
+            ..
+        } = self;
         let count = ring.harvest(|user_data, cqe| match Addressee::of(user_data) {
             Addressee::Slot(key) => deliver(slots, harvest, metrics, &mut wake, key, cqe),
-            Addressee::Wakeup => internal[0] += u32::from(!cqe.more()),
-            Addressee::Counted => internal[1] += 1,
+            Addressee::Wakeup => *sleepless |= if cqe.more() { 0 } else { UNARMED },
+            Addressee::Counted => *counted_closes -= 1,
             Addressee::Closing(fd) => closed(slow_closes, late_closes, fd, cqe),
             Addressee::Deadline => *deadline_ns = u64::MAX,
             Addressee::Filled(place) => files.filled(place, cqe),
             Addressee::Nobody => {}
         });
         self.metrics.completions += count as u64;
-        if internal[0] > 0 {
-            self.sleepless |= UNARMED;
-        }
-        self.counted_closes -= internal[1] as usize;
         if !self.harvest.chores.is_empty() {
             self.do_chores();
         }

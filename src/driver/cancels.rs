@@ -34,8 +34,7 @@ impl Driver {
 
     fn push_cancel(&mut self, key: Key, number: u32) {
         let user_data = Addressee::Slot(key).user_data();
-        let cancel = Sqe::new(io_uring::opcode::AsyncCancel::CODE).addr(user_data).flags(SKIP_SUCCESS);
-        self.push_internal(cancel, Addressee::answer(key, number));
+        self.push_internal(Sqe::cancelling(user_data).flags(SKIP_SUCCESS), Addressee::answer(key, number));
     }
 
     /// A cancel has found nothing so often, and the operation is in flight.
@@ -45,11 +44,6 @@ impl Driver {
             None if self.is_in_flight(key) => self.push_cancel(key, CANCEL_AGAIN),
             None => {}
         }
-    }
-
-    /// Has a chain cancelled in a while.
-    fn cancel_chain_later(&mut self, key: Key) {
-        self.remind(key, RETRY_NS);
     }
 
     /// Has a slot hear of it in a while.
@@ -68,7 +62,7 @@ impl Driver {
         while let Some(chore) = self.harvest.chores.pop() {
             match chore {
                 Chore::Stop(key) => self.cancel(key),
-                Chore::StopLater(key) => self.cancel_chain_later(key),
+                Chore::StopLater(key) => self.remind(key, RETRY_NS),
                 Chore::StopAgain(key, times) => self.cancel_again(key, times),
                 Chore::TakeBack(place, is_filled) => self.take_place_back(place, is_filled),
             }

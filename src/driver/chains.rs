@@ -180,7 +180,7 @@ impl Driver {
     pub(super) fn cancel_chain(&mut self, key: Key) {
         for number in self.slots.stop_chain(key) {
             let link = Addressee::Slot(key.link(number)).user_data();
-            let cancel = Sqe::new(io_uring::opcode::AsyncCancel::CODE).addr(link);
+            let cancel = Sqe::cancelling(link);
             self.push_internal(cancel, Addressee::Slot(key.link(CANCEL)));
         }
     }

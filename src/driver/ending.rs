@@ -44,8 +44,7 @@ impl Driver {
     pub(crate) fn hurry_closes(&mut self) {
         for fd in self.slow_closes.clone() {
             let user_data = Addressee::Closing(fd).user_data();
-            let cancel = Sqe::new(io_uring::opcode::AsyncCancel::CODE).addr(user_data).flags(SKIP_SUCCESS);
-            self.push_internal(cancel, Addressee::Nobody);
+            self.push_internal(Sqe::cancelling(user_data).flags(SKIP_SUCCESS), Addressee::Nobody);
         }
     }
 

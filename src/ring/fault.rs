@@ -217,7 +217,7 @@ impl Faulty {
         if self.inner.is_full() {
             return false;
         }
-        let cancel = Sqe::new(io_uring::opcode::AsyncCancel::CODE).addr(user_data).flags(SKIP_SUCCESS);
+        let cancel = Sqe::cancelling(user_data).flags(SKIP_SUCCESS);
         *self.inner.stage() = Sqe { user_data: Addressee::Nobody.user_data(), ..cancel };
         self.inner.commit();
         true

@@ -144,6 +144,11 @@ impl Sqe {
         self
     }
 
+    /// Cancels what has this name.
+    pub(crate) const fn cancelling(user_data: u64) -> Sqe {
+        Sqe::new(io_uring::opcode::AsyncCancel::CODE).addr(user_data)
+    }
+
     /// Where it lies, to be recognised.
     pub(crate) fn place(&self) -> usize {
         std::ptr::from_ref(self).addr()

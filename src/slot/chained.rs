@@ -30,6 +30,11 @@ pub(crate) const CANCEL_AGAIN: u32 = 29;
 const _: () = assert!(LINKS_AT_MOST <= CANCEL_AGAIN as usize);
 
 impl Key {
+    /// Whether there are names for links of this one. The last names of all are the loop's own.
+    pub(super) fn may_have_links(self) -> bool {
+        self.index < INDEX_MASK - 15
+    }
+
     /// The name of a link of the chain with this name.
     pub(crate) fn link(self, number: u32) -> Key {
         debug_assert!(self.index <= INDEX_MASK && number < 32);
@@ -220,14 +225,14 @@ pub(crate) enum Heard {
 }
 
 impl Slots {
-    /// Whether there are names for the links of a chain in the slot that is filled next. The last names of all are the loop's own.
+    /// Whether there are names for the links of a chain in the slot that is filled next.
     pub(crate) fn next_may_have_links(&self) -> bool {
-        self.next_key().index < INDEX_MASK - 15
+        self.next_key().may_have_links()
     }
 
     /// Fills the slot that `next_key` has just named with a chain, which it may have.
     pub(crate) fn insert_chain(&mut self, key: Key, position: u32, waker: Waker, chained: Chained) {
-        debug_assert!(self.next_may_have_links());
+        debug_assert!(key.may_have_links());
         self.insert(key, position, waker);
         let id = self.chains.insert(chained);
         let slot = &mut self.slots[key.index as usize];

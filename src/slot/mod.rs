@@ -83,7 +83,7 @@ impl Addressee {
 
     /// Who hears what a cancel of an operation came to. With more slots than have names for that, nobody.
     pub(crate) fn answer(key: Key, number: u32) -> Addressee {
-        if key.index < chained::INDEX_MASK - 15 { Addressee::Slot(key.link(number)) } else { Addressee::Nobody }
+        if key.may_have_links() { Addressee::Slot(key.link(number)) } else { Addressee::Nobody }
     }
 
     #[inline]

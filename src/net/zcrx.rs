@@ -41,32 +41,25 @@
 //! # }
 //! ```
 
-use std::collections::VecDeque;
+mod server;
+
 use std::fmt;
 use std::future::poll_fn;
 use std::io;
-use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::sync::Arc;
+use std::task::{Context, Poll};
 
+use self::server::{Command, Phase, Server, Shared, ended, serve};
 use super::OwnedReadHalf;
 use crate::buf::Lease;
 use crate::event_loop::spawn;
 use crate::fd::{Fd, HasFd};
-use crate::op::{Operation, PollAdd, zcrx::harvest};
 use crate::ring::CardRing;
-use crate::sys::{self, zcrx::Return};
+use crate::sys;
 
 /// Without a word about it.
 const MEMORY: usize = 16 << 20;
 const WINDOW: u32 = 256 << 10;
-/// How long the end of a loop waits for the kernel to let go of the connections, at most: so often so long.
-const TRIES: u32 = 100;
-const TRY_NS: u64 = 10_000_000;
-/// Work of the kernel's is done in pieces, and a flag of its says that there is more. So many pieces from which nothing has come mean
-/// that it only forgot to take the flag back (seen with 7.3).
-const ENTERS_IN_VAIN: u32 = 64;
-
 /// Which queue of which card, and how much memory: the settings of a [`Queue`].
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -146,9 +139,9 @@ impl Options {
         };
         let bell = Fd::new(sys::eventfd()?);
         let ring = CardRing::new(card, self.memory, bell.raw())?;
-        let shared = Arc::new(Shared { window: self.window, state: Mutex::new(State::default()) });
+        let shared = Arc::new(Shared::new(self.window));
         let queue = Queue::new(shared.clone());
-        drop(spawn(serve(Server { ring, shared, flushed_at: 0, starved: false }, bell)));
+        drop(spawn(serve(Server::new(ring, shared), bell)));
         Ok(queue)
     }
 }
@@ -182,22 +175,7 @@ impl Queue {
         if state.ended {
             return Err(ended());
         }
-        state.flow_number = state.flow_number.wrapping_add(1) & (u32::MAX >> 1);
-        let number = state.flow_number;
-        let key = state.flows.insert(Flow {
-            number,
-            raw,
-            connection: Some(connection),
-            arrived: VecDeque::new(),
-            end: None,
-            waker: None,
-            window_left: 0,
-            receives: false,
-            in_kernel: false,
-            starves: false,
-            in_vain: false,
-            dropped: false,
-        });
+        let key = state.insert(connection, raw);
         drop(state);
         Ok(Receiver { queue: self.clone(), key, ended: false })
     }
@@ -267,10 +245,9 @@ impl Receiver {
         let flow = &mut state.flows[self.key];
         let arrived = flow.arrived.pop_front();
         // Where there is nothing more, it is told to go on before what came last is worked on.
-        let begins = flow.arrived.is_empty() && flow.end.is_none() && !flow.receives;
+        let begins = flow.arrived.is_empty() && flow.end.is_none() && flow.phase == Phase::Idle;
         if begins {
-            flow.receives = true;
-            state.commands.push_back(Command::Receive(self.key));
+            state.ask(self.key);
         }
         let server = if begins { state.server.clone() } else { None };
         let flow = &mut state.flows[self.key];
@@ -304,15 +281,16 @@ impl Drop for Receiver {
         let flow = &mut state.flows[self.key];
         flow.dropped = true;
         let left = (std::mem::take(&mut flow.arrived), flow.waker.take());
-        let (gone, server) = if !flow.receives || flow.starves {
-            (Some(state.flows.remove(self.key)), None)
-        } else {
-            // It goes when the kernel has let go of it; if it is not there yet, in its turn.
-            if flow.in_kernel {
+        let (gone, server) = match flow.phase {
+            Phase::Idle | Phase::Starving => (Some(state.flows.remove(self.key)), None),
+            // It goes in its turn.
+            Phase::Asked => (None, state.server.clone()),
+            // It goes when the kernel has let go of it.
+            Phase::InKernel => {
                 let name = flow.name(self.key);
                 state.commands.push_back(Command::Cancel(name));
+                (None, state.server.clone())
             }
-            (None, state.server.clone())
         };
         drop(state);
         drop((left, gone));
@@ -325,309 +303,5 @@ impl Drop for Receiver {
 impl fmt::Debug for Receiver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Receiver").field("ended", &self.ended).finish_non_exhaustive()
-    }
-}
-
-fn ended() -> io::Error {
-    io::Error::new(io::ErrorKind::NotConnected, "the loop that this receive queue was opened on has ended")
-}
-
-/// What users and the server have in common.
-struct Shared {
-    window: u32,
-    state: Mutex<State>,
-}
-
-impl Shared {
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-#[derive(Default)]
-struct State {
-    flows: slab::Slab<Flow>,
-    flow_number: u32,
-    /// What the server is to do, in this order.
-    commands: VecDeque<Command>,
-    /// Wakes it.
-    server: Option<Waker>,
-    /// How many `Queue`s there are, those of receivers among them.
-    users: usize,
-    ended: bool,
-}
-
-enum Command {
-    /// Has the flow with this key receive. It is told that it does already.
-    Receive(usize),
-    /// Ends the receive with this name.
-    Cancel(u64),
-}
-
-/// A connection.
-struct Flow {
-    /// Tells it from the others that have its key before and after.
-    number: u32,
-    raw: std::os::fd::RawFd,
-    /// Open until the kernel's receive is over: closing sends no end while it is not.
-    connection: Option<OwnedReadHalf>,
-    arrived: VecDeque<Lease>,
-    end: Option<io::Result<()>>,
-    waker: Option<Waker>,
-    /// What the submission that is under way may still bring.
-    window_left: u32,
-    /// Whether a submission is under way or asked for.
-    receives: bool,
-    /// Whether it is under way.
-    in_kernel: bool,
-    /// It is asked for when memory comes back.
-    starves: bool,
-    /// There was no memory though all of it was there.
-    in_vain: bool,
-    dropped: bool,
-}
-
-impl Flow {
-    fn name(&self, key: usize) -> u64 {
-        u64::from(self.number) << 32 | key as u64
-    }
-}
-
-/// The loop's side.
-struct Server {
-    ring: CardRing,
-    shared: Arc<Shared>,
-    /// How many pieces had come back when the kernel was last told to look at them.
-    flushed_at: u64,
-    /// Somebody found no memory, and waits for more to come back.
-    starved: bool,
-}
-
-async fn serve(mut server: Server, bell: Fd) {
-    let mut ringing: Option<Operation<'_, PollAdd>> = None;
-    poll_fn(|cx| {
-        loop {
-            if !server.turn(cx.waker()) {
-                return Poll::Ready(());
-            }
-            let ring = || Operation::on(&bell, PollAdd::new(bell.raw(), libc::POLLIN));
-            match Pin::new(ringing.get_or_insert_with(ring)).poll(cx) {
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(_) => ringing = None,
-            }
-            // Before the ring is looked at: what comes afterwards sets it again.
-            sys::eventfd_clear(bell.raw());
-        }
-    })
-    .await;
-}
-
-impl Server {
-    /// Does what there is to do. False when nobody wants anything any more, or the ring has failed.
-    fn turn(&mut self, waker: &Waker) -> bool {
-        let own = waker.clone();
-        let before = self.shared.state().server.replace(own);
-        drop(before);
-        let mut in_vain = 0;
-        loop {
-            if self.starved && self.flush() {
-                self.starved = false;
-                self.shared.state().feed();
-            }
-            self.obey();
-            let more = match self.ring.enter() {
-                Ok(more) => more,
-                Err(error) => {
-                    self.shared.end(&error);
-                    return false;
-                }
-            };
-            in_vain = if self.hand_out() { 0 } else { in_vain + 1 };
-            self.look_for_memory(waker);
-            let state = self.shared.state();
-            if state.users == 0 && state.flows.is_empty() {
-                return false;
-            }
-            if (!more || in_vain == ENTERS_IN_VAIN) && state.commands.is_empty() {
-                return true;
-            }
-        }
-    }
-
-    /// Stages what users have asked for.
-    fn obey(&mut self) {
-        let mut state = self.shared.state();
-        while self.ring.has_room()
-            && let Some(command) = state.commands.pop_front()
-        {
-            match command {
-                // Dropped before it was begun.
-                Command::Receive(key) if state.flows[key].dropped => {
-                    let gone = state.flows.remove(key);
-                    drop(state);
-                    drop(gone);
-                    state = self.shared.state();
-                }
-                Command::Receive(key) => {
-                    let flow = &mut state.flows[key];
-                    (flow.window_left, flow.in_kernel) = (self.shared.window, true);
-                    self.ring.receive(flow.raw, flow.name(key), self.shared.window);
-                }
-                Command::Cancel(name) => self.ring.cancel(name),
-            }
-        }
-    }
-
-    /// Hands out what has come, if anything has.
-    fn hand_out(&mut self) -> bool {
-        let mut any = false;
-        // Nothing of this is dropped, and nobody is woken, while the lock is held.
-        let (mut wakers, mut flows, mut leases) = (Vec::new(), Vec::new(), Vec::new());
-        let mut guard = self.shared.state();
-        let state = &mut *guard;
-        harvest(&mut self.ring, |arrival, lease| {
-            any = true;
-            let key = (arrival.name & u64::from(u32::MAX)) as usize;
-            let flow = &mut state.flows[key];
-            assert_eq!(flow.name(key), arrival.name, "a flow stays until its receive is over");
-            if let Some(lease) = lease {
-                flow.window_left = flow.window_left.saturating_sub(arrival.result as u32);
-                flow.in_vain = false;
-                if flow.dropped { leases.push(lease) } else { flow.arrived.push_back(lease) }
-            }
-            if !arrival.more {
-                flow.in_kernel = false;
-                if flow.dropped {
-                    flows.push(state.flows.remove(key));
-                    return;
-                }
-                flow.receive_is_over(arrival.result);
-                if !flow.receives && flow.end.is_none() && flow.arrived.is_empty() {
-                    flow.receives = true;
-                    state.commands.push_back(Command::Receive(key));
-                }
-            }
-            wakers.extend(flow.waker.take());
-        });
-        drop(guard);
-        drop((flows, leases));
-        wakers.into_iter().for_each(Waker::wake);
-        any
-    }
-
-    /// Has the kernel look at what has come back since it did last. Tells whether there was anything.
-    fn flush(&mut self) -> bool {
-        let back = self.ring.area.back();
-        let any = std::mem::replace(&mut self.flushed_at, back) != back;
-        if any {
-            self.ring.flush_returns();
-        }
-        any
-    }
-
-    /// Sees to those who found no memory.
-    fn look_for_memory(&mut self, waker: &Waker) {
-        if self.starved || !self.shared.state().flows.iter().any(|(_, flow)| flow.starves) {
-            return;
-        }
-        if self.flush() {
-            return self.shared.state().feed();
-        }
-        match self.ring.area.wake_at_return(self.flushed_at, waker.clone()) {
-            Return::Will => self.starved = true,
-            // Just now: the next time round.
-            Return::Has => self.shared.state().feed(),
-            // All is there: it tries once more, and then believes it.
-            Return::Never => {
-                let mut wakers = Vec::new();
-                let mut state = self.shared.state();
-                for (_, flow) in state.flows.iter_mut().filter(|(_, flow)| flow.starves) {
-                    if std::mem::replace(&mut flow.in_vain, true) {
-                        (flow.starves, flow.receives) = (false, false);
-                        flow.end = Some(Err(io::Error::from_raw_os_error(libc::ENOMEM)));
-                        wakers.extend(flow.waker.take());
-                    }
-                }
-                state.feed();
-                drop(state);
-                wakers.into_iter().for_each(Waker::wake);
-            }
-        }
-    }
-}
-
-impl State {
-    /// Has those begin again who found no memory.
-    fn feed(&mut self) {
-        let State { flows, commands, .. } = self;
-        for (key, flow) in flows.iter_mut().filter(|(_, flow)| flow.starves) {
-            flow.starves = false;
-            commands.push_back(Command::Receive(key));
-        }
-    }
-}
-
-impl Flow {
-    /// The last completion of a receive has said this.
-    fn receive_is_over(&mut self, result: i32) {
-        self.receives = false;
-        match -result {
-            libc::ENOMEM | libc::ENOBUFS | libc::ENOSPC => (self.starves, self.receives) = (true, true),
-            libc::EINTR => {}
-            // That the loop has ended is known already.
-            _ if self.end.is_some() => {}
-            errno if errno > 0 => self.end = Some(Err(io::Error::from_raw_os_error(errno))),
-            // That was the window.
-            _ if self.window_left == 0 || result > 0 => {}
-            _ => self.end = Some(Ok(())),
-        }
-    }
-}
-
-impl Shared {
-    /// Tells everybody that nothing comes any more, and why.
-    fn end(&self, error: &io::Error) {
-        let mut wakers = Vec::new();
-        let mut state = self.state();
-        state.ended = true;
-        for (_, flow) in &mut state.flows {
-            if flow.end.is_none() {
-                flow.end = Some(Err(io::Error::new(error.kind(), error.to_string())));
-            }
-            wakers.extend(flow.waker.take());
-        }
-        drop(state);
-        wakers.into_iter().for_each(Waker::wake);
-    }
-}
-
-/// The loop ends, or nobody wants anything any more.
-impl Drop for Server {
-    fn drop(&mut self) {
-        let before = self.shared.state().server.take();
-        drop(before);
-        self.shared.end(&ended());
-        let in_kernel = |shared: &Shared| shared.state().flows.iter().any(|(_, flow)| flow.in_kernel);
-        if in_kernel(&self.shared) && self.ring.has_room() {
-            self.ring.cancel_everything();
-        }
-        let mut tries = 0;
-        while in_kernel(&self.shared) && tries < TRIES && self.ring.wait(TRY_NS).is_ok() {
-            self.hand_out();
-            tries += 1;
-        }
-        // Whoever still holds a receiver drops the flow with it.
-        let mut state = self.shared.state();
-        state.commands.clear();
-        let mut gone = Vec::new();
-        state.flows.retain(|_, flow| {
-            flow.receives = false;
-            if flow.dropped {
-                gone.extend(flow.connection.take());
-            }
-            !flow.dropped
-        });
-        drop(state);
-        drop(gone);
     }
 }

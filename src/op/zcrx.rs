@@ -7,9 +7,9 @@ use crate::ring::{Arrival, CardRing};
 pub(crate) fn harvest(ring: &mut CardRing, mut each: impl FnMut(Arrival, Option<Lease>)) {
     let area = ring.area.clone();
     ring.harvest(|arrival| {
-        let lease = (arrival.result > 0).then(|| {
+        let lease = (arrival.cqe.result > 0).then(|| {
             // SAFETY: the memory is registered with this ring, which gives each completion once.
-            unsafe { Lease::of_area(area.clone(), arrival.offset, arrival.result as usize) }
+            unsafe { Lease::of_area(area.clone(), arrival.offset, arrival.cqe.result as usize) }
         });
         each(arrival, lease);
     });

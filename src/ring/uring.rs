@@ -254,13 +254,13 @@ impl Uring {
     }
 
     #[inline]
-    fn load(field: &std::ptr::NonNull<AtomicU32>, order: Ordering) -> u32 {
+    pub(super) fn load(field: &std::ptr::NonNull<AtomicU32>, order: Ordering) -> u32 {
         // SAFETY: the field lies in memory that `shared` keeps mapped, and is only ever used as an atomic.
         unsafe { field.as_ref() }.load(order)
     }
 
     #[inline]
-    fn store(field: &std::ptr::NonNull<AtomicU32>, value: u32) {
+    pub(super) fn store(field: &std::ptr::NonNull<AtomicU32>, value: u32) {
         // SAFETY: as in `load`.
         unsafe { field.as_ref() }.store(value, Ordering::Release);
     }
@@ -364,7 +364,7 @@ impl Uring {
 
     #[cold]
     #[inline(never)]
-    fn judge(error: io::Error) -> io::Result<()> {
+    pub(super) fn judge(error: io::Error) -> io::Result<()> {
         match error.raw_os_error() {
             Some(libc::EINTR | libc::ETIME | libc::EAGAIN | libc::EBUSY) => Ok(()),
             _ => Err(error),

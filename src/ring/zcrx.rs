@@ -3,19 +3,16 @@
 
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
-use std::ptr::NonNull;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::Ordering;
 
-use super::Sqe;
+use super::{Cqe, Sqe, Uring};
 use crate::sys;
 use crate::sys::ring::{self as abi, Params, RawCqe, Shared};
 use crate::sys::zcrx::{Area, Card};
 
 /// `IORING_RECV_MULTISHOT`.
 const MULTISHOT: u16 = 1 << 1;
-/// `IORING_CQE_F_MORE`.
-const MORE: u32 = 1 << 1;
 /// `IORING_ASYNC_CANCEL_ALL` and `IORING_ASYNC_CANCEL_ANY`.
 const EVERYTHING: u32 = 1 << 0 | 1 << 2;
 /// The name of what nobody waits for.
@@ -38,9 +35,7 @@ const _: () = assert!(size_of::<WideCqe>() == 32);
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Arrival {
     pub name: u64,
-    pub result: i32,
-    /// Whether the receive goes on.
-    pub more: bool,
+    pub cqe: Cqe,
     /// Where the bytes are.
     pub offset: u64,
 }
@@ -52,16 +47,6 @@ pub(crate) struct CardRing {
     id: u32,
     fd: OwnedFd,
     pub area: Arc<Area>,
-}
-
-fn load(field: &NonNull<AtomicU32>, order: Ordering) -> u32 {
-    // SAFETY: the field lies in memory that the ring keeps mapped, and is only ever used as an atomic.
-    unsafe { field.as_ref() }.load(order)
-}
-
-fn store(field: &NonNull<AtomicU32>, value: u32) {
-    // SAFETY: as in `load`.
-    unsafe { field.as_ref() }.store(value, Ordering::Release);
 }
 
 impl CardRing {
@@ -97,7 +82,7 @@ impl CardRing {
     }
 
     pub(crate) fn cancel(&mut self, name: u64) {
-        let cancel = Sqe::new(io_uring::opcode::AsyncCancel::CODE).addr(name);
+        let cancel = Sqe::cancelling(name);
         self.push(Sqe { user_data: NOBODY, ..cancel });
     }
 
@@ -112,7 +97,7 @@ impl CardRing {
     }
 
     fn staged(&self) -> u32 {
-        self.tail.wrapping_sub(load(&self.shared.sq_head, Ordering::Acquire))
+        self.tail.wrapping_sub(Uring::load(&self.shared.sq_head, Ordering::Acquire))
     }
 
     /// # Panics
@@ -124,23 +109,20 @@ impl CardRing {
         // reads none behind the tail. Its entries hold no address.
         unsafe { self.shared.sqes.add(index as usize).write(sqe) };
         self.tail = self.tail.wrapping_add(1);
-        store(&self.shared.sq_tail, self.tail);
+        Uring::store(&self.shared.sq_tail, self.tail);
     }
 
     fn call(&self, min_complete: u32, timeout_ns: Option<u64>) -> io::Result<()> {
         match sys::enter(self.fd.as_raw_fd(), self.staged(), min_complete, sys::ENTER_GETEVENTS, timeout_ns, 0) {
             Ok(_) => Ok(()),
-            Err(error) => match error.raw_os_error() {
-                Some(libc::EINTR | libc::ETIME | libc::EAGAIN | libc::EBUSY) => Ok(()),
-                _ => Err(error),
-            },
+            Err(error) => Uring::judge(error),
         }
     }
 
     /// Submits what is staged and has the kernel deliver what it can. Tells whether there is more to be done at once.
     pub(crate) fn enter(&mut self) -> io::Result<bool> {
         self.call(0, None)?;
-        let flags = load(&self.shared.sq_flags, Ordering::Relaxed);
+        let flags = Uring::load(&self.shared.sq_flags, Ordering::Relaxed);
         Ok(self.staged() > 0 || flags & (abi::SQ_TASKRUN | abi::SQ_CQ_OVERFLOW) != 0)
     }
 
@@ -150,18 +132,18 @@ impl CardRing {
     }
 
     pub(crate) fn harvest(&mut self, mut each: impl FnMut(Arrival)) {
-        let head = load(&self.shared.cq_head, Ordering::Relaxed);
-        let tail = load(&self.shared.cq_tail, Ordering::Acquire);
+        let head = Uring::load(&self.shared.cq_head, Ordering::Relaxed);
+        let tail = Uring::load(&self.shared.cq_tail, Ordering::Acquire);
         for position in 0..tail.wrapping_sub(head) {
             let index = head.wrapping_add(position) & self.shared.cq_mask;
             // SAFETY: the index is masked, so the entry lies within the queue; the kernel has published it (the acquire load) and
             // does not write it again before the head moves past it.
             let WideCqe { cqe, offset, .. } = unsafe { self.shared.cqes.add(index as usize).read() };
             if cqe.user_data != NOBODY {
-                each(Arrival { name: cqe.user_data, result: cqe.result, more: cqe.flags & MORE != 0, offset });
+                each(Arrival { name: cqe.user_data, cqe: Cqe { result: cqe.result, flags: cqe.flags }, offset });
             }
         }
-        store(&self.shared.cq_head, tail);
+        Uring::store(&self.shared.cq_head, tail);
     }
 }
 

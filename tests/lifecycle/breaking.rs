@@ -12,13 +12,12 @@ use std::task::{Context, Poll, RawWaker, RawWakerVTable, Wake, Waker};
 use std::time::Duration;
 
 use ringtoss::EventLoop;
-use ringtoss::buf::{IoBuf, IoBufMut};
 use ringtoss::compat::Guest;
 use ringtoss::fs::File;
 use ringtoss::net::UnixStream;
 use ringtoss::op;
 
-use crate::util::{Count, RawRead, bounded, pipe, poll_once, run, until};
+use crate::util::{Count, Hook, Hooked, RawRead, bounded, pipe, poll_once, run, until};
 
 thread_local! {
     /// What the next buffer that is asked for its address drops.
@@ -26,28 +25,12 @@ thread_local! {
 }
 
 /// Drops an operation when it is asked where it is.
-struct Drops(Box<[u8]>);
+struct Drops;
 
-// SAFETY: everything is the boxed slice's.
-unsafe impl IoBuf for Drops {
-    fn buf_ptr(&self) -> *const u8 {
-        self.0.buf_ptr()
-    }
-    fn buf_len(&self) -> usize {
-        self.0.buf_len()
-    }
-}
-
-// SAFETY: everything is the boxed slice's.
-unsafe impl IoBufMut for Drops {
-    fn buf_mut_ptr(&mut self) -> *mut u8 {
+impl Hook for Drops {
+    fn asked_to_write(&self) {
         drop(IN_A_BUFFER.take());
-        self.0.buf_mut_ptr()
     }
-    fn buf_capacity(&self) -> usize {
-        self.0.buf_capacity()
-    }
-    unsafe fn set_buf_len(&mut self, _len: usize) {}
 }
 
 /// That it must not be done says the trait; what happens is a panic, and not that memory is freed which the kernel has.
@@ -62,7 +45,7 @@ fn an_operation_that_is_dropped_in_the_middle_of_the_loops_work_is_leaked() {
             op::nop().await.unwrap();
             IN_A_BUFFER.set(Some(read));
             let file = File::from_std(std::fs::File::open("/proc/self/exe").unwrap());
-            let mut other = pin!(file.read_at(Drops(vec![0; 8].into()), 0));
+            let mut other = pin!(file.read_at(Hooked::new(8, Drops), 0));
             let panicked = poll_fn(|cx| {
                 Poll::Ready(catch_unwind(AssertUnwindSafe(|| other.as_mut().poll(cx).is_pending())).is_err())
             });
@@ -71,35 +54,19 @@ fn an_operation_that_is_dropped_in_the_middle_of_the_loops_work_is_leaked() {
             pipe.write(b"written into what is leaked");
             op::nop().await.unwrap();
             let (result, buf) = other.await;
-            assert_eq!((result.unwrap(), &buf.0[..4]), (8, &b"\x7fELF"[..]), "the loop goes on");
+            assert_eq!((result.unwrap(), &buf.bytes[..4]), (8, &b"\x7fELF"[..]), "the loop goes on");
         });
         assert_eq!(count.dropped(), 0);
     });
 }
 
 /// Panics when it is asked where it is, once it was told to.
-struct Tired(Box<[u8]>, Rc<Cell<bool>>);
+struct Tired(Rc<Cell<bool>>);
 
-// SAFETY: everything is the boxed slice's.
-unsafe impl IoBuf for Tired {
-    fn buf_ptr(&self) -> *const u8 {
-        assert!(!self.1.get(), "this buffer panics, as the test wants it");
-        self.0.buf_ptr()
+impl Hook for Tired {
+    fn asked(&self) {
+        assert!(!self.0.get(), "this buffer panics, as the test wants it");
     }
-    fn buf_len(&self) -> usize {
-        self.0.buf_len()
-    }
-}
-
-// SAFETY: everything is the boxed slice's.
-unsafe impl IoBufMut for Tired {
-    fn buf_mut_ptr(&mut self) -> *mut u8 {
-        self.0.buf_mut_ptr()
-    }
-    fn buf_capacity(&self) -> usize {
-        self.0.buf_capacity()
-    }
-    unsafe fn set_buf_len(&mut self, _len: usize) {}
 }
 
 #[test]
@@ -109,7 +76,7 @@ fn a_buffer_that_panics_when_what_a_dropped_read_brought_is_saved_keeps_nobody_w
             let (reader, mut writer) = std::io::pipe().unwrap();
             let mut file = File::from(OwnedFd::from(reader));
             let tired = Rc::new(Cell::new(false));
-            let mut read = file.read(Tired(vec![0; 8].into(), tired.clone()));
+            let mut read = file.read(Hooked::new(8, Tired(tired.clone())));
             assert!(poll_once(&mut read).await.is_pending());
             op::nop().await.unwrap();
             std::io::Write::write_all(&mut writer, b"lost").unwrap();
@@ -129,7 +96,7 @@ fn a_link_whose_buffer_panics_then_keeps_nobody_waiting_at_the_others() {
             let (mut one, mut first) = UnixStream::pair().unwrap();
             let (mut other, mut second) = UnixStream::pair().unwrap();
             let tired = Rc::new(Cell::new(false));
-            let buf = Tired(vec![0; 8].into(), tired.clone());
+            let buf = Hooked::new(8, Tired(tired.clone()));
             let mut chain = one.read(buf).link(other.read(Vec::with_capacity(8)));
             assert!(poll_once(&mut chain).await.is_pending());
             op::nop().await.unwrap();

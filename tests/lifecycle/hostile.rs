@@ -10,12 +10,11 @@ use std::task::{Context, Poll, RawWaker, RawWakerVTable, Wake, Waker};
 use std::time::Duration;
 
 use ringtoss::EventLoop;
-use ringtoss::buf::{IoBuf, IoBufMut};
 use ringtoss::fs::File;
 use ringtoss::net::{TcpListener, TcpStream};
 use ringtoss::op;
 
-use crate::util::{Count, bounded, no_children, pipe, poll_once, run, starting_a_child, until};
+use crate::util::{Count, Hook, Hooked, bounded, no_children, pipe, poll_once, run, starting_a_child, until};
 
 fn poll_with<F: Future + Unpin>(future: &mut F, waker: &Waker) -> Poll<F::Output> {
     Pin::new(future).poll(&mut Context::from_waker(waker))
@@ -362,33 +361,14 @@ fn a_poll_without_a_loop_does_not_keep_the_position_of_a_shared_file() {
 }
 
 /// A buffer that panics when it is dropped.
-struct Mine(Box<[u8]>);
+struct Mine;
+
+impl Hook for Mine {}
 
 impl Drop for Mine {
     fn drop(&mut self) {
         panic!("this buffer panics, as the test wants it");
     }
-}
-
-// SAFETY: everything is the boxed slice's.
-unsafe impl IoBuf for Mine {
-    fn buf_ptr(&self) -> *const u8 {
-        self.0.buf_ptr()
-    }
-    fn buf_len(&self) -> usize {
-        self.0.buf_len()
-    }
-}
-
-// SAFETY: everything is the boxed slice's.
-unsafe impl IoBufMut for Mine {
-    fn buf_mut_ptr(&mut self) -> *mut u8 {
-        self.0.buf_mut_ptr()
-    }
-    fn buf_capacity(&self) -> usize {
-        self.0.buf_capacity()
-    }
-    unsafe fn set_buf_len(&mut self, _len: usize) {}
 }
 
 #[test]
@@ -403,7 +383,7 @@ fn a_buffer_that_panics_leaves_no_place_among_those_who_wait() {
             assert!(poll_once(&mut dropped).await.is_pending());
             op::nop().await.unwrap();
             drop(dropped);
-            let mut waits = second.read(Mine(vec![0; 4].into()));
+            let mut waits = second.read(Hooked::new(4, Mine));
             assert!(poll_once(&mut waits).await.is_pending());
             op::nop().await.unwrap();
             assert_eq!(count.dropped(), 0, "somebody waits for what it brings");

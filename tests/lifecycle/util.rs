@@ -43,25 +43,48 @@ impl Count {
 
     pub fn buffer(&self) -> Buffer {
         self.0[0].fetch_add(1, Ordering::SeqCst);
-        Buffer { bytes: vec![0; 64].into_boxed_slice(), count: self.clone() }
+        Hooked::new(64, Counts(self.clone()))
     }
 }
 
 /// A buffer that counts how often it is dropped.
-pub struct Buffer {
-    pub bytes: Box<[u8]>,
-    count: Count,
+pub type Buffer = Hooked<Counts>;
+
+pub struct Counts(Count);
+
+impl Hook for Counts {}
+
+impl Drop for Counts {
+    fn drop(&mut self) {
+        self.0.0[1].fetch_add(1, Ordering::SeqCst);
+    }
 }
 
-impl Drop for Buffer {
-    fn drop(&mut self) {
-        self.count.0[1].fetch_add(1, Ordering::SeqCst);
+/// What a buffer does besides.
+pub trait Hook: 'static {
+    /// When it is asked where its bytes are.
+    fn asked(&self) {}
+    /// When it is asked where to write.
+    fn asked_to_write(&self) {}
+}
+
+/// A boxed slice that does something besides: when it is dropped, too.
+pub struct Hooked<H> {
+    /// Dropped first, as the bytes are there as long as they may be used.
+    hook: H,
+    pub bytes: Box<[u8]>,
+}
+
+impl<H: Hook> Hooked<H> {
+    pub fn new(len: usize, hook: H) -> Hooked<H> {
+        Hooked { hook, bytes: vec![0; len].into_boxed_slice() }
     }
 }
 
 // SAFETY: everything is the boxed slice's.
-unsafe impl IoBuf for Buffer {
+unsafe impl<H: Hook> IoBuf for Hooked<H> {
     fn buf_ptr(&self) -> *const u8 {
+        self.hook.asked();
         self.bytes.buf_ptr()
     }
     fn buf_len(&self) -> usize {
@@ -70,8 +93,9 @@ unsafe impl IoBuf for Buffer {
 }
 
 // SAFETY: everything is the boxed slice's.
-unsafe impl IoBufMut for Buffer {
+unsafe impl<H: Hook> IoBufMut for Hooked<H> {
     fn buf_mut_ptr(&mut self) -> *mut u8 {
+        self.hook.asked_to_write();
         self.bytes.buf_mut_ptr()
     }
     fn buf_capacity(&self) -> usize {

@@ -22,6 +22,8 @@ pub(crate) struct Settings {
     pub gather: Duration,
     pub busy_poll: Option<BusyPoll>,
     pub kernel_thread: Option<Polled>,
+    /// As a guest; nobody sets that but what makes one.
+    pub hosted: bool,
 }
 
 impl Default for Settings {
@@ -40,6 +42,7 @@ impl Default for Settings {
             gather: Duration::ZERO,
             busy_poll: None,
             kernel_thread: None,
+            hosted: false,
         }
     }
 }
@@ -197,7 +200,11 @@ impl Builder {
     /// As [`EventLoop::new`]; `Unsupported` where something was asked for that this kernel does not have; and `InvalidInput`
     /// for a CPU that is not there.
     pub fn build(&self) -> io::Result<EventLoop> {
-        let mut settings = self.settings.clone();
+        self.build_as(false)
+    }
+
+    pub(super) fn build_as(&self, hosted: bool) -> io::Result<EventLoop> {
+        let mut settings = Settings { hosted, ..self.settings.clone() };
         let submission = settings.submission_entries.next_power_of_two();
         settings.completion_entries = settings.completion_entries.next_power_of_two().clamp(submission * 2, 65_536);
         EventLoop::with_settings(&settings)

@@ -7,6 +7,9 @@
 //!
 //! The order at the end of a turn is that of the inbox: announce, let the kernel signal, fence, look once more at everything.
 //! What came before is seen; what comes after signals. The eventfd is cleared at the beginning, before anything is looked at.
+//!
+//! Completions of a guest's ring are not deferred to the next enter, as those of other loops are: of those the kernel tells by
+//! an eventfd only late, or once and never again (`Config::hosted`, `docs/kernels.md`).
 
 use std::future::Future;
 use std::io;
@@ -35,6 +38,11 @@ const ENTERS_IN_A_ROW: usize = 16;
 /// While it lives, it is *the* loop of its thread: whatever polls a future there, the host's executor or the guest's own
 /// tasks, operations, timers and [`spawn`](crate::spawn) find it. Futures that are polled on other threads find none there, as
 /// ever; [`Handle`] is how other threads reach it. A thread has one guest at most, and runs no other loop beside it.
+///
+/// # System calls of the host's that wait
+/// Completions are written when the thread leaves the kernel, and a thread that waits there is woken for them. To the host that
+/// looks like a signal whose handler returned: most calls go on by themselves, and those that never do (`epoll_wait(2)` and
+/// others that signal(7) names, and those on sockets with a timeout) fail with `EINTR`, which is to be taken for "nothing yet".
 ///
 /// # Timers
 /// They need nothing of the host's. A clock that is [paused](crate::time::pause) moves by
@@ -72,7 +80,7 @@ impl Builder {
     /// # Errors
     /// As [`EventLoop::new`], and `AlreadyExists` if the thread has a loop already.
     pub fn build_guest(&self) -> io::Result<Guest> {
-        Guest::of(self.build()?)
+        Guest::of(self.build_as(true)?)
     }
 }
 

@@ -152,6 +152,7 @@ impl EventLoop {
             polled: settings.kernel_thread,
             busy_poll: settings.busy_poll,
             iopoll: false,
+            hosted: settings.hosted,
         };
         let mut driver = Driver::new(config, inbox.eventfd())?;
         driver.lease_config = settings.leases;

@@ -53,12 +53,15 @@ pub(crate) struct Config {
     pub busy_poll: Option<BusyPoll>,
     /// For transfers whose device is asked whether it is done, and nothing else.
     pub iopoll: bool,
+    /// Its thread waits elsewhere than in this ring: completions are written whenever that thread leaves the kernel, which it is
+    /// woken to do, and not when it enters the ring.
+    pub hosted: bool,
 }
 
 impl Config {
     /// A ring of these sizes and nothing else.
     pub(crate) const fn of(sq_entries: u32, cq_entries: u32) -> Config {
-        Config { sq_entries, cq_entries, polled: None, busy_poll: None, iopoll: false }
+        Config { sq_entries, cq_entries, polled: None, busy_poll: None, iopoll: false, hosted: false }
     }
 }
 

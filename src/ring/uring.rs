@@ -43,7 +43,7 @@ pub(crate) struct Uring {
     /// Whether a thread of the kernel's takes the entries.
     pub(super) polled: bool,
     /// Whether worker threads of the kernel's write completions themselves, which are here before the threads have let go of
-    /// files. Later ones have the loop's thread write them.
+    /// files. From 6.2 on the loop's thread writes those that are deferred.
     workers_complete: bool,
     /// That, or something is under way aside.
     pub(super) detours: bool,
@@ -99,7 +99,7 @@ impl Uring {
             gathers: params.features & abi::FEAT_MIN_TIMEOUT != 0 && config.polled.is_none(),
             polled: config.polled.is_some(),
             // That came in 6.2, which nothing tells from the one before.
-            workers_complete: params.features & abi::FEAT_REG_REG_RING == 0,
+            workers_complete: params.features & abi::FEAT_REG_REG_RING == 0 || config.hosted,
             detours: config.polled.is_some(),
             calls: 0,
             aside: Aside::default(),
@@ -331,8 +331,9 @@ impl Uring {
         sys::register_eventfd(self.fd.as_raw_fd(), eventfd)
     }
 
-    /// The kernel marks deferred work in one word and looks for the wish to be quiet in another; we write and read them the
-    /// other way round. That is sound if both sides keep their order, and the kernel's side promises that only where an
+    /// The kernel writes the queue's tail, or that there is work, and then looks for the wish to be quiet in another word; we
+    /// write and read them the other way round. That is sound if both sides keep their order. What our own thread completes
+    /// does. A worker thread of the kernel's takes or lets go of a lock in between, which keeps the order only where an
     /// atomic operation is a full barrier. Elsewhere it is never asked to be quiet, which costs wakings for nothing.
     pub(crate) fn set_quiet(&mut self, quiet: bool) {
         if cfg!(any(target_arch = "x86_64", target_arch = "x86")) {
@@ -495,7 +496,11 @@ fn build(config: Config) -> io::Result<(OwnedFd, Params)> {
                 params.sq_thread_cpu = cpu;
             }
         } else {
-            params.flags |= abi::SETUP_DEFER_TASKRUN | abi::SETUP_COOP_TASKRUN | abi::SETUP_TASKRUN_FLAG;
+            params.flags |= abi::SETUP_COOP_TASKRUN | abi::SETUP_TASKRUN_FLAG;
+            // Who waits elsewhere is told of deferred completions by a registered eventfd, and not reliably: where a poll is the
+            // reason, newer kernels leave the signal to RCU, which is 10 to 25 ms late, and some give only the first (6.12.117;
+            // 6.18 where what is polled is an eventfd itself).
+            params.flags |= if config.hosted { 0 } else { abi::SETUP_DEFER_TASKRUN };
         }
         abi::setup(config.sq_entries, &mut params).map(|fd| (fd, params))
     };

@@ -6,10 +6,12 @@ use std::time::{Duration, Instant};
 
 use ringtoss::compat::Guest;
 use ringtoss::fs::File;
-use ringtoss::net::{TcpListener, TcpStream};
+use ringtoss::io::AsyncFd;
+use ringtoss::net::{TcpListener, TcpStream, UnixStream};
 use ringtoss::time;
+use rustix::event::{EventfdFlags, eventfd};
 
-use crate::util::{Random, is_called, pattern, pattern_at, wait};
+use crate::util::{Random, is_called, pattern, pattern_at, turn_until, wait};
 
 /// Waits as a host does that now and then does something else first.
 fn wait_somehow(guest: &Guest, random: &mut Random) {
@@ -173,4 +175,59 @@ fn spawns_from_many_threads_all_arrive() {
         std::thread::yield_now();
     }
     threads.into_iter().for_each(|thread| thread.join().unwrap());
+}
+
+/// Has a thread send something, again and again, but only when the guest has nothing to do: each has to call it all by itself.
+fn one_at_a_time(send: impl Fn(u64) + Send + 'static, receive: impl AsyncFn(u64) + 'static) {
+    let guest = Guest::new().unwrap();
+    let (may_send, orders) = std::sync::mpsc::channel();
+    let thread = std::thread::spawn(move || orders.iter().for_each(send));
+    let received = Rc::new(Cell::new(0));
+    let count = received.clone();
+    let task = guest.spawn(async move {
+        for round in 1.. {
+            receive(round).await;
+            count.set(round);
+        }
+    });
+    for round in 1..=12 {
+        while is_called(&guest) {
+            guest.turn(128);
+        }
+        may_send.send(round).unwrap();
+        turn_until(&guest, || received.get() == round);
+    }
+    drop((may_send, task));
+    thread.join().unwrap();
+    assert!(guest.metrics().turns < 100, "{:?}", guest.metrics());
+}
+
+/// Some kernels signal a registered eventfd for the first completion only whose reason is a poll.
+#[test]
+fn what_a_thread_sends_always_calls_the_guest() {
+    let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+    let stream = tokio::sync::Mutex::new(UnixStream::from(ours));
+    one_at_a_time(
+        move |round| std::io::Write::write_all(&mut &theirs, &[round as u8]).unwrap(),
+        async move |round| {
+            let mut stream = stream.lock().await;
+            assert_eq!(stream.read_exact(Vec::with_capacity(1), 1).await.1, [round as u8]);
+        },
+    );
+}
+
+/// And these do not where an eventfd is what is polled.
+#[test]
+fn an_eventfd_that_a_thread_writes_always_calls_the_guest() {
+    let event = std::sync::Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).unwrap());
+    let ours = AsyncFd::new(event.try_clone().unwrap()).unwrap();
+    one_at_a_time(
+        move |round| assert_eq!(rustix::io::write(&event, &round.to_ne_bytes()), Ok(8)),
+        async move |round| {
+            let mut value = [0; 8];
+            ours.readable().await.unwrap().clear_ready();
+            rustix::io::read(ours.get_ref(), &mut value).unwrap();
+            assert_eq!(u64::from_ne_bytes(value), round);
+        },
+    );
 }

@@ -41,6 +41,7 @@
 //! # }
 //! ```
 
+mod bell;
 mod server;
 
 use std::fmt;
@@ -49,6 +50,7 @@ use std::io;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use self::bell::Bell;
 use self::server::{Command, Phase, Server, Shared, ended, serve};
 use super::OwnedReadHalf;
 use crate::buf::Lease;
@@ -137,8 +139,8 @@ impl Options {
             From::Nowhere => None,
             From::Unsaid => return Err(io::Error::new(io::ErrorKind::InvalidInput, "no network card was named")),
         };
-        let bell = Fd::new(sys::eventfd()?);
-        let ring = CardRing::new(card, self.memory, bell.raw())?;
+        let bell = Bell::new()?;
+        let ring = CardRing::new(card, self.memory, bell.eventfd())?;
         let shared = Arc::new(Shared::new(self.window));
         let queue = Queue::new(shared.clone());
         drop(spawn(serve(Server::new(ring, shared), bell)));

@@ -119,6 +119,12 @@ impl CardRing {
         }
     }
 
+    /// Has the kernel signal the eventfd as if it never had.
+    pub(crate) fn signal_anew(&self, eventfd: RawFd) -> io::Result<()> {
+        sys::unregister_eventfd(self.fd.as_raw_fd())?;
+        sys::register_eventfd(self.fd.as_raw_fd(), eventfd)
+    }
+
     /// Submits what is staged and has the kernel deliver what it can. Tells whether there is more to be done at once.
     pub(crate) fn enter(&mut self) -> io::Result<bool> {
         self.call(0, None)?;

@@ -7,6 +7,7 @@
 mod address;
 pub(crate) mod ancillary;
 mod dir;
+pub(crate) mod epoll;
 mod file;
 mod lock;
 mod memory;
@@ -53,6 +54,7 @@ pub(crate) const ENTER_REGISTERED_RING: u32 = 1 << 4;
 pub(crate) const ENTER_NO_IOWAIT: u32 = 1 << 7;
 
 const REGISTER_EVENTFD: libc::c_uint = 4;
+const UNREGISTER_EVENTFD: libc::c_uint = 5;
 const REGISTER_RING_FDS: libc::c_uint = 20;
 const UNREGISTER_RING_FDS: libc::c_uint = 21;
 const REGISTER_PBUF_RING: libc::c_uint = 22;
@@ -191,6 +193,12 @@ pub(crate) fn unregister_ring_fd(ring: RawFd, index: RawFd) {
 pub(crate) fn register_eventfd(ring: RawFd, eventfd: RawFd) -> io::Result<()> {
     // SAFETY: one number that lives over the call is passed.
     unsafe { register(ring, REGISTER_EVENTFD, &raw const eventfd, 1) }.map(drop)
+}
+
+/// Has it signal none any more.
+pub(crate) fn unregister_eventfd(ring: RawFd) -> io::Result<()> {
+    // SAFETY: no memory is passed.
+    unsafe { register(ring, UNREGISTER_EVENTFD, std::ptr::null::<()>(), 0) }.map(drop)
 }
 
 /// Has the kernel poll the devices of a ring's sockets before a wait sleeps (`IORING_REGISTER_NAPI`).

@@ -9,11 +9,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
 
 use crate::buf::Lease;
-use crate::fd::Fd;
 use crate::net::OwnedReadHalf;
 use crate::op::{Operation, PollAdd, zcrx::harvest};
 use crate::ring::CardRing;
-use crate::sys::{self, zcrx::Return};
+use crate::sys::zcrx::Return;
+
+use super::bell::Bell;
 
 /// How long the end of a loop waits for the kernel to let go of the connections, at most: so often so long.
 const TRIES: u32 = 100;
@@ -69,6 +70,8 @@ pub(super) struct Flow {
     /// Tells it from the others that have its key before and after.
     number: u32,
     raw: RawFd,
+    /// By the bell.
+    watched: bool,
     /// Open until the kernel's receive is over: closing sends no end while it is not.
     connection: Option<OwnedReadHalf>,
     pub arrived: VecDeque<Lease>,
@@ -110,20 +113,21 @@ pub(super) struct Server {
     starved: bool,
 }
 
-pub(super) async fn serve(mut server: Server, bell: Fd) {
+pub(super) async fn serve(mut server: Server, bell: Bell) {
     let mut ringing: Option<Operation<'_, PollAdd>> = None;
     poll_fn(|cx| {
         loop {
-            if !server.turn(cx.waker()) {
+            if !server.turn(cx.waker(), &bell) {
                 return Poll::Ready(());
             }
-            let ring = || Operation::on(&bell, PollAdd::new(bell.raw(), libc::POLLIN));
-            match Pin::new(ringing.get_or_insert_with(ring)).poll(cx) {
+            match Pin::new(ringing.get_or_insert_with(|| bell.rings())).poll(cx) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(_) => ringing = None,
             }
-            // Before the ring is looked at: what comes afterwards sets it again.
-            sys::eventfd_clear(bell.raw());
+            if let Err(error) = bell.quiet(&server.ring) {
+                server.shared.end(&error);
+                return Poll::Ready(());
+            }
         }
     })
     .await;
@@ -135,7 +139,7 @@ impl Server {
     }
 
     /// Does what there is to do. False when nobody wants anything any more, or the ring has failed.
-    fn turn(&mut self, waker: &Waker) -> bool {
+    fn turn(&mut self, waker: &Waker, bell: &Bell) -> bool {
         let own = waker.clone();
         let before = self.shared.state().server.replace(own);
         drop(before);
@@ -145,7 +149,7 @@ impl Server {
                 self.starved = false;
                 self.shared.state().feed();
             }
-            self.obey();
+            self.obey(bell);
             let more = match self.ring.enter() {
                 Ok(more) => more,
                 Err(error) => {
@@ -166,7 +170,7 @@ impl Server {
     }
 
     /// Stages what users have asked for.
-    fn obey(&mut self) {
+    fn obey(&mut self, bell: &Bell) {
         let mut state = self.shared.state();
         while self.ring.has_room()
             && let Some(command) = state.commands.pop_front()
@@ -181,6 +185,9 @@ impl Server {
                 }
                 Command::Receive(key) => {
                     let flow = &mut state.flows[key];
+                    if !std::mem::replace(&mut flow.watched, true) {
+                        bell.watch(flow.raw);
+                    }
                     (flow.window_left, flow.phase) = (self.shared.window, Phase::InKernel);
                     self.ring.receive(flow.raw, flow.name(key), self.shared.window);
                 }
@@ -274,6 +281,7 @@ impl State {
         self.flows.insert(Flow {
             number: self.flow_number,
             raw,
+            watched: false,
             connection: Some(connection),
             arrived: VecDeque::new(),
             end: None,

@@ -364,6 +364,7 @@ impl EventLoop {
         core.timers.borrow_mut().expire(now_ns, &mut due);
         // Wakers of others may take their time.
         self.just_read_ns.set(if due.is_empty() { now_ns } else { 0 });
+        self.waiting.fired(due.len());
         wake_all(&mut due);
     }
 

@@ -15,6 +15,12 @@ const LOOKS_PER_CLOCK_READ: u32 = 32;
 /// A sleep waits for no more completions than that.
 const BATCH_AT_MOST: u32 = 256;
 
+/// So many timers that were due since the last sleep are a crowd, and the next sleep is not shorter than this. `epoll_wait(2)` lets timers be
+/// as late (prctl(2), `PR_SET_TIMERSLACK`); the ring's wait does not, and a sleep of a few microseconds is one that the kernel is
+/// busy for all the time.
+const CROWD: usize = 4;
+const SHORTEST_IN_CROWD_NS: u64 = 50_000;
+
 /// The ways of waiting that were asked for. By default a loop that has nothing to do sleeps at once, until one completion is
 /// there.
 pub(super) struct Waiting {
@@ -24,12 +30,29 @@ pub(super) struct Waiting {
     gather_ns: u64,
     /// For how many.
     gather: Cell<u32>,
+    /// How many timers were due since the last sleep.
+    fired: Cell<usize>,
 }
 
 impl Waiting {
     pub(super) fn new(settings: &Settings) -> Waiting {
         let ns = |duration: Duration| duration.as_nanos().try_into().unwrap_or(u64::MAX);
-        Waiting { spin_ns: ns(settings.spin), gather_ns: ns(settings.gather), gather: Cell::new(1) }
+        Waiting {
+            spin_ns: ns(settings.spin),
+            gather_ns: ns(settings.gather),
+            gather: Cell::new(1),
+            fired: Cell::new(0),
+        }
+    }
+
+    /// So many timers were due.
+    pub(super) fn fired(&self, count: usize) {
+        self.fired.set(self.fired.get() + count);
+    }
+
+    /// For how long to sleep for a timer that is due in so many nanoseconds. In a crowd it comes with those that are due a little later.
+    fn for_timer(&self, in_ns: u64) -> u64 {
+        if self.fired.replace(0) < CROWD { in_ns } else { in_ns.max(SHORTEST_IN_CROWD_NS) }
     }
 
     /// Makes of a wait for one completion one for several, where that can be had without waiting for longer than was asked.
@@ -181,7 +204,7 @@ impl EventLoop {
         };
         match deadline_ns.saturating_sub(now_ns) {
             0 => Wait::No,
-            ns => Wait::AtMostNs(ns),
+            ns => Wait::AtMostNs(self.waiting.for_timer(ns)),
         }
     }
 
@@ -230,6 +253,20 @@ mod tests {
         assert_eq!(waiting.gathering(Wait::Completion), Wait::Completion);
         waiting.learn(100_000);
         assert_eq!(waiting.gather.get(), BATCH_AT_MOST);
+    }
+
+    #[test]
+    fn timers_that_come_in_crowds_are_waited_for_together() {
+        let waiting = waiting(0);
+        assert_eq!(waiting.for_timer(1), 1);
+        waiting.fired(3);
+        assert_eq!(waiting.for_timer(2_000), 2_000, "a few are no crowd");
+        waiting.fired(3);
+        waiting.fired(1);
+        assert_eq!(waiting.for_timer(2_000), 50_000);
+        assert_eq!(waiting.for_timer(2_000), 2_000, "the crowd has gone");
+        waiting.fired(100);
+        assert_eq!(waiting.for_timer(60_000), 60_000);
     }
 
     #[test]

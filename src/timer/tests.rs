@@ -103,6 +103,10 @@ fn a_key_is_never_reused() {
 }
 
 #[test]
+#[cfg_attr(
+    miri,
+    ignore = "Miri gives the one table of a waker's functions several addresses, so that no waker is alike"
+)]
 fn the_waker_is_replaced_in_place() {
     let (mut timers, ids) = (Timers::new(), Ids::new());
     let waker = ids.waker(1);

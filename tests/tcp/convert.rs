@@ -181,8 +181,12 @@ fn one_that_was_dropped_on_another_thread_is_ended_before() {
                     turn().await;
                 }
                 std::thread::scope(|scope| scope.spawn(|| drop(read)).join().unwrap());
-                let (_std, unread) = stream.into_parts().unwrap();
-                assert_eq!(unread, &b"x"[..usize::from(arrives)]);
+                let (mut std, mut bytes) = stream.into_parts().unwrap();
+                // Most of the time the receive has brought it; a slow network brings it later, to the socket. Lost it is not.
+                peer.write_all(b"y").unwrap();
+                drop(peer);
+                std.read_to_end(&mut bytes).unwrap();
+                assert_eq!(bytes, if arrives { &b"xy"[..] } else { b"y" });
             }
         });
     });

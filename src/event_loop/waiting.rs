@@ -165,10 +165,13 @@ impl EventLoop {
                     if driver.needs_enter() {
                         driver.enter(Wait::No);
                     }
-                    driver.metrics.spins_rewarded += 1;
                     self.turns_since_clock.set(TURNS_PER_CLOCK_READ);
-                    self.reap(driver);
-                    return true;
+                    let came = self.reap(driver) > 0 || driver.has_harvest() || self.is_called();
+                    // If not, the kernel has said that there is work after the work was done, and goes on saying it: who believed it
+                    // would look for ever.
+                    driver.metrics.spins_rewarded += u64::from(came);
+                    driver.metrics.spins_in_vain += u64::from(!came);
+                    return came;
                 }
                 spin_loop();
             }

@@ -496,11 +496,12 @@ fn build(config: Config) -> io::Result<(OwnedFd, Params)> {
                 params.sq_thread_cpu = cpu;
             }
         } else {
-            params.flags |= abi::SETUP_COOP_TASKRUN | abi::SETUP_TASKRUN_FLAG;
+            params.flags |= abi::SETUP_COOP_TASKRUN;
             // Who waits elsewhere is told of deferred completions by a registered eventfd, and not reliably: where a poll is the
             // reason, newer kernels leave the signal to RCU, which is 10 to 25 ms late, and some give only the first (6.12.117;
             // 6.18 where what is polled is an eventfd itself).
-            params.flags |= if config.hosted { 0 } else { abi::SETUP_DEFER_TASKRUN };
+            // Nor is a flag asked for that tells of work, which stays set for ever if the kernel sets it when the work is done.
+            params.flags |= if config.hosted { 0 } else { abi::SETUP_DEFER_TASKRUN | abi::SETUP_TASKRUN_FLAG };
         }
         abi::setup(config.sq_entries, &mut params).map(|fd| (fd, params))
     };

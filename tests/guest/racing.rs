@@ -8,7 +8,7 @@ use ringtoss::compat::Guest;
 use ringtoss::fs::File;
 use ringtoss::io::AsyncFd;
 use ringtoss::net::{TcpListener, TcpStream, UnixStream};
-use ringtoss::time;
+use ringtoss::{EventLoop, time};
 use rustix::event::{EventfdFlags, eventfd};
 
 use crate::util::{Random, is_called, pattern, pattern_at, turn_until, wait};
@@ -178,8 +178,7 @@ fn spawns_from_many_threads_all_arrive() {
 }
 
 /// Has a thread send something, again and again, but only when the guest has nothing to do: each has to call it all by itself.
-fn one_at_a_time(send: impl Fn(u64) + Send + 'static, receive: impl AsyncFn(u64) + 'static) {
-    let guest = Guest::new().unwrap();
+fn one_at_a_time(guest: Guest, send: impl Fn(u64) + Send + 'static, receive: impl AsyncFn(u64) + 'static) {
     let (may_send, orders) = std::sync::mpsc::channel();
     let thread = std::thread::spawn(move || orders.iter().for_each(send));
     let received = Rc::new(Cell::new(0));
@@ -205,9 +204,17 @@ fn one_at_a_time(send: impl Fn(u64) + Send + 'static, receive: impl AsyncFn(u64)
 /// Some kernels signal a registered eventfd for the first completion only whose reason is a poll.
 #[test]
 fn what_a_thread_sends_always_calls_the_guest() {
+    messages_one_at_a_time(Guest::new().unwrap());
+    messages_one_at_a_time(EventLoop::builder().registered_files(true).build_guest().unwrap());
+    // There a thread of the kernel's completes them.
+    messages_one_at_a_time(EventLoop::builder().kernel_thread(Duration::from_millis(1), None).build_guest().unwrap());
+}
+
+fn messages_one_at_a_time(guest: Guest) {
     let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
     let stream = tokio::sync::Mutex::new(UnixStream::from(ours));
     one_at_a_time(
+        guest,
         move |round| std::io::Write::write_all(&mut &theirs, &[round as u8]).unwrap(),
         async move |round| {
             let mut stream = stream.lock().await;
@@ -222,6 +229,7 @@ fn an_eventfd_that_a_thread_writes_always_calls_the_guest() {
     let event = std::sync::Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).unwrap());
     let ours = AsyncFd::new(event.try_clone().unwrap()).unwrap();
     one_at_a_time(
+        Guest::new().unwrap(),
         move |round| assert_eq!(rustix::io::write(&event, &round.to_ne_bytes()), Ok(8)),
         async move |round| {
             let mut value = [0; 8];

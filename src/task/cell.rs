@@ -33,6 +33,8 @@ pub(super) struct Header {
     /// the stack, until the loop takes that apart.
     pub(super) next: UnsafeCell<*mut Header>,
     pub(super) own: Own,
+    /// Whether the join handle has given the output. The handle's only.
+    pub(super) taken: UnsafeCell<bool>,
     /// The place in the loop's set of live tasks. The loop's thread only.
     pub(super) links: UnsafeCell<Links>,
 }
@@ -93,6 +95,7 @@ impl<F: Future> Cell<F> {
             join_waker: UnsafeCell::new(None),
             next: UnsafeCell::new(ptr::null_mut()),
             own: Own::new(),
+            taken: UnsafeCell::new(false),
             links: UnsafeCell::new(Links::none()),
         };
         // The pointer is that of the whole memory, not made from a reference to the header, so that it may be

@@ -33,10 +33,9 @@ use super::task_ref::TaskRef;
 ///
 /// When it is polled again after it has given the output.
 pub struct JoinHandle<T> {
-    /// Dropped by hand: `detach` may already have given up its reference.
+    /// Dropped by hand: `detach` may already have given up its reference. It is all there is, so that a handle is moved about as
+    /// one word: what is written as a word and a bit and read as two words at once keeps a CPU waiting.
     task: ManuallyDrop<TaskRef>,
-    /// Whether it has given the output.
-    taken: bool,
     /// The handle may take and drop a `T`. The pointer keeps the compiler from deriving Send and
     /// Sync, which are given below.
     output: PhantomData<*mut T>,
@@ -62,7 +61,7 @@ impl<T> JoinHandle<T> {
     /// The reference is the join handle's, of which there is one per task, and `T` is the output of
     /// the task's future.
     pub(super) unsafe fn new(task: TaskRef) -> JoinHandle<T> {
-        JoinHandle { task: ManuallyDrop::new(task), taken: false, output: PhantomData }
+        JoinHandle { task: ManuallyDrop::new(task), output: PhantomData }
     }
 
     /// Asks for the task to be cancelled: its future is dropped, on its loop's thread, at the loop's
@@ -98,7 +97,8 @@ impl<T> JoinHandle<T> {
         // SAFETY: the task is complete, and it was while its handle, we, existed: the output is
         // ours. `T` is its type, by `new`.
         let output = unsafe { Header::take_output(self.task.pointer()) };
-        self.taken = true;
+        // SAFETY: the field belongs to the handle, which we have for ourselves.
+        self.task.header().taken.with_mut(|taken| unsafe { *taken = true });
         output.expect("JoinHandle polled after completion")
     }
 
@@ -164,7 +164,8 @@ impl<T> Future for JoinHandle<T> {
 impl<T> Drop for JoinHandle<T> {
     #[inline]
     fn drop(&mut self) {
-        if self.taken {
+        // SAFETY: the field belongs to the handle.
+        if self.task.header().taken.with(|taken| unsafe { *taken }) {
             // The task is complete, and nothing is left in it.
             // SAFETY: the field is not used again.
             return unsafe { ManuallyDrop::drop(&mut self.task) };

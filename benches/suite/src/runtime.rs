@@ -7,6 +7,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use crate::buffers::Buffer;
@@ -39,6 +41,19 @@ pub trait Runtime: Sized + 'static {
     /// Submits a NOP and waits for it.
     fn nop() -> impl Future<Output = ()> {
         async { unreachable!("said to have none") }
+    }
+}
+
+/// Waits for a task whose handle gives a result: an error, which is a panic of the task's, fails the row. No `async` block, which would be
+/// moved about with room for two handles, and cost more than some handles do.
+pub struct Joined<H, M>(pub H, pub M);
+
+impl<T, U, E, H: Future<Output = Result<T, E>> + Unpin, M: Fn(T) -> U + Unpin> Future for Joined<H, M> {
+    type Output = U;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<U> {
+        let output = ready!(Pin::new(&mut self.0).poll(cx));
+        Poll::Ready(self.1(output.unwrap_or_else(|_| panic!("a task of the work has failed"))))
     }
 }
 

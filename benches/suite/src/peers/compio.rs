@@ -1,5 +1,6 @@
 //! compio: at its defaults, and with the flags that its builder advises for one thread.
 
+use std::convert::identity;
 use std::future::Future;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -17,7 +18,7 @@ use compio::net::{TcpListener, TcpStream, UdpSocket, UnixListener, UnixStream};
 use compio::runtime::RuntimeBuilder;
 
 use crate::buffers::Block;
-use crate::runtime::{BufResult, Files, How, Net, Runtime, Sends, Sink, Source, Transfer, Udp, Unix};
+use crate::runtime::{BufResult, Files, How, Joined, Net, Runtime, Sends, Sink, Source, Transfer, Udp, Unix};
 
 /// With `TUNED`: single issuer, cooperative and deferred task work.
 pub struct Compio<const TUNED: bool>;
@@ -34,8 +35,7 @@ impl<const TUNED: bool> Runtime for Compio<TUNED> {
     }
 
     fn spawn<T: 'static>(future: impl Future<Output = T> + 'static) -> impl Future<Output = T> + 'static {
-        let task = compio::runtime::spawn(future);
-        async { task.await.unwrap_or_else(|_| panic!("a task of the work")) }
+        Joined(compio::runtime::spawn(future), identity)
     }
 
     fn detach(future: impl Future<Output = ()> + 'static) {

@@ -1,5 +1,6 @@
 //! kimojio, built for one thread (`setup_single_issuer`).
 
+use std::convert::identity;
 use std::ffi::CString;
 use std::future::Future;
 use std::io;
@@ -16,7 +17,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::net::{AddressFamily, SocketType};
 
 use crate::buffers::Block;
-use crate::runtime::{BufResult, Files, How, Net, Runtime, Sends, Sink, Source, Transfer, Udp, Unix, whole};
+use crate::runtime::{BufResult, Files, How, Joined, Net, Runtime, Sends, Sink, Source, Transfer, Udp, Unix, whole};
 
 pub struct Kimojio;
 
@@ -34,8 +35,7 @@ impl Runtime for Kimojio {
     }
 
     fn spawn<T: 'static>(future: impl Future<Output = T> + 'static) -> impl Future<Output = T> + 'static {
-        let task = operations::spawn_task(future);
-        async { task.await.unwrap_or_else(|_| panic!("a task of the work")) }
+        Joined(operations::spawn_task(future), identity)
     }
 
     fn detach(future: impl Future<Output = ()> + 'static) {

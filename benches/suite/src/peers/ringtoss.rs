@@ -1,5 +1,6 @@
 //! This crate.
 
+use std::convert::identity;
 use std::future::Future;
 use std::io;
 use std::marker::PhantomData;
@@ -14,7 +15,7 @@ use ringtoss::net::{OwnedReadHalf, OwnedWriteHalf, TcpListener, TcpStream, UdpSo
 use ringtoss::{Builder, EventLoop};
 
 use crate::buffers::Block;
-use crate::runtime::{BufResult, Files, How, Net, Runtime, Sends, Sink, Source, Transfer, Udp, Unix};
+use crate::runtime::{BufResult, Files, How, Joined, Net, Runtime, Sends, Sink, Source, Transfer, Udp, Unix};
 
 /// As it comes.
 pub struct Ringtoss;
@@ -25,8 +26,7 @@ impl Runtime for Ringtoss {
     }
 
     fn spawn<T: 'static>(future: impl Future<Output = T> + 'static) -> impl Future<Output = T> + 'static {
-        let task = ringtoss::spawn(future);
-        async { task.await.expect("a task of the work") }
+        Joined(ringtoss::spawn(future), identity)
     }
 
     fn detach(future: impl Future<Output = ()> + 'static) {

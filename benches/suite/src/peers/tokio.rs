@@ -12,7 +12,9 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpSocket, TcpStream, UdpSocket, UnixListener, UnixStream};
 
 use crate::buffers::Block;
-use crate::runtime::{AssertSend, BufResult, Files, How, Net, Runtime, Sends, Sink, Source, Transfer, Udp, Unix};
+use crate::runtime::{
+    AssertSend, BufResult, Files, How, Joined, Net, Runtime, Sends, Sink, Source, Transfer, Udp, Unix,
+};
 
 /// With `MULTI`, as many workers as the process has CPUs, which is what `#[tokio::main]` gives.
 pub struct Tokio<const MULTI: bool>;
@@ -37,8 +39,7 @@ impl<const MULTI: bool> Runtime for Tokio<MULTI> {
     }
 
     fn spawn<T: 'static>(future: impl Future<Output = T> + 'static) -> impl Future<Output = T> + 'static {
-        let task = tokio::spawn(send(future));
-        async { task.await.expect("a task of the work").into_inner() }
+        Joined(tokio::spawn(send(future)), AssertSend::into_inner)
     }
 
     fn detach(future: impl Future<Output = ()> + 'static) {

@@ -1,6 +1,7 @@
 //! tokio-uring: at its defaults, and with the flags that its builder can be given. It sleeps in epoll, on the ring's
 //! descriptor, which deferred task work would never wake.
 
+use std::convert::identity;
 use std::future::Future;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -16,7 +17,7 @@ use tokio_uring::fs::OpenOptions;
 use tokio_uring::net::{TcpListener, TcpStream, UdpSocket, UnixListener, UnixStream};
 
 use crate::buffers::Block;
-use crate::runtime::{BufResult, Files, How, Net, Runtime, Sends, Sink, Source, Transfer, Udp, Unix};
+use crate::runtime::{BufResult, Files, How, Joined, Net, Runtime, Sends, Sink, Source, Transfer, Udp, Unix};
 
 /// With `TUNED`: single issuer, cooperative task work.
 pub struct TokioUring<const TUNED: bool>;
@@ -33,8 +34,7 @@ impl<const TUNED: bool> Runtime for TokioUring<TUNED> {
     }
 
     fn spawn<T: 'static>(future: impl Future<Output = T> + 'static) -> impl Future<Output = T> + 'static {
-        let task = tokio_uring::spawn(future);
-        async { task.await.expect("a task of the work") }
+        Joined(tokio_uring::spawn(future), identity)
     }
 
     fn detach(future: impl Future<Output = ()> + 'static) {

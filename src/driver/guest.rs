@@ -22,6 +22,11 @@ impl Driver {
         Ok(())
     }
 
+    /// How many completions the queue holds.
+    pub(crate) fn room_for_completions(&self) -> usize {
+        self.ring.room_for_completions()
+    }
+
     /// See [`Ring::set_quiet`](crate::ring::Ring::set_quiet).
     pub(crate) fn set_quiet(&mut self, quiet: bool) {
         self.ring.set_quiet(quiet);

@@ -11,7 +11,7 @@ impl Driver {
     }
 
     /// Whether a file is let go of late that is closed behind another operation, linked to it: by the kernel's thread at the end
-    /// of its round, and before Linux 6.2 by the worker thread that has made both, after it has told of them.
+    /// of its round, and before Linux 6.2, and on a guest's ring, by the worker thread that has made both, after it has told of them.
     pub(crate) fn closes_links_late(&self) -> bool {
         self.has_thread() || self.ring.workers_complete()
     }

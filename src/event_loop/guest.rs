@@ -25,7 +25,7 @@ use crate::ring::Wait;
 use crate::sys;
 use crate::task::{Before, JoinHandle};
 
-/// How often one turn enters the kernel for work that was deferred, which comes in portions of twenty.
+/// How often one turn enters the kernel for entries that it has not taken, or completions that did not fit.
 const ENTERS_IN_A_ROW: usize = 16;
 
 /// An event loop whose thread belongs to another loop: glib's, winit's, calloop's, an `epoll_wait` of your own.
@@ -40,9 +40,10 @@ const ENTERS_IN_A_ROW: usize = 16;
 /// ever; [`Handle`] is how other threads reach it. A thread has one guest at most, and runs no other loop beside it.
 ///
 /// # System calls of the host's that wait
-/// Completions are written when the thread leaves the kernel, and a thread that waits there is woken for them. To the host that
-/// looks like a signal whose handler returned: most calls go on by themselves, and those that never do (`epoll_wait(2)` and
-/// others that signal(7) names, and those on sockets with a timeout) fail with `EINTR`, which is to be taken for "nothing yet".
+/// Completions are written when the thread leaves the kernel, and a thread that waits there is woken for them, whatever signals it
+/// blocks. To the host that looks as if it had been stopped and told to go on: `poll(2)`, `nanosleep(2)` and most others go on by themselves;
+/// `epoll_wait(2)`, calls on sockets with a timeout and what else signal(7) names under stop signals fail with `EINTR`, which
+/// is to be taken for "nothing yet"; a transfer that was under way gives what it has moved so far.
 ///
 /// # Timers
 /// They need nothing of the host's. A clock that is [paused](crate::time::pause) moves by
@@ -135,14 +136,18 @@ impl Guest {
         if !self.edge_triggered {
             sys::eventfd_clear(self.fd.as_raw_fd());
         }
-        let mut left = budget.max(1);
+        let (mut left, mut was_full) = (budget.max(1), false);
         loop {
-            left -= self.event_loop.guest_round(left);
+            let (polls, full) = self.event_loop.guest_round(left);
+            left -= polls;
+            was_full |= full;
             if left == 0 || !self.event_loop.executor.has_ready() {
                 break;
             }
         }
-        let more = !self.doze();
+        // Where the queue was full, a worker thread of the kernel's may be about to say that its completion did not fit, of which
+        // nothing signals: it is looked for once more.
+        let more = was_full || !self.doze();
         if more && core.host.waker.borrow().is_none() {
             sys::eventfd_signal(&self.fd);
         }
@@ -221,8 +226,8 @@ impl Guest {
 }
 
 impl EventLoop {
-    /// One turn as a guest, of at most so many polls; how many it were.
-    fn guest_round(&self, budget: usize) -> usize {
+    /// One turn as a guest, of at most so many polls; how many it were, and whether the queue of completions was full.
+    fn guest_round(&self, budget: usize) -> (usize, bool) {
         let core = &*self.core;
         self.take_in_mail();
         let polls = self.executor.run_ready(budget).polls;
@@ -232,22 +237,24 @@ impl EventLoop {
             self.fire_timers();
         }
         self.arm_next_deadline();
+        let mut full = false;
         {
             let mut driver = core.driver.borrow_mut();
             driver.metrics.turns += 1;
             driver.metrics.polls += polls as u64;
             driver.stage_cancels();
-            self.reap(&mut driver);
+            let room = driver.room_for_completions();
+            full |= self.reap(&mut driver) >= room;
             for _ in 0..ENTERS_IN_A_ROW {
                 if !driver.needs_enter() {
                     break;
                 }
                 driver.enter(Wait::No);
-                self.reap(&mut driver);
+                full |= self.reap(&mut driver) >= room;
             }
         }
         core.run_harvest(&mut self.spare.borrow_mut());
-        polls
+        (polls, full)
     }
 
     /// Has the ring complete something when the next timer is due.

@@ -47,12 +47,13 @@ impl Waiting {
 
     /// So many timers were due.
     pub(super) fn fired(&self, count: usize) {
-        self.fired.set(self.fired.get() + count);
+        self.fired.set(self.fired.get().saturating_add(count));
     }
 
-    /// For how long to sleep for a timer that is due in so many nanoseconds. In a crowd it comes with those that are due a little later.
-    fn for_timer(&self, in_ns: u64) -> u64 {
-        if self.fired.replace(0) < CROWD { in_ns } else { in_ns.max(SHORTEST_IN_CROWD_NS) }
+    /// For how long to sleep for a timer that is due in so many nanoseconds, after so many were due since the last sleep. In a crowd it comes with
+    /// those that are due a little later; what the loop has spent looking counts.
+    fn for_timer(&self, in_ns: u64, fired: usize) -> u64 {
+        if fired < CROWD { in_ns } else { in_ns.max(SHORTEST_IN_CROWD_NS.saturating_sub(self.spin_ns)) }
     }
 
     /// Makes of a wait for one completion one for several, where that can be had without waiting for longer than was asked.
@@ -190,6 +191,7 @@ impl EventLoop {
 
     fn how_long(&self) -> Wait {
         let core = &*self.core;
+        let fired = self.waiting.fired.take();
         let mut timers = core.timers.borrow_mut();
         if timers.is_empty() {
             return Wait::Completion;
@@ -207,7 +209,7 @@ impl EventLoop {
         };
         match deadline_ns.saturating_sub(now_ns) {
             0 => Wait::No,
-            ns => Wait::AtMostNs(self.waiting.for_timer(ns)),
+            ns => Wait::AtMostNs(self.waiting.for_timer(ns, fired)),
         }
     }
 
@@ -260,16 +262,16 @@ mod tests {
 
     #[test]
     fn timers_that_come_in_crowds_are_waited_for_together() {
-        let waiting = waiting(0);
-        assert_eq!(waiting.for_timer(1), 1);
-        waiting.fired(3);
-        assert_eq!(waiting.for_timer(2_000), 2_000, "a few are no crowd");
-        waiting.fired(3);
-        waiting.fired(1);
-        assert_eq!(waiting.for_timer(2_000), 50_000);
-        assert_eq!(waiting.for_timer(2_000), 2_000, "the crowd has gone");
-        waiting.fired(100);
-        assert_eq!(waiting.for_timer(60_000), 60_000);
+        let idle = waiting(0);
+        idle.fired(3);
+        idle.fired(1);
+        assert_eq!(idle.fired.take(), 4);
+        assert_eq!(idle.for_timer(2_000, 3), 2_000, "a few are no crowd");
+        assert_eq!(idle.for_timer(2_000, 4), 50_000);
+        assert_eq!(idle.for_timer(60_000, 4), 60_000);
+        let spinning = |us| Waiting::new(&Settings { spin: Duration::from_micros(us), ..Settings::default() });
+        assert_eq!(spinning(20).for_timer(2_000, 4), 30_000);
+        assert_eq!(spinning(60).for_timer(2_000, 4), 2_000, "it has looked for longer than that");
     }
 
     #[test]

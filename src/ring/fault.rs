@@ -312,6 +312,10 @@ impl Faulty {
         self.inner.register_eventfd(eventfd)
     }
 
+    pub(crate) fn room_for_completions(&self) -> usize {
+        self.inner.room_for_completions()
+    }
+
     pub(crate) fn set_quiet(&mut self, quiet: bool) {
         self.inner.set_quiet(quiet);
     }

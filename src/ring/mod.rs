@@ -226,6 +226,11 @@ impl Ring {
         either!(self, ring => ring.harvest(each))
     }
 
+    /// How many completions the queue holds.
+    pub(crate) fn room_for_completions(&self) -> usize {
+        either!(self, ring => ring.room_for_completions())
+    }
+
     /// Has the kernel signal an eventfd when there is something to reap, or to enter for.
     pub(crate) fn register_eventfd(&self, eventfd: RawFd) -> io::Result<()> {
         either!(self, ring => ring.register_eventfd(eventfd))

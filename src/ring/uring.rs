@@ -42,6 +42,8 @@ pub(crate) struct Uring {
     gathers: bool,
     /// Whether a thread of the kernel's takes the entries.
     pub(super) polled: bool,
+    /// What was published when that thread was last woken, until it has taken all of it.
+    woken_for: Option<u32>,
     /// Whether worker threads of the kernel's write completions themselves, which are here before the threads have let go of
     /// files. From 6.2 on the loop's thread writes those that are deferred.
     workers_complete: bool,
@@ -98,6 +100,7 @@ impl Uring {
             enter_flags,
             gathers: params.features & abi::FEAT_MIN_TIMEOUT != 0 && config.polled.is_none(),
             polled: config.polled.is_some(),
+            woken_for: None,
             // That came in 6.2, which nothing tells from the one before.
             workers_complete: params.features & abi::FEAT_REG_REG_RING == 0 || config.hosted,
             detours: config.polled.is_some(),
@@ -327,14 +330,19 @@ impl Uring {
         Ok(if self.tail == self.head && self.backlog.is_empty() { Entered::All } else { Entered::Pressed })
     }
 
+    pub(crate) fn room_for_completions(&self) -> usize {
+        self.shared.cq_mask as usize + 1
+    }
+
     pub(crate) fn register_eventfd(&self, eventfd: RawFd) -> io::Result<()> {
         sys::register_eventfd(self.fd.as_raw_fd(), eventfd)
     }
 
     /// The kernel writes the queue's tail, or that there is work, and then looks for the wish to be quiet in another word; we
     /// write and read them the other way round. That is sound if both sides keep their order. What our own thread completes
-    /// does. A worker thread of the kernel's takes or lets go of a lock in between, which keeps the order only where an
-    /// atomic operation is a full barrier. Elsewhere it is never asked to be quiet, which costs wakings for nothing.
+    /// does. A worker thread of the kernel's looks in between whether somebody waits for the queue (`wq_has_sleeper`, a full barrier)
+    /// or takes a lock, which keeps the order only where an atomic operation is a full barrier. Elsewhere it is never asked to
+    /// be quiet, which costs wakings for nothing.
     pub(crate) fn set_quiet(&mut self, quiet: bool) {
         if cfg!(any(target_arch = "x86_64", target_arch = "x86")) {
             Self::store(&self.shared.cq_flags, if quiet { abi::CQ_EVENTFD_DISABLED } else { 0 });
@@ -384,7 +392,12 @@ impl Uring {
     #[cold]
     pub(super) fn needs_enter_polled(&mut self, flags: u32) -> bool {
         self.update_head();
-        let asleep = self.tail != self.head && flags & abi::SQ_NEED_WAKEUP != 0;
+        if self.tail == self.head {
+            self.woken_for = None;
+        }
+        // A thread that was woken says that it sleeps until it runs, and then it sees everything that was published before.
+        let woken = self.woken_for == Some(self.tail);
+        let asleep = self.tail != self.head && flags & abi::SQ_NEED_WAKEUP != 0 && !woken;
         self.tail != self.published || !self.backlog.is_empty() || asleep || flags & abi::SQ_CQ_OVERFLOW != 0
     }
 
@@ -403,6 +416,7 @@ impl Uring {
         self.calls += u64::from(calls);
         if calls {
             self.call(to_submit, wake | room, wait)?;
+            self.woken_for = if wake != 0 { Some(self.tail) } else { self.woken_for };
         }
         self.update_head();
         if !self.backlog.is_empty() {
@@ -496,12 +510,11 @@ fn build(config: Config) -> io::Result<(OwnedFd, Params)> {
                 params.sq_thread_cpu = cpu;
             }
         } else {
-            params.flags |= abi::SETUP_COOP_TASKRUN;
+            params.flags |= abi::SETUP_COOP_TASKRUN | abi::SETUP_TASKRUN_FLAG;
             // Who waits elsewhere is told of deferred completions by a registered eventfd, and not reliably: where a poll is the
             // reason, newer kernels leave the signal to RCU, which is 10 to 25 ms late, and some give only the first (6.12.117;
             // 6.18 where what is polled is an eventfd itself).
-            // Nor is a flag asked for that tells of work, which stays set for ever if the kernel sets it when the work is done.
-            params.flags |= if config.hosted { 0 } else { abi::SETUP_DEFER_TASKRUN | abi::SETUP_TASKRUN_FLAG };
+            params.flags |= if config.hosted { 0 } else { abi::SETUP_DEFER_TASKRUN };
         }
         abi::setup(config.sq_entries, &mut params).map(|fd| (fd, params))
     };

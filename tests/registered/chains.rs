@@ -40,6 +40,16 @@ fn with_fifo() -> (TempDir, PathBuf) {
     (folder, path)
 }
 
+/// Whether there are no places here, so that a chain's own file has a number, and what has not been submitted when its loop ends is submitted to the
+/// loop that goes on with it.
+fn link_by_link() -> bool {
+    let without = !works();
+    if without {
+        eprintln!("LEFT OUT: before Linux 6.13 a chain's own file has a number");
+    }
+    without
+}
+
 /// Waits until the chain has left nothing: no operation, no place, no file under a number.
 async fn assert_gone(path: &Path) {
     for _ in 0..2000 {
@@ -318,6 +328,9 @@ fn forgotten() {
 
 #[test]
 fn the_end_of_the_loop() {
+    if link_by_link() {
+        return;
+    }
     for round in 0..20 {
         let _alone = alone();
         let (_folder, path) = with_fifo();
@@ -384,6 +397,9 @@ fn an_open_that_waits() {
 /// What is closed under a number that looks like a place has nothing to do with whoever has that.
 #[test]
 fn a_place_is_no_number() {
+    if link_by_link() {
+        return;
+    }
     run(|| async {
         let (_folder, path) = with_fifo();
         let mut chains: Vec<_> = (0..64)

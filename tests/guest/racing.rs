@@ -245,19 +245,10 @@ fn an_eventfd_that_a_thread_writes_always_calls_the_guest() {
 fn completions_that_did_not_fit_call_the_guest() {
     let guest = EventLoop::builder().submission_entries(8).completion_entries(16).build_guest().unwrap();
     let file = pattern(4096);
-    let mut random = Random(5);
-    for round in 0..20 {
+    for _ in 0..20 {
         // Each opens in a worker thread.
         let tasks: Vec<_> = (0..100).map(|_| guest.spawn(File::open(file.path()))).collect();
-        let mut left = tasks;
-        while !left.is_empty() {
-            wait(&guest);
-            if round % 2 == 0 {
-                std::thread::sleep(Duration::from_micros(random.below(500)));
-            }
-            guest.turn(1 + random.below(64) as usize);
-            left.retain(|task| !task.is_finished());
-        }
+        turn_until(&guest, || tasks.iter().all(|task| task.is_finished()));
     }
     while guest.turn(128) {}
     assert_eq!(guest.metrics().in_flight, 0);

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use counting::allocations;
 use ringtoss::fs::{self, File};
-use ringtoss::net::{TcpListener, TcpStream};
+use ringtoss::net::{TcpListener, TcpStream, UdpSocket};
 use ringtoss::{JoinHandle, metrics, op, spawn, time, yield_now};
 
 #[path = "../tests/counting/mod.rs"]
@@ -83,6 +83,7 @@ impl Bench {
             "read" => spread(count, in_flight, |count| reads(count, file.clone())).await,
             "fs-read" => spread(count, in_flight, |count| whole_files(count, path.clone())).await,
             "echo" => echoes(count, in_flight).await,
+            "datagram" => spread(count, in_flight, datagrams).await,
             "spawn" => spawns(count).await,
             "burst" => bursts(count, in_flight).await,
             "sleep" => sleeps(count).await,
@@ -195,6 +196,20 @@ async fn server_of(mut stream: TcpStream) {
         let (result, sent) = stream.write_all(read).await;
         result.unwrap();
         buf = sent;
+    }
+}
+
+/// Datagrams that a socket sends to itself: an operation is one, sent and received.
+async fn datagrams(count: usize) {
+    let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    socket.connect(socket.local_addr().unwrap()).await.unwrap();
+    let mut buf = vec![7; ECHO_BYTES];
+    for _ in 0..count {
+        let (result, sent) = socket.send(buf).await;
+        assert_eq!(result.unwrap(), ECHO_BYTES);
+        let (result, received) = socket.recv(sent).await;
+        assert_eq!(result.unwrap(), ECHO_BYTES);
+        buf = received;
     }
 }
 

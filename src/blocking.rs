@@ -6,6 +6,8 @@ use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
 use crate::inbox::sync::{Condvar, Mutex, MutexGuard, thread};
+#[cfg(not(all(test, loom)))]
+use crate::sys::fork;
 use crate::task::{self, BlockingJob, JoinHandle};
 
 struct Pool {
@@ -45,7 +47,24 @@ pub(crate) fn outstanding() -> usize {
 /// # Errors
 /// If there is no thread and none can be started; the job is dropped unrun.
 pub(crate) fn submit(job: BlockingJob) -> io::Result<()> {
+    #[cfg(not(all(test, loom)))]
+    {
+        static ONCE: std::sync::Once = std::sync::Once::new();
+        ONCE.call_once(|| fork::keep(keep));
+    }
     POOL.submit(job)
+}
+
+/// While a thread forks. The child has none of the threads: what they had to do, they do in the parent.
+#[cfg(not(all(test, loom)))]
+fn keep() -> fork::Held {
+    let mut state = POOL.state();
+    Box::new(move |process| {
+        if process == fork::Process::Child {
+            (state.threads, state.idle, state.running) = (0, 0, 0);
+            std::mem::forget(std::mem::take(&mut state.jobs));
+        }
+    })
 }
 
 impl State {

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::task::Waker;
 
 use crate::clock::Clock;
-use crate::driver::{Driver, Harvest};
+use crate::driver::{Driver, Harvest, refuse_forked};
 use crate::guard::{guard, wake_all};
 use crate::inbox::Inbox;
 use crate::registry;
@@ -151,11 +151,14 @@ pub(crate) struct Entered {
 /// Makes this thread's loop known.
 ///
 /// # Panics
-/// If the thread is in a loop already, or another loop is a guest on it.
+/// If the thread is in a loop already, or another loop is a guest on it; if the loop is that of this process's parent.
 pub(crate) fn enter(core: Rc<Core>) -> Entered {
     let guest = RESIDENT.get();
     if entered_id() != 0 || !(guest.is_null() || ptr::eq(guest, Rc::as_ptr(&core))) {
         refuse_nested();
+    }
+    if core.driver.borrow().is_forked() {
+        refuse_forked();
     }
     enter_nested(core)
 }

@@ -487,6 +487,7 @@ impl Driver {
                 self.entered(Ok(self.ring.entered_itself()));
                 self.reap_polled();
             }
+            Err(_) if self.is_forked() => refuse_forked(),
             // EBADF, EFAULT, EINVAL and the like: the loop itself is broken, no operation is to blame.
             Err(error) => panic!("io_uring_enter failed in a way that it never should: {error}"),
         }
@@ -578,9 +579,23 @@ impl Driver {
         self.ring.calls()
     }
 
+    /// Whether this process is a child of the one that made the loop.
+    pub(crate) fn is_forked(&self) -> bool {
+        self.ring.is_forked()
+    }
+
     pub(crate) fn in_flight(&self) -> usize {
         self.slots.len()
     }
+}
+
+/// What is said where a child goes on with its parent's loop.
+#[cold]
+pub(crate) fn refuse_forked() -> ! {
+    panic!(
+        "ringtoss: this event loop was made before a fork(2) and is the parent's; the child makes its own, after the fork: \
+         call `daemonize` and the like before `EventLoop::new` or `block_on`"
+    )
 }
 
 /// Tells everybody who waits for an operation that went down with its loop, and leaks what the kernel may touch.

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
 use std::task::Waker;
 
 use crate::guard::{guard, wake_all};
@@ -14,6 +14,7 @@ use crate::inbox::Inbox;
 use crate::mail::Mail;
 use crate::ring::Cqe;
 use crate::slot::{Earlier, Elsewhere, Handed, Key};
+use crate::sys::fork;
 
 static LOOPS: Mutex<BTreeMap<u64, Entry>> = Mutex::new(BTreeMap::new());
 static NEXT: AtomicU64 = AtomicU64::new(1);
@@ -53,7 +54,19 @@ pub(crate) fn new_id() -> u64 {
 }
 
 pub(crate) fn register(inbox: Arc<Inbox>) {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| fork::keep(keep));
     loops().insert(inbox.id(), Entry::Live(inbox));
+}
+
+/// While a thread forks. In the child no loop of the parent's will ever run, or free what is its kernel's.
+fn keep() -> fork::Held {
+    let mut loops = loops();
+    Box::new(move |process| {
+        if process == fork::Process::Child {
+            loops.values_mut().for_each(|entry| std::mem::forget(std::mem::replace(entry, Entry::Dirty)));
+        }
+    })
 }
 
 /// Sends mail to a loop. Gives it back if the loop takes none any more.

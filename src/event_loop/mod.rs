@@ -55,6 +55,11 @@ static LEAKED: AtomicU64 = AtomicU64::new(0);
 /// through a [`Handle`]. Dropping it drops its tasks, cancels every operation and waits until the kernel has let go of
 /// them, at most for [`Builder::shutdown_timeout`]; what cannot be had back by then is leaked, never freed.
 ///
+/// **`fork(2)`**: a loop stays with the process that made it, so `daemonize` and the like come first. In a child that goes on in this
+/// program a loop of its parent's panics when it is run, and does nothing when it is dropped, nor are its tasks dropped; what
+/// the child makes anew works, the pool for blocking calls included. (A child that runs another program, as `std::process` and [`process`](crate::process)
+/// make them, has nothing to do with any of this.)
+///
 /// ```
 /// let event_loop = ringtoss::EventLoop::new()?;
 /// let answer = event_loop.block_on(async {
@@ -85,8 +90,10 @@ struct Flush<'a>(&'a Core);
 impl Drop for Flush<'_> {
     fn drop(&mut self) {
         let mut driver = self.0.driver.borrow_mut();
-        driver.stage_cancels();
-        driver.submit_all();
+        if !driver.is_forked() {
+            driver.stage_cancels();
+            driver.submit_all();
+        }
     }
 }
 
@@ -240,7 +247,7 @@ impl EventLoop {
     /// Runs the loop until no task is left.
     ///
     /// # Panics
-    /// If this thread is in a loop already.
+    /// If this thread is in a loop already; if the loop is that of this process's parent.
     pub fn run(&self) {
         let _entered = context::enter(self.core.clone());
         let _before = Before::note();
@@ -452,6 +459,10 @@ impl EventLoop {
 
 impl Drop for EventLoop {
     fn drop(&mut self) {
+        if self.core.driver.borrow().is_forked() {
+            // The loop is the parent's, and so is all that its tasks have under way.
+            return std::mem::forget(self.core.clone());
+        }
         let ended = catch_unwind(AssertUnwindSafe(|| self.end()));
         if let Err(panic) = ended {
             // No code of the user's gets here, so this is a defect of ours. What it must not become is memory that is freed

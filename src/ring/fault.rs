@@ -363,6 +363,10 @@ impl Faulty {
         self.inner.is_polled()
     }
 
+    pub(crate) fn is_forked(&self) -> bool {
+        self.inner.is_forked()
+    }
+
     pub(crate) fn workers_complete(&self) -> bool {
         self.inner.workers_complete()
     }

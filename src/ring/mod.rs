@@ -210,6 +210,11 @@ impl Ring {
         either!(self, ring => ring.is_polled())
     }
 
+    /// Whether this is a child's copy of a ring of its parent's, behind which there is no kernel.
+    pub(crate) fn is_forked(&self) -> bool {
+        either!(self, ring => ring.is_forked())
+    }
+
     /// Whether what a worker thread of the kernel's has closed may be open a little longer than its completion says.
     pub(crate) fn workers_complete(&self) -> bool {
         either!(self, ring => ring.workers_complete())

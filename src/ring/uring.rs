@@ -9,6 +9,7 @@ use super::aside::Aside;
 use super::attempt::Luck;
 use super::{BufferRing, BusyPoll, Config, Cqe, Entered, Sqe, Wait, diagnose};
 use crate::sys;
+use crate::sys::fork;
 use crate::sys::ring::{self as abi, Params, RawCqe, Shared};
 
 /// What was found out about this kernel by trying, once a process.
@@ -44,6 +45,8 @@ pub(crate) struct Uring {
     pub(super) polled: bool,
     /// What was published when that thread was last woken, until it has taken all of it.
     woken_for: Option<u32>,
+    /// The process that made it, by [`fork::generation`].
+    made_in: u32,
     /// Whether worker threads of the kernel's write completions themselves, which are here before the threads have let go of
     /// files. From 6.2 on the loop's thread writes those that are deferred.
     workers_complete: bool,
@@ -101,6 +104,7 @@ impl Uring {
             gathers: params.features & abi::FEAT_MIN_TIMEOUT != 0 && config.polled.is_none(),
             polled: config.polled.is_some(),
             woken_for: None,
+            made_in: fork::generation(),
             // That came in 6.2, which nothing tells from the one before.
             workers_complete: params.features & abi::FEAT_REG_REG_RING == 0 || config.hosted,
             detours: config.polled.is_some(),
@@ -405,6 +409,10 @@ impl Uring {
     /// wait, for completions or for room, or if completions did not fit.
     #[cold]
     pub(super) fn enter_polled(&mut self, wait: Wait) -> io::Result<Entered> {
+        if self.is_forked() {
+            // The thread is the parent's. Where there is none, the kernel itself refuses whoever is not the ring's maker.
+            return Err(io::ErrorKind::PermissionDenied.into());
+        }
         let to_submit = self.publish();
         // The thread announces that it sleeps and looks at the tail once more; we publish the tail and look at the
         // announcement. With a fence between each of the two, one of us sees the other.
@@ -427,6 +435,11 @@ impl Uring {
 
     pub(crate) fn is_polled(&self) -> bool {
         self.polled
+    }
+
+    /// Whether this is a child's copy of a ring of its parent's.
+    pub(crate) fn is_forked(&self) -> bool {
+        self.made_in != fork::generation()
     }
 
     pub(crate) fn workers_complete(&self) -> bool {

@@ -9,6 +9,7 @@ pub(crate) mod ancillary;
 mod dir;
 pub(crate) mod epoll;
 mod file;
+pub(crate) mod fork;
 mod lock;
 mod memory;
 mod option;

@@ -8,7 +8,7 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::ptr::{self, NonNull};
 use std::sync::atomic::AtomicU32;
 
-use super::own;
+use super::{fork, own};
 
 pub(crate) const SETUP_IOPOLL: u32 = 1 << 0;
 pub(crate) const SETUP_SQPOLL: u32 = 1 << 1;
@@ -113,7 +113,10 @@ pub(crate) struct Mapping {
 impl Mapping {
     /// The part of a ring that is at this offset.
     fn new(fd: RawFd, offset: i64, len: usize) -> io::Result<Mapping> {
-        Mapping::of(fd, offset, len, libc::MAP_SHARED | libc::MAP_POPULATE)
+        let mapping = Mapping::of(fd, offset, len, libc::MAP_SHARED | libc::MAP_POPULATE)?;
+        // A child must not have the ring: two processes would write one queue.
+        fork::note(mapping.start, len);
+        Ok(mapping)
     }
 
     /// New memory, zeroed.
@@ -129,9 +132,6 @@ impl Mapping {
         if start == libc::MAP_FAILED {
             return Err(io::Error::last_os_error());
         }
-        // A child must not have the ring: two processes would write one queue.
-        // SAFETY: this is the mapping that was just made.
-        unsafe { libc::madvise(start, len, libc::MADV_DONTFORK) };
         Ok(Mapping { start: NonNull::new(start.cast()).expect("a mapping is never at address 0"), len })
     }
 
@@ -153,7 +153,9 @@ impl Mapping {
 
 impl Drop for Mapping {
     fn drop(&mut self) {
-        // SAFETY: this is the mapping that was made; the pointers into it are in `Shared`, which is dropped with it.
+        let _forgotten = fork::forget(self.start);
+        // SAFETY: this is the mapping that was made, or a copy in its place (`fork`); the pointers into it are in `Shared`, which is
+        // dropped with it.
         unsafe { libc::munmap(self.start.as_ptr().cast(), self.len) };
     }
 }

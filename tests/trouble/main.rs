@@ -8,6 +8,7 @@ mod crowds;
 mod disk;
 mod failing_device;
 mod faulty_disk;
+mod forked;
 mod killed;
 mod network;
 mod peers;

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use super::operation::Stop;
 use super::{Op, Operation};
+use crate::ring::error_of;
 use crate::time::{Sleep, sleep};
 use crate::token::{CancellationToken, WaitForCancellationOwned};
 
@@ -55,12 +56,12 @@ impl CutShort {
     }
 
     pub(crate) fn into_error(self) -> io::Error {
-        io::Error::new(io::Error::from_raw_os_error(self.errno).kind(), self)
+        io::Error::new(error_of(self.errno).kind(), self)
     }
 
     pub(crate) fn error(errno: i32, transferred: usize) -> io::Error {
         if transferred == 0 {
-            return io::Error::from_raw_os_error(errno);
+            return error_of(errno);
         }
         CutShort { errno, transferred, unwritten: Vec::new(), back: None }.into_error()
     }
@@ -68,7 +69,7 @@ impl CutShort {
 
 impl fmt::Display for CutShort {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} after {} bytes", io::Error::from_raw_os_error(self.errno), self.transferred)?;
+        write!(f, "{} after {} bytes", error_of(self.errno), self.transferred)?;
         match &self.back {
             Some(back) => write!(f, " one way and {} the other", back.transferred),
             None => Ok(()),

@@ -38,6 +38,7 @@ mod flags;
 mod futex;
 mod incoming;
 mod kept;
+mod large;
 mod lease;
 mod lent;
 mod limit;
@@ -169,6 +170,10 @@ pub unsafe trait Op: Sized + 'static + Sealed {
         if cqe.more() { Next::More } else { Next::Done(cqe) }
     }
 
+    /// Whether the kernel may want a worker thread for it.
+    #[doc(hidden)]
+    const WANTS_WORKER: bool = true;
+
     /// Whether [`Op::lend`] is to be asked.
     #[doc(hidden)]
     const LENDS: bool = false;
@@ -180,6 +185,13 @@ pub unsafe trait Op: Sized + 'static + Sealed {
     #[inline]
     fn lend(&mut self, _loop_id: u64, _key: Key, _stopped: bool) -> Option<Cqe> {
         None
+    }
+
+    /// The kernel has cancelled it, which nobody has asked for: it could start no worker thread. Whether to make it again, because
+    /// it can do without.
+    #[doc(hidden)]
+    fn without_worker(&mut self) -> bool {
+        false
     }
 
     /// Whether asking the kernel to cancel it is of any use.

@@ -2,6 +2,7 @@
 
 mod dropping;
 mod lending;
+mod starved;
 
 use std::future::Future;
 use std::mem::ManuallyDrop;
@@ -250,6 +251,9 @@ impl<'a, O: Op> Operation<'a, O> {
     /// Hands a completion to the operation; gives the one that ends it.
     fn step(&mut self, cqe: Cqe) -> Option<Cqe> {
         match self.op().step(cqe) {
+            Next::Done(cqe) if self.stop == Stop::No && O::WANTS_WORKER && cqe.cancelled() => {
+                self.cancelled_by_kernel(cqe)
+            }
             Next::Done(cqe) if self.stop == Stop::No => Some(self.ended(cqe)),
             Next::More if O::LENDS => self.lend(),
             Next::More => None,
@@ -597,7 +601,13 @@ impl<O: Op> Future for Operation<'_, O> {
                     // Before anything may panic: the slot is gone.
                     this.phase = Phase::Start;
                     match this.op().step(cqe) {
-                        Next::Done(cqe) => Poll::Ready(cqe),
+                        Next::Done(cqe) => {
+                            if O::WANTS_WORKER && cqe.result == -libc::ECANCELED {
+                                this.poll_cancelled(cx, cqe)
+                            } else {
+                                Poll::Ready(cqe)
+                            }
+                        }
                         Next::Again => this.poll_long(cx, None),
                         Next::More => unreachable!("the last completion"),
                     }

@@ -4,10 +4,12 @@ use std::io;
 use std::os::fd::RawFd;
 
 use super::flags::unknown_flags;
+use super::large::Worker;
 use super::position::{AT_POSITION, NO_OFFSET, Position};
 use super::{Arena, Cqe, CutShort, Left, Link, Next, Op, Sealed, Sqe, fixed};
 use crate::buf::{BufResult, IoBufMut};
 use crate::fd::Fd;
+use crate::ring::error_of;
 use crate::salvage::{Item, Lane, Salvage};
 
 /// What one call moves at most: `MAX_RW_COUNT` of the kernel.
@@ -154,7 +156,7 @@ pub(super) fn failure(refused: Option<&'static str>, errno: i32, done: usize) ->
     match refused {
         Some(reason) if errno == libc::EINVAL => io::Error::new(io::ErrorKind::InvalidInput, reason),
         _ if matches!(errno, libc::ECANCELED | libc::ETIMEDOUT) => CutShort::error(errno, done),
-        _ => io::Error::from_raw_os_error(errno),
+        _ => error_of(errno),
     }
 }
 
@@ -174,6 +176,7 @@ pub struct Read<B> {
     offset: u64,
     fill: Fill<B>,
     position: Position,
+    worker: Worker,
 }
 
 impl<B: IoBufMut> Read<B> {
@@ -203,14 +206,21 @@ impl<B: IoBufMut> Read<B> {
     }
 
     fn at_position(fd: &Fd, fill: Fill<B>) -> Read<B> {
-        Read { fd: fd.raw(), flags: 0, offset: AT_POSITION, fill, position: Position::of(fd) }
+        Read {
+            fd: fd.raw(),
+            flags: 0,
+            offset: AT_POSITION,
+            fill,
+            position: Position::of(fd),
+            worker: Worker::default(),
+        }
     }
 
     fn made(fd: RawFd, mut fill: Fill<B>, offset: u64) -> Read<B> {
         if offset > i64::MAX as u64 && offset != NO_OFFSET {
             fill.refuse("an offset beyond 2^63 - 1, the largest that a file can have");
         }
-        Read { fd, flags: 0, offset, fill, position: Position::new() }
+        Read { fd, flags: 0, offset, fill, position: Position::new(), worker: Worker::default() }
     }
 }
 
@@ -239,7 +249,12 @@ unsafe impl<B: IoBufMut> Op for Read<B> {
             .offset(offset)
             .op_flags(self.flags);
         fixed::prefer(sqe, self.fill.buf.registered(), arena);
+        self.worker.spare_loop(sqe, len as usize);
         Ok(())
+    }
+
+    fn without_worker(&mut self) -> bool {
+        self.worker.refuse()
     }
 
     #[inline]

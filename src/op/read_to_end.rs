@@ -2,6 +2,7 @@
 
 use std::os::fd::RawFd;
 
+use super::large::Worker;
 use super::position::{AT_POSITION, Position};
 use super::read::MAX_TRANSFER;
 use super::{Arena, Cqe, CutShort, Left, Next, Op, Sealed, Sqe};
@@ -23,6 +24,7 @@ pub struct ReadToEnd {
     /// What the vector held before.
     start: usize,
     source: Source,
+    worker: Worker,
 }
 
 /// What is read from.
@@ -37,17 +39,23 @@ enum Source {
 
 impl ReadToEnd {
     pub(crate) fn new(fd: &Fd, buf: Vec<u8>) -> ReadToEnd {
-        ReadToEnd { fd: fd.raw(), start: buf.len(), buf, source: Source::File(Position::of(fd)) }
+        ReadToEnd {
+            fd: fd.raw(),
+            start: buf.len(),
+            buf,
+            source: Source::File(Position::of(fd)),
+            worker: Worker::default(),
+        }
     }
 
     pub(crate) fn of_stream(fd: RawFd, buf: Vec<u8>) -> ReadToEnd {
-        ReadToEnd { fd, start: buf.len(), buf, source: Source::Stream }
+        ReadToEnd { fd, start: buf.len(), buf, source: Source::Stream, worker: Worker::default() }
     }
 
     /// Of a file that nobody else has, from its start. What the vector holds has been read.
     pub(crate) fn of_own_file(fd: &Fd, buf: Vec<u8>) -> ReadToEnd {
         let source = if fd.takes_offsets() { Source::Own(buf.len() as u64) } else { Source::File(Position::of(fd)) };
-        ReadToEnd { fd: fd.raw(), start: buf.len(), buf, source }
+        ReadToEnd { fd: fd.raw(), start: buf.len(), buf, source, worker: Worker::default() }
     }
 
     fn done(&self) -> usize {
@@ -77,10 +85,17 @@ unsafe impl Op for ReadToEnd {
         let read = Sqe::new(io_uring::opcode::Read::CODE).fd(self.fd).addr(address).len(len);
         *sqe = match &mut self.source {
             Source::Stream => Sqe::new(io_uring::opcode::Recv::CODE).fd(self.fd).addr(address).len(len),
-            Source::File(position) => position.begin(self.fd).unwrap_or(read.offset(AT_POSITION)),
-            Source::Own(offset) => read.offset(*offset),
+            Source::File(position) => match position.begin(self.fd) {
+                Some(instead) => instead,
+                None => self.worker.sparing_loop(read.offset(AT_POSITION)),
+            },
+            Source::Own(offset) => self.worker.sparing_loop(read.offset(*offset)),
         };
         Ok(())
+    }
+
+    fn without_worker(&mut self) -> bool {
+        self.worker.refuse()
     }
 
     fn step(&mut self, cqe: Cqe) -> Next {

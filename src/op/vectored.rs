@@ -6,6 +6,7 @@ use std::io;
 use std::os::fd::RawFd;
 
 use super::flags::{appends, unknown_flags};
+use super::large::Worker;
 use super::message::{MAX_IOVECS, outgoing, send_message};
 use super::position::{AT_POSITION, NO_OFFSET, Position};
 use super::read::MAX_TRANSFER;
@@ -36,11 +37,21 @@ pub struct Readv<V> {
     position: Position,
     /// By the pages that the kernel knows, or not.
     fixed: fixed::Vectored,
+    worker: Worker,
 }
 
 impl<V: IoVecBufMut> Readv<V> {
     pub(crate) fn new(fd: RawFd, bufs: V, place: Place) -> Readv<V> {
-        Readv { fd, flags: 0, place, bufs, done: 0, position: Position::new(), fixed: fixed::Vectored::Plain }
+        Readv {
+            fd,
+            flags: 0,
+            place,
+            bufs,
+            done: 0,
+            position: Position::new(),
+            fixed: fixed::Vectored::Plain,
+            worker: Worker::default(),
+        }
     }
 
     pub(crate) fn at_position(fd: &Fd, bufs: V) -> Readv<V> {
@@ -53,6 +64,7 @@ impl<V: IoVecBufMut> Readv<V> {
             done: 0,
             position: Position::of(fd),
             fixed: fixed::Vectored::Plain,
+            worker: Worker::default(),
         }
     }
 
@@ -101,7 +113,12 @@ unsafe impl<V: IoVecBufMut> Op for Readv<V> {
         if self.place != Place::File(AT_POSITION) {
             self.fixed.prefer(sqe, self.bufs.registered(), arena);
         }
+        self.worker.spare_loop(sqe, total);
         Ok(())
+    }
+
+    fn without_worker(&mut self) -> bool {
+        self.worker.refuse()
     }
 
     fn step(&mut self, cqe: Cqe) -> Next {
@@ -209,11 +226,21 @@ pub struct Writev<V> {
     position: Position,
     /// By the pages that the kernel knows, or not.
     fixed: fixed::Vectored,
+    worker: Worker,
 }
 
 impl<V: IoVecBuf> Writev<V> {
     pub(crate) fn new(fd: RawFd, bufs: V, place: Place) -> Writev<V> {
-        Writev { fd, flags: 0, place, bufs, done: 0, position: Position::new(), fixed: fixed::Vectored::Plain }
+        Writev {
+            fd,
+            flags: 0,
+            place,
+            bufs,
+            done: 0,
+            position: Position::new(),
+            fixed: fixed::Vectored::Plain,
+            worker: Worker::default(),
+        }
     }
 
     pub(crate) fn at_position(fd: &Fd, bufs: V) -> Writev<V> {
@@ -226,6 +253,7 @@ impl<V: IoVecBuf> Writev<V> {
             done: 0,
             position: Position::of(fd),
             fixed: fixed::Vectored::Plain,
+            worker: Worker::default(),
         }
     }
 
@@ -272,6 +300,7 @@ unsafe impl<V: IoVecBuf> Op for Writev<V> {
                 if offset != AT_POSITION {
                     self.fixed.prefer(sqe, self.bufs.registered(), arena);
                 }
+                self.worker.spare_loop(sqe, self.len());
                 Ok(())
             }
             Place::Stream => {
@@ -279,6 +308,10 @@ unsafe impl<V: IoVecBuf> Op for Writev<V> {
                 Ok(())
             }
         }
+    }
+
+    fn without_worker(&mut self) -> bool {
+        self.worker.refuse()
     }
 
     fn step(&mut self, cqe: Cqe) -> Next {

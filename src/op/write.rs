@@ -4,6 +4,7 @@ use std::io;
 use std::os::fd::RawFd;
 
 use super::flags::{appends, unknown_flags};
+use super::large::Worker;
 use super::position::{AT_POSITION, NO_OFFSET, Position};
 use super::read::{MAX_TRANSFER, failure};
 use super::{Arena, Cqe, Left, Link, Next, Op, Sealed, Sqe, fixed};
@@ -126,6 +127,7 @@ pub struct Write<B> {
     offset: u64,
     drain: Drain<B>,
     position: Position,
+    worker: Worker,
 }
 
 impl<B: IoBuf> Write<B> {
@@ -151,14 +153,21 @@ impl<B: IoBuf> Write<B> {
     }
 
     fn at_position(fd: &Fd, drain: Drain<B>) -> Write<B> {
-        Write { fd: fd.raw(), flags: 0, offset: AT_POSITION, drain, position: Position::of(fd) }
+        Write {
+            fd: fd.raw(),
+            flags: 0,
+            offset: AT_POSITION,
+            drain,
+            position: Position::of(fd),
+            worker: Worker::default(),
+        }
     }
 
     fn made(fd: RawFd, mut drain: Drain<B>, offset: u64) -> Write<B> {
         if offset > i64::MAX as u64 && offset != NO_OFFSET {
             drain.refused = Some("an offset beyond 2^63 - 1, the largest that a file can have");
         }
-        Write { fd, flags: 0, offset, drain, position: Position::new() }
+        Write { fd, flags: 0, offset, drain, position: Position::new(), worker: Worker::default() }
     }
 }
 
@@ -187,7 +196,12 @@ unsafe impl<B: IoBuf> Op for Write<B> {
             .offset(offset)
             .op_flags(self.flags);
         fixed::prefer(sqe, self.drain.buf.registered(), arena);
+        self.worker.spare_loop(sqe, len as usize);
         Ok(())
+    }
+
+    fn without_worker(&mut self) -> bool {
+        self.worker.refuse()
     }
 
     #[inline]

@@ -34,6 +34,22 @@ pub struct Sqe {
     pub(crate) pad: u64,
 }
 
+/// In the place of `ECANCELED`, where nobody has cancelled: no `errno` of the kernel's, which end at 4095.
+pub(crate) const NO_WORKER: i32 = 4096;
+
+/// The error that an `errno` stands for.
+#[cold]
+pub(crate) fn error_of(errno: i32) -> std::io::Error {
+    match errno {
+        NO_WORKER => std::io::Error::new(
+            std::io::ErrorKind::ResourceBusy,
+            "the kernel could start no thread of its own for this call (see ulimit -u and the cgroup's pids.max), or the file \
+             system has cancelled it",
+        ),
+        _ => std::io::Error::from_raw_os_error(errno),
+    }
+}
+
 /// `IOSQE_FIXED_FILE`.
 pub(crate) const FIXED_FILE: u8 = 1 << 0;
 /// `IOSQE_IO_LINK`.
@@ -233,14 +249,14 @@ impl Cqe {
     /// The error that the result stands for. Away from the path of those that succeed.
     #[cold]
     fn error(&self) -> std::io::Error {
-        std::io::Error::from_raw_os_error(-self.result)
+        error_of(-self.result)
     }
 
     /// Whether it tells that a signal interrupted it before it had done anything. Some operations give what the kernel
     /// otherwise keeps to itself (`ERESTARTSYS` and its kin: opening a FIFO, network file systems).
     #[inline]
     pub(crate) fn interrupted(&self) -> bool {
-        self.result == -libc::EINTR || (-516..=-512).contains(&self.result)
+        self.result < 0 && (self.result == -libc::EINTR || (-516..=-512).contains(&self.result))
     }
 
     /// Whether it tells that a cancellation took effect. Interrupted is what an operation was that was cancelled in a

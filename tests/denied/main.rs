@@ -34,6 +34,12 @@ fn restrict(how: &str) {
         }
         "nofile" => limit_files(3),
         "nofile-4" => limit_files(4),
+        "nproc" => {
+            become_nobody();
+            let limit = rlimit(1);
+            // SAFETY: the structure lives over the call.
+            assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_NPROC, &raw const limit) }, 0);
+        }
         "nobody" => become_nobody(),
         "nothing" => {}
         other => panic!("no such restriction: {other}"),
@@ -91,6 +97,9 @@ fn child() {
     if how == "memlock-64k" {
         return pin_memory();
     }
+    if how == "nproc" {
+        return start_no_thread();
+    }
     match ringtoss::EventLoop::new() {
         Ok(event_loop) => {
             event_loop.block_on(async { ringtoss::op::nop().await.unwrap() });
@@ -116,6 +125,42 @@ fn pin_memory() {
         assert!(error.to_string().contains("Fix: "), "{error}");
         let count = ringtoss::spawn_blocking(|| reader.join().unwrap()).await.unwrap();
         assert_eq!(count, 4 << 20);
+    });
+    println!("BUILT");
+}
+
+/// What the kernel makes by a thread of its own, and cannot.
+fn start_no_thread() {
+    ringtoss::block_on(async {
+        let error = ringtoss::fs::metadata("/").await.unwrap_err();
+        assert!(error.to_string().contains("ulimit -u"), "{error}");
+        let error = ringtoss::fs::write("/tmp/nobody", "x").await.unwrap_err();
+        assert!(error.to_string().contains("ulimit -u"), "{error}");
+        let error = ringtoss::fs::canonicalize("/").await.unwrap_err();
+        assert!(error.to_string().contains("ulimit -u"), "{error}");
+        // Who cancels is told what is so everywhere.
+        let token = ringtoss::CancellationToken::new();
+        token.cancel();
+        let error = ringtoss::fs::metadata("/").cancel_on(&token).await.unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(libc::ECANCELED));
+        // A large transfer is given to a thread only where there is one: here it is made on the spot, where the file system can.
+        let this = std::fs::File::open(std::env::current_exe().unwrap()).unwrap();
+        let len = this.metadata().unwrap().len() as usize;
+        assert!(len > 1 << 20);
+        let file = ringtoss::fs::File::from_std(this);
+        let read = ringtoss::spawn_blocking(|| ()).await;
+        assert!(read.is_err(), "there is no thread for the pool, either");
+        match file.read_exact_at(Vec::with_capacity(len), len, 0).await {
+            (Ok(count), bytes) => assert!(count == len && bytes.len() == len),
+            (Err(error), _) => assert!(error.to_string().contains("ulimit -u"), "{error}"),
+        }
+        // Sockets and what else needs no thread works.
+        let listener = ringtoss::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (_stream, accepted) = (
+            ringtoss::net::TcpStream::connect(listener.local_addr().unwrap()).await.unwrap(),
+            listener.accept().await.unwrap(),
+        );
+        drop(accepted);
     });
     println!("BUILT");
 }
@@ -165,6 +210,16 @@ fn the_memlock_limit_is_named() {
         return eprintln!("left out: only root can become somebody whom the limit concerns and still be sure of it");
     }
     assert_says("memlock", &["OutOfMemory", "RLIMIT_MEMLOCK (4096", "ulimit -l", "Fix: "]);
+}
+
+/// Where the kernel can start no thread, what needs one says so, and nobody is told that it was cancelled.
+#[test]
+fn the_limit_of_threads_is_named() {
+    let _alone = alone();
+    if !is_root() {
+        return eprintln!("left out: only root can become somebody whom the limit concerns and still be sure of it");
+    }
+    assert_eq!(run("nproc"), "BUILT");
 }
 
 /// What may not be pinned is copied, and what cannot be registered says why.

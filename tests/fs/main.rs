@@ -10,6 +10,7 @@ mod dropped_reads;
 mod dropped_writes;
 mod drops;
 mod fifo;
+mod large;
 mod limits;
 mod locks;
 mod metadata;

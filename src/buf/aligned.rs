@@ -99,6 +99,10 @@ pub(super) use fixed_capacity;
 /// A byte buffer at an aligned address, of a fixed capacity, for files opened with `O_DIRECT`: these want address, length
 /// and offset to be multiples of the device's block, often 512 or 4,096 bytes (`statx(2)`, `STATX_DIOALIGN`).
 ///
+/// The length is that which is asked for, also at the end of a file whose size is no multiple. Of one of 5,000 bytes
+/// [`read_exact_at(buf, 5000, 0)`](crate::fs::File::read_exact_at) is `InvalidInput` (`EINVAL`), while
+/// [`read_at(buf, 0)`](crate::fs::File::read_at) with a capacity of 8,192 asks for that and gives the 5,000.
+///
 /// ```
 /// use ringtoss::buf::AlignedBuf;
 /// let mut buf = AlignedBuf::with_capacity(8192);

@@ -11,7 +11,9 @@ use super::way::{PollRead, PollSeek, PollWrite, Readable, Seekable, Way, Wrap, W
 /// [module](crate::compat) says which object has which traits, and how each reads and writes.
 ///
 /// A poll that was not ready has done nothing: the next one may bring another buffer, of another length, and may come from another
-/// task, or another loop, too. Who polled last is woken, for each direction.
+/// task, or another loop, too. Who polled last is woken, for each direction. What a poll has begun (a read that was not
+/// ready) is ended by the loop on which it was begun; polled on another loop, it waits for that one, which has to run
+/// or to have ended: not to be kept without being run, nor be blocked by a task.
 ///
 /// # What a write promises
 /// Written bytes may be the adapter's for a while, never for longer than until the loop enters the kernel next and the kernel has

@@ -9,7 +9,8 @@ use crate::op::{self, All, Operation, Read, Readv, Write, Writev};
 /// How one read or write is done, `RWF_*` of `preadv2(2)` and `pwritev2(2)`: for [`File::read_at_with`],
 /// [`File::write_at_with`] and their kin. They can be combined with `|`.
 ///
-/// The kernel's `RWF_HIPRI` is not among them: it is for rings that poll their devices, which this crate's do not.
+/// The kernel's `RWF_HIPRI` is not among them: it is for rings that poll their devices, to which a file's transfers go
+/// by [`File::set_iopoll`]; those with flags go the ordinary way.
 ///
 /// ```
 /// # ringtoss::block_on(async {

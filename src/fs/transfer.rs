@@ -11,6 +11,10 @@ use crate::op::{
 /// Any number of these may be in flight; the file's position plays no part. Offsets are in bytes from the file's start, at
 /// most 2^63 - 1. One call moves at most 2,147,479,552 bytes; what is to be moved exactly takes as many as it needs. They
 /// fail with `NotSeekable` (`ESPIPE`) on pipes and terminals.
+///
+/// With `O_DIRECT` (see [`AlignedBuf`](crate::buf::AlignedBuf)) address, offset and the length that is asked for have
+/// to be aligned. For `read_at` that length is the buffer's capacity, so it reads the tail of a file of any size;
+/// `read_exact_at` asks for `len`, and for one that is not aligned it is `InvalidInput`.
 impl File {
     /// Reads up to the buffer's capacity from an offset into its start: `IORING_OP_READ`, `pread(2)`. The buffer's length
     /// is the number of bytes read, 0 at the end of the file. Dropped early, nothing has happened.

@@ -65,6 +65,10 @@ impl TcpListener {
 
     /// Connections as they come: one submission serves many accepts (`IORING_ACCEPT_MULTISHOT`).
     ///
+    /// They are accepted ahead of who asks, so it is for a listener that no other loop shares, and for a server that
+    /// takes all who come: where connections are to be shared between loops or limited, [`accept`](TcpListener::accept)
+    /// them. [`Incoming`] has the figures.
+    ///
     /// ```
     /// # ringtoss::block_on(async {
     /// use ringtoss::net::{TcpListener, TcpStream};

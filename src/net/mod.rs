@@ -1,7 +1,8 @@
 //! L5: TCP, UDP and Unix sockets, and those of other families ([`Socket`]).
 //!
 //! Names and meaning are tokio's; reads and writes take their buffer by value and give it back with the result (see
-//! [`buf`](crate::buf)). Sockets are `Send + Sync` and may move between loops.
+//! [`buf`](crate::buf)). Sockets are `Send + Sync` and may move between loops; the loop on which something is in flight
+//! still (a dropped read, say) has to run or to have ended ([why](crate::op#threads)).
 //!
 //! ```
 //! # ringtoss::block_on(async {

@@ -78,9 +78,20 @@ unsafe impl Op for AcceptMulti {
 /// Connections as they come, with one submission for many of them (`IORING_OP_ACCEPT` with `IORING_ACCEPT_MULTISHOT`,
 /// `accept4(2)`).
 ///
-/// Dropped, nothing is lost: connections that had arrived and were not taken are given to the next accept. If nobody asks for
-/// long, the kernel is told to stop, and further connections wait in the backlog. Others may accept on the same listener
-/// meanwhile, but what this has received waits here until it is asked for.
+/// Dropped, nothing is lost: connections that had arrived and were not taken are given to the next accept.
+///
+/// **It accepts ahead of who asks.** The kernel accepts whatever comes; when 16 connections lie here that nobody has
+/// asked for it is told to stop, and accepts until it has heard that. Others may accept on the same listener meanwhile,
+/// but what this has received waits here until it is asked for. So it is for a listener of one loop's own
+/// (`SO_REUSEPORT` gives each loop one, [`ListenerBuilder::reuseport`](crate::net::ListenerBuilder::reuseport)).
+/// Elsewhere `accept` is the way, which takes one connection for one call:
+///
+/// * **Where loops share a listener.** Of 2,000 connections, one after the other, two loops with a stream each took
+///   2,000 and 0, by `accept` 1,000 each; and what had come to a loop that a task blocked waited for it, all of 20, by
+///   `accept` none.
+/// * **Where connections are to be limited.** A semaphore that is asked before `next` bounds those that are served, not
+///   those that are open: with 5 of them, 21 descriptors (5 and 16) when clients came one by one, and all of the
+///   backlog when they came at once: 128 to 500 of 500 clients. By `accept`, 5.
 #[derive(Debug)]
 #[must_use = "a stream does nothing unless it is asked for its items"]
 pub struct Incoming<'a, T> {

@@ -3,7 +3,8 @@
 //! Every operation of this crate is an [`Operation`], the one future that submits an entry to the ring, waits for its
 //! completion and turns that into an output; what differs is the [`Op`] inside. Besides awaiting it one can
 //!
-//! * bound it: [`Operation::timeout`], [`Operation::cancel_on`]. The buffer comes back with the error;
+//! * bound it: [`Operation::timeout`], [`Operation::cancel_on`]. The buffer comes back with the error (but see there
+//!   for regular files, which the kernel does not interrupt);
 //! * end it: [`Operation::cancel`], which gives the result, or the error of the cancellation, and the buffer;
 //! * have another one done behind it, for one submission and one wake: [`Operation::link`], see [`chain`];
 //! * drop it at any moment, see below;
@@ -16,12 +17,15 @@
 //! the kernel to cancel the operation and finishes it when it has let go. If it completed after all, its result is not
 //! lost: bytes and connections go to the next receive or accept on the same object, the fate of a write is known
 //! before the next write starts, a file that was opened is closed. A future that is leaked (`mem::forget`) leaks its
-//! value with it, and the kernel writes into leaked memory.
+//! value with it, and the kernel writes into leaked memory. Nobody cancels it, either: bytes or a connection that come
+//! to it are gone, and the next operation on the object gets what comes after them.
 //!
 //! # Threads
 //!
 //! An operation belongs to the loop that first polled it. It may be sent, awaited and dropped elsewhere, if its buffer
-//! may: the loop is asked by mail.
+//! may: the loop is asked by mail. So that loop has to run, or to have ended (then the result is there, or the error
+//! that it was cancelled). While it is alive and nobody runs it, or a task blocks it, whoever awaits its operation
+//! elsewhere waits, and so does who asks for the next one on the same object while a dropped one is in flight there.
 //!
 //! # Adding an opcode
 //!

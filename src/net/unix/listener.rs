@@ -54,6 +54,10 @@ impl UnixListener {
     }
 
     /// Connections as they come: one submission serves many accepts (`IORING_ACCEPT_MULTISHOT`).
+    ///
+    /// They are accepted ahead of who asks, so it is for a listener that no other loop shares, and for a server that
+    /// takes all who come: where connections are to be shared between loops or limited,
+    /// [`accept`](UnixListener::accept) them. [`Incoming`] has the figures.
     pub fn incoming(&self) -> Incoming<'_, UnixStream> {
         self.socket.incoming()
     }

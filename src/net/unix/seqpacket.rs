@@ -294,6 +294,10 @@ impl UnixSeqpacketListener {
     }
 
     /// Connections as they come: one submission serves many accepts (`IORING_ACCEPT_MULTISHOT`).
+    ///
+    /// They are accepted ahead of who asks, so it is for a listener that no other loop shares, and for a server that
+    /// takes all who come: where connections are to be shared between loops or limited,
+    /// [`accept`](UnixSeqpacketListener::accept) them. [`Incoming`] has the figures.
     pub fn incoming(&self) -> Incoming<'_, UnixSeqpacket> {
         self.socket.incoming()
     }

@@ -6,6 +6,7 @@ mod echo;
 mod get;
 mod guest_epoll;
 mod juggle;
+mod many_loops;
 mod supervisor;
 mod tail;
 mod tcp_proxy;

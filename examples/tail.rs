@@ -2,7 +2,8 @@
 //!
 //! It goes by the name, as `tail -F` does: a file that is truncated is read from its start, and one that takes the name (log
 //! rotation) is read after what was still written to the one before. A file that is not there is waited for. Changes are told
-//! by inotify, whose descriptor is awaited with `AsyncFd`.
+//! by inotify, whose descriptor is awaited with `AsyncFd`, so that rustix can read and take apart what comes; who does
+//! that by hand has it shorter, for `File::from(inotify).read(buf)` waits, too.
 
 use std::io::{self, ErrorKind};
 use std::mem::MaybeUninit;

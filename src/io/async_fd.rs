@@ -14,7 +14,9 @@ use crate::op::{Operation, PollReady};
 use crate::sys;
 
 /// The readiness of a descriptor that is not ours: inotify, netlink, timerfd, a C library's. What it is ready for is then
-/// done by system calls of the caller's, which should not block: `O_NONBLOCK`.
+/// done by system calls of the caller's, which should not block: `O_NONBLOCK`. What is only read by `read(2)` (inotify,
+/// timerfd) needs none of this: [`fs::File::from(fd)`](crate::fs::File) reads it through the ring, waits where there is
+/// nothing, and a dropped read loses no event.
 ///
 /// The names are tokio's; how it works differs. Nothing is registered, and no readiness is remembered: each wait is an
 /// `IORING_OP_POLL_ADD` of its own, which asks the kernel *now*, as `poll(2)` would, and completes at once if the

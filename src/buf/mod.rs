@@ -2,7 +2,8 @@
 //!
 //! An operation takes its buffer by value and gives it back with the result, because the kernel writes into it whether or
 //! not anybody still waits: `(io::Result<T>, B)`, [`BufResult`]. What can be such a buffer says [`IoBuf`] (to write from)
-//! and [`IoBufMut`] (to read into): vectors, boxed slices, [`AlignedBuf`] for `O_DIRECT`, and [`Slice`]s of them.
+//! and [`IoBufMut`] (to read into): vectors, boxed slices, [`AlignedBuf`] for `O_DIRECT`, with the feature `bytes` `Bytes` (to write
+//! from) and `BytesMut`, and [`Slice`]s of them.
 //!
 //! A read may use the whole capacity, writes from the buffer's start and leaves the length at the number of bytes read (0
 //! on an error); nothing is zeroed first. [`IoBufExt::slice`] limits it to a range.
@@ -24,6 +25,8 @@
 #![allow(unsafe_code)]
 
 mod aligned;
+#[cfg(feature = "bytes")]
+mod bytes;
 mod fill;
 mod lease;
 mod pool;

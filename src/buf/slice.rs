@@ -9,6 +9,9 @@ pub trait IoBufExt: IoBuf + Sized {
     /// The bytes of a range. A write sends those of them that are initialised; a read fills the range from its start, at
     /// most to its end (an open end means the capacity), and leaves the buffer's length at the end of what was read.
     ///
+    /// `Bytes` of the crate `bytes` has a method of the same name, which this one comes before where the trait is in scope:
+    /// `Bytes::slice(&bytes, 1..3)` is a `Bytes`, and as good a buffer.
+    ///
     /// ```
     /// use ringtoss::buf::{IoBuf, IoBufExt};
     /// let slice = b"hello world".to_vec().slice(6..);

@@ -1,6 +1,8 @@
 //! Readers, writers, and what is built of them.
 
 mod buffered;
+#[cfg(feature = "bytes")]
+mod bytes;
 mod copy;
 mod generic;
 mod helpers;

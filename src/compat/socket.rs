@@ -229,11 +229,7 @@ impl<S: HasFd> PollWrite for Writer<S> {
 
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_flush(cx))?;
-        match sys::shutdown(self.sending.source().ring_fd().raw(), libc::SHUT_WR) {
-            // It has ended already, or the connection has.
-            Err(error) if error.kind() == io::ErrorKind::NotConnected => Poll::Ready(Ok(())),
-            result => Poll::Ready(result),
-        }
+        Poll::Ready(sys::shutdown_stream(self.sending.source().ring_fd().raw(), libc::SHUT_WR))
     }
 }
 

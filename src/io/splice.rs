@@ -291,7 +291,7 @@ where
 
 async fn one_way_and_close(from: &Fd, to: &Fd, shared: &Shared, direction: usize) -> Result<(), Broken> {
     one_way(from, to, u64::MAX, shared, direction).await?;
-    let shutdown = Operation::on(to, op::Shutdown::new(to.raw(), Shutdown::Write));
+    let shutdown = Operation::on(to, op::Shutdown::of_stream(to.raw(), Shutdown::Write));
     Ok(shared.or_cancelled(shutdown).await?)
 }
 

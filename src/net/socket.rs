@@ -71,6 +71,10 @@ pub(super) fn shutdown(fd: &Fd, how: std::net::Shutdown) -> Operation<'_, op::Sh
     Operation::on(fd, op::Shutdown::new(fd.raw(), how))
 }
 
+pub(super) fn shutdown_stream(fd: &Fd, how: std::net::Shutdown) -> Operation<'_, op::Shutdown> {
+    Operation::on(fd, op::Shutdown::of_stream(fd.raw(), how))
+}
+
 /// A stream's descriptor for std, after ending operations that were dropped. Refused, with the stream, if one of those has
 /// left something that its new owner would not see.
 pub(super) fn into_std<S>(fd: Fd, wrap: impl Fn(Fd) -> S) -> Result<OwnedFd, ConvertError<S>> {

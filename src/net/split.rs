@@ -211,7 +211,7 @@ macro_rules! write_half {
             /// # Errors
             /// As [`TcpStream::shutdown`].
             pub fn shutdown(&mut self) -> Operation<'_, op::Shutdown> {
-                socket::shutdown(self.$field.ring_fd(), Shutdown::Write)
+                socket::shutdown_stream(self.$field.ring_fd(), Shutdown::Write)
             }
 
             /// As [`TcpStream::take_dropped_write`].

@@ -271,12 +271,13 @@ impl TcpStream {
         self.fd.want_place();
     }
 
-    /// Ends one or both directions: `shutdown(2)`, a direct call. Waits for writes that were dropped.
+    /// Ends one or both directions: `shutdown(2)`, a direct call. Waits for writes that were dropped. What has ended may be ended
+    /// once more, also by a reset of the peer's (`ENOTCONN`, which tokio does not tell either).
     ///
     /// # Errors
-    /// Those of the call (`NotConnected`).
+    /// Those of the call.
     pub fn shutdown(&mut self, how: Shutdown) -> Operation<'_, op::Shutdown> {
-        socket::shutdown(&self.fd, how)
+        socket::shutdown_stream(&self.fd, how)
     }
 
     /// What became of the last write that was dropped in flight: how many bytes the kernel took, or the error that it met.

@@ -363,16 +363,23 @@ impl<B: IoBuf> Link for Send<B> {
 pub struct Shutdown {
     fd: RawFd,
     how: i32,
+    stream: bool,
 }
 
 impl Shutdown {
+    /// As the call is.
     pub(crate) fn new(fd: RawFd, how: std::net::Shutdown) -> Shutdown {
         let how = match how {
             std::net::Shutdown::Read => libc::SHUT_RD,
             std::net::Shutdown::Write => libc::SHUT_WR,
             std::net::Shutdown::Both => libc::SHUT_RDWR,
         };
-        Shutdown { fd, how }
+        Shutdown { fd, how, stream: false }
+    }
+
+    /// Of a stream that was connected: what has ended already may be ended.
+    pub(crate) fn of_stream(fd: RawFd, how: std::net::Shutdown) -> Shutdown {
+        Shutdown { stream: true, ..Shutdown::new(fd, how) }
     }
 }
 
@@ -383,7 +390,9 @@ unsafe impl Op for Shutdown {
     type Output = io::Result<()>;
 
     fn prepare(&mut self, _sqe: &mut Sqe, _arena: &mut Arena) -> Result<(), i32> {
-        Err(match sys::shutdown(self.fd, self.how) {
+        let ended =
+            if self.stream { sys::shutdown_stream(self.fd, self.how) } else { sys::shutdown(self.fd, self.how) };
+        Err(match ended {
             Ok(()) => 0,
             Err(error) => error.raw_os_error().unwrap_or(libc::EIO),
         })

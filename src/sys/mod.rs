@@ -519,6 +519,14 @@ pub(crate) fn shutdown(fd: RawFd, how: libc::c_int) -> io::Result<()> {
     check(unsafe { libc::shutdown(fd, how) }).map(drop)
 }
 
+/// The same of a stream. One whose connection is gone (`ENOTCONN`, after a reset) has ended in both directions already.
+pub(crate) fn shutdown_stream(fd: RawFd, how: libc::c_int) -> io::Result<()> {
+    match shutdown(fd, how) {
+        Err(error) if error.raw_os_error() == Some(libc::ENOTCONN) => Ok(()),
+        result => result,
+    }
+}
+
 /// `SO_LINGER` of a socket: seconds, if it is on.
 pub(crate) fn linger(fd: RawFd) -> io::Result<Option<u32>> {
     let [on, seconds] = option::<[libc::c_int; 2]>(fd, libc::SOL_SOCKET, libc::SO_LINGER)?;

@@ -233,7 +233,7 @@ impl UnixDatagram {
         self.socket.writable()
     }
 
-    /// Ends one or both directions: `IORING_OP_SHUTDOWN`, `shutdown(2)`. Waits for sends that were dropped.
+    /// Ends one or both directions: `shutdown(2)`, a direct call. Waits for sends that were dropped.
     ///
     /// # Errors
     /// Those of the call.

@@ -22,9 +22,13 @@ use super::way::{PollRead, PollSeek, PollWrite, Readable, Seekable, Way, Wrap, W
 /// writes to sockets, all to pipes (Linux 6.4 and newer), and those that a file system takes without waiting are handed to the kernel
 /// at once, and are reported as taken only when and as far as it took them.
 ///
-/// * An **error** that such a write meets is that of the next write, flush or shutdown, once.
+/// * An **error** that such a write meets is that of the next write, flush or shutdown, once. One that a **socket** does not recover
+///   from (its peer is gone: `BrokenPipe`, `ConnectionReset`, `ConnectionAborted`, `TimedOut`), whichever write meets it, is that of
+///   all writes, flushes and shutdowns that follow, until [`into_inner`](PollIo::into_inner): nothing is taken any more that could
+///   not be sent. A socket whose peer is gone and that nobody has written to since may be shut down, as with tokio.
 /// * A **flush** waits until the kernel has it (its page cache or its socket's buffer), a **shutdown** too, and then ends the
-///   direction, where there is one to end: that of a socket. A pipe ends when its last writer is dropped. Twice is as good as once.
+///   direction, where there is one to end: that of a socket, whose writes fail from then on (`BrokenPipe`). A pipe ends when its last
+///   writer is dropped. Twice is as good as once.
 /// * **Dropped**, the object is closed when the kernel has it. A TCP peer that takes nothing has a minute (`TCP_USER_TIMEOUT`, unless
 ///   that is set), one of another kind as long as it is there. The loop's end waits for it, at most for
 ///   [`Builder::shutdown_timeout`](crate::Builder::shutdown_timeout). A process that exits at once, without a flush or the loop's end,

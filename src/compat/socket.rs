@@ -91,6 +91,37 @@ fn sole<S>(source: Arc<S>) -> S {
     Arc::into_inner(source).expect("nobody else has had it")
 }
 
+/// What the writing direction has come to.
+#[derive(Clone, Copy)]
+enum Over {
+    /// It was shut down here.
+    Ended,
+    /// The connection is gone: the `errno` of the write that met it.
+    Failed(i32),
+}
+
+impl Over {
+    /// What is final for a connected stream socket, whatever the peer does next. The kernel tells an error once and answers with
+    /// `EPIPE` from then on, for it has
+    /// * `EPIPE`: no sending direction any more. Nothing sets it up again.
+    /// * `ECONNRESET`, `ECONNABORTED`, `ETIMEDOUT`: closed the connection before it told (`tcp_done`): the peer has reset it,
+    ///   somebody has by `SOCK_DESTROY`, the time for acknowledgements or signs of life has passed. No report of a router's
+    ///   becomes one of these.
+    ///
+    /// Others need not be: `ENOBUFS` and `ENOMEM` pass; that a host or net is unreachable closes nothing where such reports are
+    /// asked for (`IP_RECVERR`), and where it does, `EPIPE` comes next.
+    fn of(error: &io::Error) -> Option<Over> {
+        // By their kinds: one that met the rest of a write tells of its bytes, and no `errno`.
+        Some(Over::Failed(match error.kind() {
+            io::ErrorKind::BrokenPipe => libc::EPIPE,
+            io::ErrorKind::ConnectionReset => libc::ECONNRESET,
+            io::ErrorKind::ConnectionAborted => libc::ECONNABORTED,
+            io::ErrorKind::TimedOut => libc::ETIMEDOUT,
+            _ => return None,
+        }))
+    }
+}
+
 /// The writing direction.
 pub struct Writer<S: HasFd> {
     /// Declared first, so that it is cancelled before the descriptor is closed.
@@ -102,13 +133,14 @@ pub struct Writer<S: HasFd> {
     settling: Settling,
     calls: Calls,
     batches: bool,
+    over: Option<Over>,
 }
 
 impl<S: HasFd> Writer<S> {
     fn new(source: Arc<S>) -> Writer<S> {
         let settling = Settling::of(source.ring_fd());
         let sending = Kept::new(source);
-        Writer { room: None, sending, spare: Vec::new(), settling, calls: Calls::default(), batches: true }
+        Writer { room: None, sending, spare: Vec::new(), settling, calls: Calls::default(), batches: true, over: None }
     }
 
     /// What was taken and the kernel was not asked to send yet is sent at once, as far as there is room. So a socket that is dropped
@@ -201,10 +233,17 @@ impl<S: HasFd> Writer<S> {
             }
         }
     }
-}
 
-impl<S: HasFd> PollWrite for Writer<S> {
-    fn poll_write(&mut self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+    /// Notes an error that is final.
+    #[inline]
+    fn noted<T>(&mut self, polled: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if let Poll::Ready(Err(error)) = &polled {
+            self.over = Over::of(error).or(self.over);
+        }
+        polled
+    }
+
+    fn poll_taken(&mut self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
         ready!(self.settling.poll(cx));
         ready!(self.calls.poll_next(cx));
         if self.sending.is_busy() {
@@ -221,15 +260,33 @@ impl<S: HasFd> PollWrite for Writer<S> {
         }
         self.poll_send_now(cx, slices)
     }
+}
+
+impl<S: HasFd> PollWrite for Writer<S> {
+    fn poll_write(&mut self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        match self.over {
+            None => {}
+            Some(Over::Ended) => return Poll::Ready(Err(io::Error::from_raw_os_error(libc::EPIPE))),
+            Some(Over::Failed(errno)) => return Poll::Ready(Err(io::Error::from_raw_os_error(errno))),
+        }
+        let polled = self.poll_taken(cx, slices);
+        self.noted(polled)
+    }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if let Some(Over::Failed(errno)) = self.over {
+            return Poll::Ready(Err(io::Error::from_raw_os_error(errno)));
+        }
         ready!(self.settling.poll(cx));
-        self.poll_sent(cx)
+        let polled = self.poll_sent(cx);
+        self.noted(polled)
     }
 
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_flush(cx))?;
-        Poll::Ready(sys::shutdown_stream(self.sending.source().ring_fd().raw(), libc::SHUT_WR))
+        sys::shutdown_stream(self.sending.source().ring_fd().raw(), libc::SHUT_WR)?;
+        self.over = Some(Over::Ended);
+        Poll::Ready(Ok(()))
     }
 }
 

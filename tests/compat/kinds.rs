@@ -430,7 +430,6 @@ fn an_error_is_told_to_who_writes_next() {
             assert!(matches!(first, Poll::Ready(Ok(1))), "it is taken first");
             let error = if flushes { writer.flush().await } else { writer.close().await };
             assert!(matches!(error.unwrap_err().kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset));
-            writer.flush().await.expect("it is told once");
         }
         let (writer, reader) = pipe::pipe().unwrap();
         let mut writer = PollIo::new(writer);
@@ -441,6 +440,88 @@ fn an_error_is_told_to_who_writes_next() {
             writer.flush().await
         };
         assert_eq!(error.await.unwrap_err().kind(), ErrorKind::BrokenPipe);
+    });
+}
+
+/// Writes until that fails, after the peer is gone.
+async fn write_in_vain<S: ringtoss::compat::Writable>(writer: &mut PollIo<S>) -> ErrorKind {
+    for _ in 0..often(1000) {
+        match poll_fn(|cx| writer.poll_send(cx, b"x")).await {
+            Ok(count) => assert_eq!(count, 1),
+            Err(error) => return error.kind(),
+        }
+        turn().await;
+    }
+    panic!("it can be written to for ever");
+}
+
+/// The kernel tells an error once, and another one afterwards; one of these is of no use to whoever comes later.
+async fn stays_broken<S: ringtoss::compat::Writable>(mut writer: PollIo<S>) -> S {
+    let first = write_in_vain(&mut writer).await;
+    assert!(matches!(first, ErrorKind::BrokenPipe | ErrorKind::ConnectionReset), "{first}");
+    for bytes in [&[1; 1][..], &[2; 100_000], &[]] {
+        for _ in 0..3 {
+            let error = poll_fn(|cx| writer.poll_send(cx, bytes)).await.unwrap_err();
+            assert_eq!(error.kind(), first);
+            assert!(error.raw_os_error().is_some());
+            let error = poll_fn(|cx| writer.poll_send_vectored(cx, &[IoSlice::new(bytes); 3])).await.unwrap_err();
+            assert_eq!(error.kind(), first);
+            assert_eq!(poll_fn(|cx| writer.poll_sent(cx)).await.unwrap_err().kind(), first);
+            assert_eq!(poll_fn(|cx| writer.poll_end(cx)).await.unwrap_err().kind(), first);
+            turn().await;
+        }
+    }
+    writer.into_inner()
+}
+
+#[test]
+fn a_connection_that_is_gone_stays_gone() {
+    run(async {
+        for direct in [false, true] {
+            let wrap = if direct { PollIo::direct } else { PollIo::new };
+            let (stream, peer) = with_std_peer();
+            reset(peer);
+            stream.readable().await.unwrap();
+            // Given up and wrapped again it is as new, and learns it again.
+            let stream = stays_broken(wrap(stream)).await;
+            let stream = stays_broken(wrap(stream)).await;
+            // It is told to who writes only: the other direction has an end, and nobody has lost anything by a shutdown.
+            let mut both = wrap(stream);
+            assert_eq!(both.read(&mut [0; 9]).await.unwrap(), 0);
+            both.flush().await.unwrap();
+            both.close().await.unwrap();
+            // What the peer's end makes of the writes of a half, and of a Unix stream, of which something can still be read.
+            let (stream, peer) = with_std_peer();
+            drop(peer);
+            let (_reader, writer) = stream.into_split();
+            let wrap = if direct { PollIo::direct } else { PollIo::new };
+            stays_broken(wrap(writer)).await;
+            let (stream, mut peer) = unix();
+            peer.write_all("last words").await.0.unwrap();
+            drop(peer);
+            let wrap = if direct { PollIo::direct } else { PollIo::new };
+            let mut stream = stays_broken(wrap(stream)).await;
+            assert_eq!(stream.read(Vec::with_capacity(99)).await.1, b"last words");
+        }
+    });
+}
+
+/// The writes of what was shut down here fail at once; flushing and ending it once more does not.
+#[test]
+fn after_its_end_nothing_is_taken() {
+    run(async {
+        for direct in [false, true] {
+            let (stream, peer) = with_std_peer();
+            let mut ours = if direct { PollIo::direct(stream) } else { PollIo::new(stream) };
+            ours.write_all(b"all").await.unwrap();
+            ours.close().await.unwrap();
+            for _ in 0..3 {
+                assert_eq!(ours.write(b"x").await.unwrap_err().kind(), ErrorKind::BrokenPipe);
+                ours.flush().await.unwrap();
+                ours.close().await.unwrap();
+            }
+            assert_eq!(spawn_blocking(move || std::io::read_to_string(peer)).await.unwrap().unwrap(), "all");
+        }
     });
 }
 

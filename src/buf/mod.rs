@@ -53,10 +53,27 @@ pub use vectored::{IoVecBuf, IoVecBufMut};
 /// The methods are named so as not to get in the way of a vector's own. They are called in the middle of the loop's work, so
 /// using the loop in them panics.
 ///
+/// Nothing that is borrowed for a while is one, for the kernel goes on when whoever has lent it does:
+///
+/// ```compile_fail,E0277
+/// # async fn wrong(stream: &mut ringtoss::net::TcpStream) {
+/// let bytes = vec![1, 2, 3];
+/// stream.write_all(&bytes).await;
+/// # }
+/// ```
+///
 /// # Safety
 /// [`buf_ptr`](IoBuf::buf_ptr) gives the same address however often the value is *moved*, for as long as it is not used
 /// otherwise, and the first [`buf_len`](IoBuf::buf_len) bytes there are initialised and do not change by themselves. Nor
 /// does the length while an operation owns the value.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be written from: buffers go into an operation by value and come back with its result",
+    label = "the kernel may not read this while an operation is in flight",
+    note = "as in `let (result, buf) = stream.write_all(buf).await;`",
+    note = "buffers are `Vec<u8>`, `Box<[u8]>`, `String`, `&'static [u8]`, `Arc<[u8]>`, …, with the feature `bytes` `Bytes` and `BytesMut`, \
+            and ranges of them (`buf::IoBufExt::slice`)",
+    note = "code that lends its bytes (`&[u8]`, `AsyncWrite`) is for `compat::PollIo`, with the feature `futures-io` or `tokio`"
+)]
 pub unsafe trait IoBuf: 'static {
     /// The address of the first byte.
     fn buf_ptr(&self) -> *const u8;
@@ -80,10 +97,25 @@ pub unsafe trait IoBuf: 'static {
 
 /// Memory that the kernel may write while the value is owned by an operation.
 ///
+/// ```compile_fail,E0277
+/// # async fn wrong(stream: &mut ringtoss::net::TcpStream) {
+/// let mut buf = [0; 1024];
+/// stream.read(&mut buf).await;
+/// # }
+/// ```
+///
 /// # Safety
 /// As [`IoBuf`], and [`buf_capacity`](IoBufMut::buf_capacity) bytes from [`buf_mut_ptr`](IoBufMut::buf_mut_ptr), which is
 /// the same address as `buf_ptr`, may be written by the value's owner alone. `buf_len` is at most `buf_capacity`, which does
 /// not change while an operation owns the value.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be read into: buffers go into an operation by value and come back with its result",
+    label = "the kernel may not write to this while an operation is in flight",
+    note = "as in `let (result, buf) = stream.read(buf).await;`",
+    note = "buffers are `Vec<u8>` (up to its capacity), `Box<[u8]>`, `Box<[u8; N]>`, `buf::AlignedBuf`, with the feature `bytes` `BytesMut`, \
+            and ranges of them (`buf::IoBufExt::slice`)",
+    note = "code that lends its memory (`&mut [u8]`, `AsyncRead`) is for `compat::PollIo`, with the feature `futures-io` or `tokio`"
+)]
 pub unsafe trait IoBufMut: IoBuf {
     /// The address of the first byte, for writing.
     fn buf_mut_ptr(&mut self) -> *mut u8;

@@ -7,6 +7,10 @@ use super::{IoBuf, IoBufMut, Region};
 /// # Safety
 /// The windows are as stable as [`IoBuf`] asks for while the whole is moved, and there are
 /// [`buf_count`](IoVecBuf::buf_count) of them.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be written from: buffers go into an operation by value and come back with its result",
+    note = "several are a tuple, an array, a vector or a boxed slice of buffers: `let (result, (header, body)) = stream.write_vectored((header, body)).await;`"
+)]
 pub unsafe trait IoVecBuf: 'static {
     /// How many buffers there are.
     fn buf_count(&self) -> usize;
@@ -33,6 +37,10 @@ fn common<'a>(mut regions: impl Iterator<Item = Option<&'a Region>>) -> Option<&
 ///
 /// # Safety
 /// As [`IoVecBuf`], with the guarantees of [`IoBufMut`] for what may be written.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be read into: buffers go into an operation by value and come back with its result",
+    note = "several are a tuple, an array, a vector or a boxed slice of buffers: `let (result, (header, body)) = stream.read_vectored((header, body)).await;`"
+)]
 pub unsafe trait IoVecBufMut: IoVecBuf {
     /// Address and capacity of one.
     fn window_mut(&mut self, index: usize) -> (*mut u8, usize);

@@ -95,7 +95,10 @@ fn readiness_is_told() {
         let (mut sender, mut receiver) = pipe().unwrap();
         sender.writable().await.unwrap();
         let limit = Duration::from_millis(10);
-        assert_eq!(receiver.readable().timeout(limit).await.unwrap_err().kind(), ErrorKind::TimedOut);
+        let error = receiver.readable().timeout(limit).await.unwrap_err();
+        // Told from a peer that does not answer.
+        assert_eq!((error.kind(), error.raw_os_error()), (ErrorKind::TimedOut, None));
+        assert_eq!(error.to_string(), "the time limit of the operation has passed");
         sender.write_all("x").await.0.unwrap();
         receiver.readable().await.unwrap();
         assert_eq!(receiver.read(Vec::with_capacity(9)).await.1, b"x");

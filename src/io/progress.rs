@@ -9,6 +9,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use crate::op::{CutShort, Op, Operation};
+use crate::ring::LATE;
 use crate::time::{Sleep, sleep};
 use crate::token::{CancellationToken, WaitForCancellationOwned};
 
@@ -148,7 +149,7 @@ impl<'a, T> Limited<'a, T> {
             return Poll::Pending;
         }
         (self.sleep, self.cancelled) = (None, None);
-        self.shared.stop.store(if late { libc::ETIMEDOUT } else { libc::ECANCELED }, Ordering::Relaxed);
+        self.shared.stop.store(if late { LATE } else { libc::ECANCELED }, Ordering::Relaxed);
         self.future.as_mut().poll(cx)
     }
 }

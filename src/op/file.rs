@@ -38,6 +38,8 @@ impl Sealed for Fsync {}
 unsafe impl Op for Fsync {
     type Output = io::Result<()>;
 
+    const WANTS_WORKER: bool = true;
+
     fn prepare(&mut self, sqe: &mut Sqe, _arena: &mut Arena) -> Result<(), i32> {
         let flags = if self.data_only { DATASYNC } else { 0 };
         *sqe = Sqe::new(io_uring::opcode::Fsync::CODE).fd(self.fd).op_flags(flags);
@@ -77,6 +79,8 @@ impl Sealed for Ftruncate {}
 // SAFETY: the entry holds no address.
 unsafe impl Op for Ftruncate {
     type Output = io::Result<()>;
+
+    const WANTS_WORKER: bool = true;
 
     fn prepare(&mut self, sqe: &mut Sqe, _arena: &mut Arena) -> Result<(), i32> {
         *sqe = Sqe::new(io_uring::opcode::Ftruncate::CODE).fd(self.fd.number()?).offset(self.len);

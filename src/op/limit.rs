@@ -113,7 +113,8 @@ impl<'a, O: Op> Operation<'a, O> {
     }
 
     /// Bounds the operation: when `limit` has passed it is cancelled, and its output is an error of kind
-    /// [`TimedOut`](io::ErrorKind::TimedOut) together with the buffer. The time starts now.
+    /// [`TimedOut`](io::ErrorKind::TimedOut), without a `raw_os_error` (`ETIMEDOUT` is a peer that does not answer), together with the
+    /// buffer. The time starts now.
     ///
     /// **Of a regular file it is no bound.** What waits for a peer or a pipe is cancelled at once. But a read, write
     /// or sync of a file that the kernel has begun cannot be interrupted, and the buffer is the kernel's until it

@@ -73,6 +73,8 @@ impl<B> Sealed for Madvise<B> {}
 unsafe impl<B: IoBufMut> Op for Madvise<B> {
     type Output = BufResult<(), B>;
 
+    const WANTS_WORKER: bool = true;
+
     fn prepare(&mut self, sqe: &mut Sqe, _arena: &mut Arena) -> Result<(), i32> {
         let page = sys::page_size();
         let buffer = self.buf.buf_mut_ptr() as usize;

@@ -174,9 +174,9 @@ pub unsafe trait Op: Sized + 'static + Sealed {
         if cqe.more() { Next::More } else { Next::Done(cqe) }
     }
 
-    /// Whether the kernel may want a worker thread for it.
+    /// Whether the kernel may want a worker thread for it, and nobody but this side and the kernel cancels it.
     #[doc(hidden)]
-    const WANTS_WORKER: bool = true;
+    const WANTS_WORKER: bool = false;
 
     /// Whether [`Op::lend`] is to be asked.
     #[doc(hidden)]

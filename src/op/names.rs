@@ -34,6 +34,8 @@ impl Sealed for MkdirAt {}
 unsafe impl Op for MkdirAt {
     type Output = io::Result<()>;
 
+    const WANTS_WORKER: bool = true;
+
     fn prepare(&mut self, sqe: &mut Sqe, _arena: &mut Arena) -> Result<(), i32> {
         let path = self.path.address()?;
         *sqe = Sqe::new(io_uring::opcode::MkDirAt::CODE).fd(self.path.raw()).addr(path).len(self.mode);
@@ -75,6 +77,8 @@ impl Sealed for UnlinkAt {}
 unsafe impl Op for UnlinkAt {
     type Output = io::Result<()>;
 
+    const WANTS_WORKER: bool = true;
+
     fn prepare(&mut self, sqe: &mut Sqe, _arena: &mut Arena) -> Result<(), i32> {
         let path = self.path.address()?;
         *sqe = Sqe::new(io_uring::opcode::UnlinkAt::CODE).fd(self.path.raw()).addr(path).op_flags(self.flags as u32);
@@ -111,6 +115,8 @@ impl Sealed for RenameAt {}
 // SAFETY: the paths' bytes are on the heap and stay put while the value is moved.
 unsafe impl Op for RenameAt {
     type Output = io::Result<()>;
+
+    const WANTS_WORKER: bool = true;
 
     fn prepare(&mut self, sqe: &mut Sqe, _arena: &mut Arena) -> Result<(), i32> {
         let (from, to) = (self.from.address()?, self.to.address()?);
@@ -154,6 +160,8 @@ impl Sealed for LinkAt {}
 unsafe impl Op for LinkAt {
     type Output = io::Result<()>;
 
+    const WANTS_WORKER: bool = true;
+
     fn prepare(&mut self, sqe: &mut Sqe, _arena: &mut Arena) -> Result<(), i32> {
         let (original, link) = (self.original.address()?, self.link.address()?);
         *sqe = Sqe::new(io_uring::opcode::LinkAt::CODE)
@@ -193,6 +201,8 @@ impl Sealed for SymlinkAt {}
 // SAFETY: the paths' bytes are on the heap and stay put while the value is moved.
 unsafe impl Op for SymlinkAt {
     type Output = io::Result<()>;
+
+    const WANTS_WORKER: bool = true;
 
     fn prepare(&mut self, sqe: &mut Sqe, _arena: &mut Arena) -> Result<(), i32> {
         let (target, link) = (self.target.address()?, self.link.address()?);

@@ -211,8 +211,6 @@ impl<B> Sealed for Recv<B> {}
 unsafe impl<B: IoBufMut> Op for Recv<B> {
     type Output = BufResult<usize, B>;
 
-    const WANTS_WORKER: bool = false;
-
     #[inline]
     fn prepare(&mut self, sqe: &mut Sqe, _arena: &mut Arena) -> Result<(), i32> {
         let (address, len) = self.fill.window()?;
@@ -315,8 +313,6 @@ impl<B> Sealed for Send<B> {}
 // SAFETY: the only address is inside the buffer, which `IoBuf` promises to stay put while it is moved.
 unsafe impl<B: IoBuf> Op for Send<B> {
     type Output = BufResult<usize, B>;
-
-    const WANTS_WORKER: bool = false;
 
     #[inline]
     fn prepare(&mut self, sqe: &mut Sqe, _arena: &mut Arena) -> Result<(), i32> {

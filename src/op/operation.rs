@@ -17,7 +17,7 @@ use crate::driver::{Dropped, Polled};
 use crate::fd::Fd;
 use crate::mail::Mail;
 use crate::registry::{self, Claim};
-use crate::ring::Cqe;
+use crate::ring::{Cqe, LATE};
 use crate::salvage::{Gate, Lane, Salvage, Ticket};
 use crate::slot::{Earlier, Elsewhere, Handed, Key, Orphan};
 
@@ -76,7 +76,7 @@ pub(crate) enum Stop {
 impl Stop {
     fn errno(self) -> i32 {
         match self {
-            Stop::TimedOut => libc::ETIMEDOUT,
+            Stop::TimedOut => LATE,
             _ => libc::ECANCELED,
         }
     }

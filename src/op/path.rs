@@ -132,6 +132,8 @@ impl<F> Sealed for OpenAt<F> {}
 unsafe impl<F: Opened> Op for OpenAt<F> {
     type Output = io::Result<F>;
 
+    const WANTS_WORKER: bool = true;
+
     fn prepare(&mut self, sqe: &mut Sqe, arena: &mut Arena) -> Result<(), i32> {
         self.prepare_into(None, sqe, arena)
     }
@@ -229,6 +231,8 @@ impl<M> Sealed for Statx<M> {}
 // SAFETY: path and answer are on the heap and stay put while the value is moved.
 unsafe impl<M: FromStatx> Op for Statx<M> {
     type Output = io::Result<M>;
+
+    const WANTS_WORKER: bool = true;
 
     fn prepare(&mut self, sqe: &mut Sqe, _arena: &mut Arena) -> Result<(), i32> {
         let path = self.path.address()?;

@@ -37,6 +37,8 @@ impl Sealed for Fallocate {}
 unsafe impl Op for Fallocate {
     type Output = io::Result<()>;
 
+    const WANTS_WORKER: bool = true;
+
     fn prepare(&mut self, sqe: &mut Sqe, _arena: &mut Arena) -> Result<(), i32> {
         *sqe = Sqe::new(io_uring::opcode::Fallocate::CODE)
             .fd(self.fd.number()?)
@@ -91,6 +93,8 @@ impl Sealed for Fadvise {}
 unsafe impl Op for Fadvise {
     type Output = io::Result<()>;
 
+    const WANTS_WORKER: bool = true;
+
     fn prepare(&mut self, sqe: &mut Sqe, _arena: &mut Arena) -> Result<(), i32> {
         *sqe = Sqe::new(io_uring::opcode::Fadvise::CODE)
             .fd(self.fd.number()?)
@@ -132,6 +136,8 @@ impl Sealed for SyncFileRange {}
 // SAFETY: the entry holds no address.
 unsafe impl Op for SyncFileRange {
     type Output = io::Result<()>;
+
+    const WANTS_WORKER: bool = true;
 
     fn prepare(&mut self, sqe: &mut Sqe, _arena: &mut Arena) -> Result<(), i32> {
         *sqe = Sqe::new(io_uring::opcode::SyncFileRange::CODE)

@@ -17,8 +17,6 @@ impl Sealed for Nop {}
 unsafe impl Op for Nop {
     type Output = io::Result<()>;
 
-    const WANTS_WORKER: bool = false;
-
     #[inline]
     fn prepare(&mut self, sqe: &mut Sqe, _arena: &mut Arena) -> Result<(), i32> {
         *sqe = Sqe::new(io_uring::opcode::Nop::CODE);

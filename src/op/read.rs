@@ -9,7 +9,7 @@ use super::position::{AT_POSITION, NO_OFFSET, Position};
 use super::{Arena, Cqe, CutShort, Left, Link, Next, Op, Sealed, Sqe, fixed};
 use crate::buf::{BufResult, IoBufMut};
 use crate::fd::Fd;
-use crate::ring::error_of;
+use crate::ring::{LATE, error_of};
 use crate::salvage::{Item, Lane, Salvage};
 
 /// What one call moves at most: `MAX_RW_COUNT` of the kernel.
@@ -155,7 +155,7 @@ impl<B: IoBufMut> Fill<B> {
 pub(super) fn failure(refused: Option<&'static str>, errno: i32, done: usize) -> io::Error {
     match refused {
         Some(reason) if errno == libc::EINVAL => io::Error::new(io::ErrorKind::InvalidInput, reason),
-        _ if matches!(errno, libc::ECANCELED | libc::ETIMEDOUT) => CutShort::error(errno, done),
+        _ if matches!(errno, libc::ECANCELED | libc::ETIMEDOUT | LATE) => CutShort::error(errno, done),
         _ => error_of(errno),
     }
 }
@@ -229,6 +229,8 @@ impl<B> Sealed for Read<B> {}
 // SAFETY: the only address is inside the buffer, which `IoBufMut` promises to stay put while it is moved.
 unsafe impl<B: IoBufMut> Op for Read<B> {
     type Output = BufResult<usize, B>;
+
+    const WANTS_WORKER: bool = true;
 
     #[inline]
     fn prepare(&mut self, sqe: &mut Sqe, arena: &mut Arena) -> Result<(), i32> {

@@ -8,6 +8,7 @@ use super::read::MAX_TRANSFER;
 use super::{Arena, Cqe, CutShort, Left, Next, Op, Sealed, Sqe};
 use crate::buf::BufResult;
 use crate::fd::Fd;
+use crate::ring::LATE;
 use crate::salvage::{Item, Lane, Salvage};
 
 /// Room that is made at least when the vector is full.
@@ -78,6 +79,8 @@ impl Sealed for ReadToEnd {}
 unsafe impl Op for ReadToEnd {
     type Output = BufResult<usize, Vec<u8>>;
 
+    const WANTS_WORKER: bool = true;
+
     fn prepare(&mut self, sqe: &mut Sqe, _arena: &mut Arena) -> Result<(), i32> {
         self.reserve()?;
         let room = self.buf.spare_capacity_mut();
@@ -124,7 +127,7 @@ unsafe impl Op for ReadToEnd {
         let done = self.done();
         let result = match cqe.ok() {
             Ok(_) => Ok(done),
-            Err(_) if matches!(-cqe.result, libc::ECANCELED | libc::ETIMEDOUT) => {
+            Err(_) if matches!(-cqe.result, libc::ECANCELED | libc::ETIMEDOUT | LATE) => {
                 Err(CutShort::error(-cqe.result, done))
             }
             Err(error) => Err(error),

@@ -81,6 +81,8 @@ impl<V> Sealed for Readv<V> {}
 unsafe impl<V: IoVecBufMut> Op for Readv<V> {
     type Output = BufResult<usize, V>;
 
+    const WANTS_WORKER: bool = true;
+
     fn prepare(&mut self, sqe: &mut Sqe, arena: &mut Arena) -> Result<(), i32> {
         let count = self.bufs.buf_count().min(MAX_IOVECS);
         let mut total = 0usize;
@@ -277,6 +279,8 @@ impl<V> Sealed for Writev<V> {}
 // buffers, which `IoVecBuf` promises to stay put while it is moved.
 unsafe impl<V: IoVecBuf> Op for Writev<V> {
     type Output = BufResult<usize, V>;
+
+    const WANTS_WORKER: bool = true;
 
     fn prepare(&mut self, sqe: &mut Sqe, arena: &mut Arena) -> Result<(), i32> {
         if self.place == Place::File(AT_POSITION)

@@ -177,6 +177,8 @@ impl<B> Sealed for Write<B> {}
 unsafe impl<B: IoBuf> Op for Write<B> {
     type Output = BufResult<usize, B>;
 
+    const WANTS_WORKER: bool = true;
+
     #[inline]
     fn prepare(&mut self, sqe: &mut Sqe, arena: &mut Arena) -> Result<(), i32> {
         let (address, len) = self.drain.window()?;
@@ -262,6 +264,12 @@ impl<O> Sealed for All<O> {}
 // SAFETY: everything is the inner operation's.
 unsafe impl<B, O: Op<Output = BufResult<usize, B>>> Op for All<O> {
     type Output = BufResult<(), B>;
+
+    const WANTS_WORKER: bool = O::WANTS_WORKER;
+
+    fn without_worker(&mut self) -> bool {
+        self.0.without_worker()
+    }
 
     #[inline]
     fn prepare(&mut self, sqe: &mut Sqe, arena: &mut Arena) -> Result<(), i32> {

@@ -39,6 +39,8 @@ impl Sealed for GetXattr {}
 unsafe impl Op for GetXattr {
     type Output = BufResult<usize, Vec<u8>>;
 
+    const WANTS_WORKER: bool = true;
+
     fn prepare(&mut self, sqe: &mut Sqe, _arena: &mut Arena) -> Result<(), i32> {
         self.value.clear();
         let entry = match &self.of {
@@ -93,6 +95,8 @@ impl Sealed for SetXattr {}
 // SAFETY: path, name and value are on the heap and stay put while the operation is moved.
 unsafe impl Op for SetXattr {
     type Output = io::Result<()>;
+
+    const WANTS_WORKER: bool = true;
 
     fn prepare(&mut self, sqe: &mut Sqe, _arena: &mut Arena) -> Result<(), i32> {
         // A length that the entry has no room for is one that the kernel refuses anyway.

@@ -36,7 +36,7 @@ pub(crate) use buffers::BufferRing;
 pub(crate) use diagnose::{explain, explain_memory};
 pub(crate) use files::{OWN_FILE, lets_go_of_files};
 pub(crate) use message::MessageCell;
-pub(crate) use sqe::{ASYNC, BUFFER_SELECT, HARDLINK, LINK, NO_WORKER, SKIP_SUCCESS, error_of};
+pub(crate) use sqe::{ASYNC, BUFFER_SELECT, HARDLINK, LATE, LINK, NO_WORKER, SKIP_SUCCESS, error_of};
 pub use sqe::{Cqe, Sqe};
 pub(crate) use uring::Uring;
 pub(crate) use zcrx::{Arrival, CardRing};

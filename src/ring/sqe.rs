@@ -34,8 +34,12 @@ pub struct Sqe {
     pub(crate) pad: u64,
 }
 
-/// In the place of `ECANCELED`, where nobody has cancelled: no `errno` of the kernel's, which end at 4095.
+// What this side makes of `ECANCELED`: no numbers of the kernel's, which end at 4095.
+
+/// Nobody has cancelled.
 pub(crate) const NO_WORKER: i32 = 4096;
+/// The limit of an operation has passed. `ETIMEDOUT` is what the kernel says of a peer that does not answer.
+pub(crate) const LATE: i32 = 4097;
 
 /// The error that an `errno` stands for.
 #[cold]
@@ -46,6 +50,7 @@ pub(crate) fn error_of(errno: i32) -> std::io::Error {
             "the kernel could start no thread of its own for this call (see ulimit -u and the cgroup's pids.max), or the file \
              system has cancelled it",
         ),
+        LATE => std::io::Error::new(std::io::ErrorKind::TimedOut, "the time limit of the operation has passed"),
         _ => std::io::Error::from_raw_os_error(errno),
     }
 }

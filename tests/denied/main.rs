@@ -154,6 +154,10 @@ fn start_no_thread() {
             (Ok(count), bytes) => assert!(count == len && bytes.len() == len),
             (Err(error), _) => assert!(error.to_string().contains("ulimit -u"), "{error}"),
         }
+        let scratch = ringtoss::fs::File::from_std(tempfile::tempfile().unwrap());
+        if let Err(error) = scratch.write_all_at(vec![7; 2 << 20], 0).await.0 {
+            assert!(error.to_string().contains("ulimit -u"), "{error}");
+        }
         // Sockets and what else needs no thread works.
         let listener = ringtoss::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (_stream, accepted) = (

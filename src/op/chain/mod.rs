@@ -59,7 +59,7 @@ use super::{Arena, Cqe, Left, Next, Op, Operation, Sealed, Sqe};
 use crate::driver::{ChainEntry, Driver, Unstaged};
 use crate::fd::Fd;
 use crate::guard::guard;
-use crate::ring::{LINKS_AT_MOST, OWN_FILE};
+use crate::ring::{LATE, LINKS_AT_MOST, OWN_FILE};
 use crate::salvage::{Gate, Lane, Salvage};
 use crate::slot::{self, Key};
 
@@ -341,7 +341,7 @@ impl<L: Links> Linked<L> {
                 Some(cqe) if !cqe.cancelled() => *result = cqe,
                 // By its limit, for nobody else wanted it to end.
                 Some(_) if reached && standing.limit_ns.is_some() && cqe.flags == BY_ITSELF => {
-                    *result = Cqe::of(-libc::ETIMEDOUT);
+                    *result = Cqe::of(-LATE);
                 }
                 _ => {}
             }

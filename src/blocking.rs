@@ -49,8 +49,8 @@ pub(crate) fn outstanding() -> usize {
 pub(crate) fn submit(job: BlockingJob) -> io::Result<()> {
     #[cfg(not(all(test, loom)))]
     {
-        static ONCE: std::sync::Once = std::sync::Once::new();
-        ONCE.call_once(|| fork::keep(keep));
+        static KNOWN: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);
+        fork::keep(&KNOWN, keep);
     }
     POOL.submit(job)
 }
@@ -58,8 +58,9 @@ pub(crate) fn submit(job: BlockingJob) -> io::Result<()> {
 /// While a thread forks. The child has none of the threads: what they had to do, they do in the parent.
 #[cfg(not(all(test, loom)))]
 fn keep() -> fork::Held {
-    let mut state = POOL.state();
+    let mut held = Some(POOL.state());
     Box::new(move |process| {
+        let Some(mut state) = held.take() else { return };
         if process == fork::Process::Child {
             (state.threads, state.idle, state.running) = (0, 0, 0);
             std::mem::forget(std::mem::take(&mut state.jobs));
@@ -143,7 +144,14 @@ impl Pool {
             if let Some(job) = state.jobs.pop_front() {
                 state.running += 1;
                 drop(state);
+                #[cfg(not(all(test, loom)))]
+                let process = fork::generation();
                 job.run();
+                #[cfg(not(all(test, loom)))]
+                if fork::generation() != process {
+                    // The job has forked, and this is the child, whose pool knows nothing of this thread.
+                    return;
+                }
                 state = self.state();
                 state.running -= 1;
                 continue;

@@ -166,6 +166,10 @@ pub(crate) fn enter(core: Rc<Core>) -> Entered {
 /// What is said where a loop is to run on a thread that has one.
 #[cold]
 pub(crate) fn refuse_nested() -> ! {
+    let forked = look(|core| core.driver.try_borrow().is_ok_and(|driver| driver.is_forked()));
+    if forked == Some(true) {
+        refuse_forked();
+    }
     if entered_id() == 0 {
         panic!(
             "ringtoss: an event loop is a guest on this thread; `block_on` would stop it and its host: await the future \

@@ -259,6 +259,10 @@ impl Driver {
             return false;
         };
         let user_data = Addressee::Slot(key).user_data();
+        if self.is_forked() {
+            // Whoever amends it goes on to send it by himself.
+            return false;
+        }
         let Some(sqe) = self.ring.staged_mut(position, user_data) else { return false };
         prepare(sqe, &mut self.arena);
         sqe.user_data = user_data;
@@ -551,6 +555,9 @@ impl Driver {
     /// Has the one datagram that is staged moved without an enter, if it is alone and has not to wait. Whether it was; those
     /// to wake go to `wake` as in [`Driver::reap_waking`].
     pub(crate) fn attempt(&mut self, mut wake: impl FnMut(Waker) -> Result<(), Waker>) -> bool {
+        if self.is_forked() {
+            refuse_forked();
+        }
         let Some((user_data, cqe)) = self.ring.attempt(self.arena.datagram) else { return false };
         let Addressee::Slot(key) = Addressee::of(user_data) else {
             unreachable!("the loop's own entries are no messages")

@@ -5,8 +5,8 @@
 //! a mark, and what it still had with the kernel is never freed.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
 use crate::guard::{guard, wake_all};
@@ -54,15 +54,16 @@ pub(crate) fn new_id() -> u64 {
 }
 
 pub(crate) fn register(inbox: Arc<Inbox>) {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| fork::keep(keep));
+    static KNOWN: AtomicBool = AtomicBool::new(false);
+    fork::keep(&KNOWN, keep);
     loops().insert(inbox.id(), Entry::Live(inbox));
 }
 
 /// While a thread forks. In the child no loop of the parent's will ever run, or free what is its kernel's.
 fn keep() -> fork::Held {
-    let mut loops = loops();
+    let mut held = Some(loops());
     Box::new(move |process| {
+        let Some(mut loops) = held.take() else { return };
         if process == fork::Process::Child {
             loops.values_mut().for_each(|entry| std::mem::forget(std::mem::replace(entry, Entry::Dirty)));
         }

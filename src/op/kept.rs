@@ -149,6 +149,12 @@ impl<S, O> Sealed for Promised<S, O> {}
 unsafe impl<S: HasFd, O: Op> Op for Promised<S, O> {
     type Output = O::Output;
 
+    const WANTS_WORKER: bool = O::WANTS_WORKER;
+
+    fn without_worker(&mut self) -> bool {
+        self.inner.without_worker()
+    }
+
     #[inline]
     fn prepare(&mut self, sqe: &mut Sqe, arena: &mut Arena) -> Result<(), i32> {
         self.inner.prepare(sqe, arena)

@@ -44,7 +44,8 @@ impl Worker {
         }
     }
 
-    /// The kernel can start none. Whether the transfer is to be tried again, on the spot.
+    /// The kernel can start none. Whether the transfer is to be tried again, on the spot. Asked while nothing has been moved, for then it
+    /// is the first step that was refused.
     pub(super) fn refuse(&mut self) -> bool {
         self.refused = true;
         std::mem::take(&mut self.asked)

@@ -290,7 +290,7 @@ unsafe impl Op for Close {
     }
 
     fn complete(self, cqe: Cqe) -> io::Result<()> {
-        if cqe.result == -libc::ECANCELED && self.may_be_left {
+        if cqe.was_not_made() && self.may_be_left {
             return Ok(());
         }
         // The number is free already, even after an error.

@@ -256,7 +256,7 @@ unsafe impl<B: IoBufMut> Op for Read<B> {
     }
 
     fn without_worker(&mut self) -> bool {
-        self.worker.refuse()
+        self.fill.done() == 0 && self.worker.refuse()
     }
 
     #[inline]

@@ -98,7 +98,7 @@ unsafe impl Op for ReadToEnd {
     }
 
     fn without_worker(&mut self) -> bool {
-        self.worker.refuse()
+        self.done() == 0 && self.worker.refuse()
     }
 
     fn step(&mut self, cqe: Cqe) -> Next {

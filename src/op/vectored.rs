@@ -120,7 +120,7 @@ unsafe impl<V: IoVecBufMut> Op for Readv<V> {
     }
 
     fn without_worker(&mut self) -> bool {
-        self.worker.refuse()
+        self.done == 0 && self.worker.refuse()
     }
 
     fn step(&mut self, cqe: Cqe) -> Next {
@@ -315,7 +315,7 @@ unsafe impl<V: IoVecBuf> Op for Writev<V> {
     }
 
     fn without_worker(&mut self) -> bool {
-        self.worker.refuse()
+        self.done == 0 && self.worker.refuse()
     }
 
     fn step(&mut self, cqe: Cqe) -> Next {

@@ -203,7 +203,7 @@ unsafe impl<B: IoBuf> Op for Write<B> {
     }
 
     fn without_worker(&mut self) -> bool {
-        self.worker.refuse()
+        self.drain.done == 0 && self.worker.refuse()
     }
 
     #[inline]

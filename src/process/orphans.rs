@@ -11,6 +11,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::sys;
+use crate::sys::fork;
 use crate::sys::process::{pidfd_open, wait_readable};
 
 /// How often to look at children where there was no descriptor to wait on.
@@ -39,16 +40,24 @@ struct Mailbox {
     new: Vec<Orphan>,
     /// The thread runs, and looks here before it ends.
     runs: bool,
+    /// In this process, by [`fork::generation`].
+    process: u32,
 }
 
-static MAILBOX: Mutex<Mailbox> = Mutex::new(Mailbox { new: Vec::new(), runs: false });
+static MAILBOX: Mutex<Mailbox> = Mutex::new(Mailbox { new: Vec::new(), runs: false, process: 0 });
 
 /// Rung when there is mail. Made once and never closed.
 static BELL: OnceLock<OwnedFd> = OnceLock::new();
 
 fn mailbox() -> MutexGuard<'static, Mailbox> {
     // Nothing under the lock panics.
-    MAILBOX.lock().unwrap_or_else(PoisonError::into_inner)
+    let mut mailbox = MAILBOX.lock().unwrap_or_else(PoisonError::into_inner);
+    if mailbox.process != fork::generation() {
+        // Those are the parent's children, and so is the thread.
+        std::mem::forget(std::mem::take(&mut mailbox.new));
+        (mailbox.runs, mailbox.process) = (false, fork::generation());
+    }
+    mailbox
 }
 
 /// The bell, if a descriptor for it could be had.

@@ -257,6 +257,11 @@ impl Cqe {
         error_of(-self.result)
     }
 
+    /// Whether this side ended it, and the kernel did not get to it.
+    pub(crate) fn was_not_made(&self) -> bool {
+        matches!(-self.result, libc::ECANCELED | LATE)
+    }
+
     /// Whether it tells that a signal interrupted it before it had done anything. Some operations give what the kernel
     /// otherwise keeps to itself (`ERESTARTSYS` and its kin: opening a FIFO, network file systems).
     #[inline]

@@ -104,10 +104,12 @@ pub(crate) fn setup(entries: u32, params: &mut Params) -> io::Result<OwnedFd> {
     if fd < 0 { Err(io::Error::last_os_error()) } else { Ok(own(fd as RawFd)) }
 }
 
-/// Memory shared with the kernel; unmapped when dropped.
+/// Memory shared with the kernel; unmapped when dropped in the process that made it.
 pub(crate) struct Mapping {
     start: NonNull<u8>,
     len: usize,
+    /// By [`fork::generation`].
+    made_in: u32,
 }
 
 impl Mapping {
@@ -132,7 +134,8 @@ impl Mapping {
         if start == libc::MAP_FAILED {
             return Err(io::Error::last_os_error());
         }
-        Ok(Mapping { start: NonNull::new(start.cast()).expect("a mapping is never at address 0"), len })
+        let start = NonNull::new(start.cast()).expect("a mapping is never at address 0");
+        Ok(Mapping { start, len, made_in: fork::generation() })
     }
 
     /// Where it begins, and how long it is.
@@ -153,9 +156,12 @@ impl Mapping {
 
 impl Drop for Mapping {
     fn drop(&mut self) {
+        if self.made_in != fork::generation() {
+            // What is there is a copy, or may be anybody's.
+            return;
+        }
         let _forgotten = fork::forget(self.start);
-        // SAFETY: this is the mapping that was made, or a copy in its place (`fork`); the pointers into it are in `Shared`, which is
-        // dropped with it.
+        // SAFETY: this is the mapping that was made; the pointers into it are in `Shared`, which is dropped with it.
         unsafe { libc::munmap(self.start.as_ptr().cast(), self.len) };
     }
 }

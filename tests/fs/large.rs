@@ -112,7 +112,7 @@ fn cancelled_ones_say_how_far_they_came() {
     });
 }
 
-/// Nobody is kept waiting by what is copied.
+/// More than there are threads, and small ones between them.
 #[test]
 fn many_at_once_beside_small_ones() {
     run(async {

@@ -1,9 +1,12 @@
 //! A process that forks and goes on in the child, as `daemonize` does: the loops stay the parent's, and the child makes its own.
 
-use std::future::{pending, poll_fn};
+use std::any::Any;
+use std::future::{Future, poll_fn};
 use std::io::Read;
 use std::os::fd::AsRawFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 
 use ringtoss::{EventLoop, fs, op, pipe};
@@ -36,12 +39,14 @@ fn in_child(child: impl FnOnce()) {
 
 /// What it panics with.
 fn message(call: impl FnOnce()) -> String {
-    let panic = catch_unwind(AssertUnwindSafe(call)).expect_err("it panics");
-    panic
-        .downcast_ref::<String>()
-        .cloned()
-        .or_else(|| panic.downcast_ref::<&str>().map(|text| text.to_string()))
-        .unwrap()
+    text(catch_unwind(AssertUnwindSafe(call)).expect_err("it panics"))
+}
+
+fn text(panic: Box<dyn Any + Send>) -> String {
+    match panic.downcast::<String>() {
+        Ok(text) => *text,
+        Err(panic) => panic.downcast_ref::<&str>().expect("a text").to_string(),
+    }
 }
 
 /// Pages of the child's own, which may come to lie where something was unmapped.
@@ -109,35 +114,53 @@ fn a_fork_in_a_task_ends_the_childs_turn() {
     if !alone("forked::a_fork_in_a_task_ends_the_childs_turn") {
         return;
     }
+    static CHILD: AtomicBool = AtomicBool::new(false);
     for builder in [EventLoop::builder(), EventLoop::builder().kernel_thread(seconds(1), None)] {
         let event_loop = builder.build().unwrap();
-        event_loop.block_on(async {
-            let mut nop = Box::pin(op::nop());
-            let staged = poll_fn(|cx| Poll::Ready(nop.as_mut().poll(cx).is_pending())).await;
-            assert!(staged);
-            // SAFETY: as in `in_child`.
-            let pid = unsafe { libc::fork() };
-            if pid == 0 {
-                // SAFETY: it takes a number.
-                unsafe { libc::alarm(seconds(30).as_secs() as u32) };
-                // The panic comes out of `block_on`; the hook says how, and the child leaves with it.
-                std::panic::set_hook(Box::new(|info| {
-                    let well = info.to_string().contains("fork");
-                    // SAFETY: it takes a number, and does not return.
-                    unsafe { libc::_exit(if well { 0 } else { 1 }) };
-                }));
-                // That takes back its entry: the child's, not the parent's.
-                drop(nop);
-                op::nop().await.unwrap();
-                pending::<()>().await;
-                unreachable!("nobody wakes it");
-            }
-            let mut status = 0;
-            // SAFETY: the status is written to a number that lives.
-            assert_eq!(unsafe { libc::waitpid(pid, &raw mut status, 0) }, pid);
-            assert_eq!(status, 0, "the child has failed, or was ended by a signal");
-            bounded(nop).await.unwrap();
+        let (mut writer, mut reader) = pipe::pipe().unwrap();
+        let turn = AssertUnwindSafe(|| {
+            event_loop.block_on(async {
+                let mut nop = Box::pin(op::nop());
+                let mut read = reader.read(Vec::with_capacity(1));
+                let staged = poll_fn(|cx| {
+                    Poll::Ready(nop.as_mut().poll(cx).is_pending() && Pin::new(&mut read).poll(cx).is_pending())
+                });
+                assert!(staged.await);
+                // SAFETY: as in `in_child`.
+                match unsafe { libc::fork() } {
+                    0 => {
+                        CHILD.store(true, Ordering::Relaxed);
+                        // SAFETY: it takes a number.
+                        unsafe { libc::alarm(seconds(30).as_secs() as u32) };
+                        // That takes back its entry: the child's, not the parent's.
+                        drop(nop);
+                        op::nop().await.unwrap();
+                        unreachable!("no kernel looks at it");
+                    }
+                    pid => {
+                        let mut status = 0;
+                        // SAFETY: the status is written to a number that lives.
+                        assert_eq!(unsafe { libc::waitpid(pid, &raw mut status, 0) }, pid);
+                        assert_eq!(status, 0, "the child has failed, or was ended by a signal");
+                        bounded(nop).await.unwrap();
+                        writer.write_all("x").await.0.unwrap();
+                        assert_eq!(bounded(read).await.1, b"x");
+                    }
+                }
+            });
         });
+        let ended = catch_unwind(turn);
+        if CHILD.load(Ordering::Relaxed) {
+            // What the loop had went with the panic; the rest goes here.
+            let well = catch_unwind(AssertUnwindSafe(|| {
+                assert!(text(ended.expect_err("the turn ends with a panic")).contains("fork"));
+                drop(event_loop);
+                new_loop_works();
+            }));
+            // SAFETY: it takes a number, and does not return.
+            unsafe { libc::_exit(if well.is_ok() { 0 } else { 1 }) };
+        }
+        ended.unwrap();
     }
 }
 

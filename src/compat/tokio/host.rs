@@ -8,6 +8,8 @@ use std::thread;
 
 use tokio::runtime::{Builder, Handle};
 
+use crate::sys::fork;
+
 /// Runs a future in the context of a tokio runtime, wherever it is awaited: for libraries that need one (reqwest, sqlx,
 /// tokio's own sockets and timers) on a `ringtoss` loop.
 ///
@@ -77,15 +79,20 @@ impl<F> Drop for Inside<'_, F> {
 
 /// The process's runtime for those that bring none.
 fn side_runtime() -> io::Result<Handle> {
-    static RUNTIME: Mutex<Option<Handle>> = Mutex::new(None);
+    /// And the process in which its thread is.
+    static RUNTIME: Mutex<Option<(u32, Handle)>> = Mutex::new(None);
     let mut started = RUNTIME.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(handle) = &*started {
-        return Ok(handle.clone());
+    let here = fork::generation();
+    match &*started {
+        Some((process, handle)) if *process == here => return Ok(handle.clone()),
+        // The parent's, which is not to be ended here.
+        Some(_) => std::mem::forget(started.take()),
+        None => {}
     }
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let handle = runtime.handle().clone();
     thread::Builder::new()
         .name("ringtoss-tokio".to_string())
         .spawn(move || runtime.block_on(std::future::pending::<()>()))?;
-    Ok(started.insert(handle).clone())
+    Ok(started.insert((here, handle)).1.clone())
 }

@@ -161,7 +161,7 @@ unsafe impl Op for CloseChained {
     }
 
     fn complete(mut self, cqe: Cqe) -> io::Result<()> {
-        if cqe.result != -libc::ECANCELED
+        if !cqe.was_not_made()
             && let Some(fd) = self.own.fd.take()
         {
             // The number is free already, even after an error.

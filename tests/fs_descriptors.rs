@@ -207,8 +207,10 @@ fn descriptors_are_not_lost() {
                 }
                 turn().await;
             }
-            fs::create_dir_all(dir.path().join("a/b")).await.unwrap();
-            let mut removing = Box::pin(fs::remove_dir_all(dir.path().join("a")));
+            // Another one each time: what was dropped goes on removing while the next is made.
+            let top = dir.path().join(format!("a{round}"));
+            fs::create_dir_all(top.join("b")).await.unwrap();
+            let mut removing = Box::pin(fs::remove_dir_all(top));
             let _ = poll_once(&mut removing).await;
         }
         back_to(before, "directories").await;

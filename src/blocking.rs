@@ -58,9 +58,7 @@ pub(crate) fn submit(job: BlockingJob) -> io::Result<()> {
 /// While a thread forks. The child has none of the threads: what they had to do, they do in the parent.
 #[cfg(not(all(test, loom)))]
 fn keep() -> fork::Held {
-    let mut held = Some(POOL.state());
-    Box::new(move |process| {
-        let Some(mut state) = held.take() else { return };
+    fork::held(POOL.state(), |state, process| {
         if process == fork::Process::Child {
             (state.threads, state.idle, state.running) = (0, 0, 0);
             std::mem::forget(std::mem::take(&mut state.jobs));

@@ -61,9 +61,7 @@ pub(crate) fn register(inbox: Arc<Inbox>) {
 
 /// While a thread forks. In the child no loop of the parent's will ever run, or free what is its kernel's.
 fn keep() -> fork::Held {
-    let mut held = Some(loops());
-    Box::new(move |process| {
-        let Some(mut loops) = held.take() else { return };
+    fork::held(loops(), |loops, process| {
         if process == fork::Process::Child {
             loops.values_mut().for_each(|entry| std::mem::forget(std::mem::replace(entry, Entry::Dirty)));
         }

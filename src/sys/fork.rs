@@ -33,6 +33,16 @@ struct Memory {
 /// A lock that is held. Called once, when the fork is over, in both processes: it lets go.
 pub(crate) type Held = Box<dyn FnMut(Process)>;
 
+/// What lets go of `guard` when the fork is over, behind `over`.
+pub(crate) fn held<G: 'static>(guard: G, over: impl Fn(&mut G, Process) + 'static) -> Held {
+    let mut guard = Some(guard);
+    Box::new(move |process| {
+        if let Some(mut guard) = guard.take() {
+            over(&mut guard, process);
+        }
+    })
+}
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Process {
     Parent,
@@ -81,8 +91,7 @@ extern "C" fn before() {
     let _ = HELD.try_with(|held| {
         let (parts, mut held) = (parts(), held.borrow_mut());
         held.extend(parts.iter().map(|part| part()));
-        let mut parts = Some(parts);
-        held.push(Box::new(move |_| drop(parts.take())));
+        held.push(self::held(parts, |_, _| ()));
     });
 }
 
@@ -124,9 +133,8 @@ fn hold() -> Held {
     for memory in shared.iter_mut() {
         memory.copy = copy(memory);
     }
-    let mut shared = Some(shared);
-    Box::new(move |process| {
-        for memory in shared.take().iter_mut().flat_map(|shared| shared.iter_mut()).filter(|memory| memory.copy != 0) {
+    held(shared, |shared, process| {
+        for memory in shared.iter_mut().filter(|memory| memory.copy != 0) {
             if process == Process::Child {
                 put_back(memory);
             }

@@ -251,7 +251,7 @@ impl<'a, O: Op> Operation<'a, O> {
     /// Hands a completion to the operation; gives the one that ends it.
     fn step(&mut self, cqe: Cqe) -> Option<Cqe> {
         match self.op().step(cqe) {
-            Next::Done(cqe) if self.stop == Stop::No && O::WANTS_WORKER && cqe.cancelled() => {
+            Next::Done(cqe) if self.stop == Stop::No && O::WANTS_WORKER && cqe.result == -libc::ECANCELED => {
                 self.cancelled_by_kernel(cqe)
             }
             Next::Done(cqe) if self.stop == Stop::No => Some(self.ended(cqe)),

@@ -55,17 +55,7 @@ impl<V: IoVecBufMut> Readv<V> {
     }
 
     pub(crate) fn at_position(fd: &Fd, bufs: V) -> Readv<V> {
-        let place = Place::File(AT_POSITION);
-        Readv {
-            fd: fd.raw(),
-            flags: 0,
-            place,
-            bufs,
-            done: 0,
-            position: Position::of(fd),
-            fixed: fixed::Vectored::Plain,
-            worker: Worker::default(),
-        }
+        Readv { position: Position::of(fd), ..Readv::new(fd.raw(), bufs, Place::File(AT_POSITION)) }
     }
 
     /// With flags of `preadv2(2)`.
@@ -246,17 +236,7 @@ impl<V: IoVecBuf> Writev<V> {
     }
 
     pub(crate) fn at_position(fd: &Fd, bufs: V) -> Writev<V> {
-        let place = Place::File(AT_POSITION);
-        Writev {
-            fd: fd.raw(),
-            flags: 0,
-            place,
-            bufs,
-            done: 0,
-            position: Position::of(fd),
-            fixed: fixed::Vectored::Plain,
-            worker: Worker::default(),
-        }
+        Writev { position: Position::of(fd), ..Writev::new(fd.raw(), bufs, Place::File(AT_POSITION)) }
     }
 
     /// With flags of `pwritev2(2)`.

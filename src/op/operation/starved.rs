@@ -12,7 +12,7 @@ impl<O: Op> Operation<'_, O> {
     #[inline(never)]
     pub(super) fn cancelled_by_kernel(&mut self, cqe: Cqe) -> Option<Cqe> {
         let lives = context::current_id() == self.loop_id;
-        if lives && cqe.result == -libc::ECANCELED {
+        if lives {
             if self.op().without_worker() {
                 self.release_position();
                 return None;

@@ -197,7 +197,11 @@ fn stopping_ends_who_is_idle_and_lets_requests_end() {
     let refused = loop {
         // Both listeners close in their own time.
         match TcpStream::connect(&server.address) {
-            Ok(_) => thread::sleep(Duration::from_millis(1)),
+            Ok(mut taken) => {
+                taken.set_read_timeout(Some(PATIENCE)).unwrap();
+                // Until its listener is closed, or whoever took it has seen the end.
+                let _ = taken.read(&mut [0]);
+            }
             Err(error) => break error,
         }
     };

@@ -1,51 +1,32 @@
 //! `many_loops` serves on several loops, within its bounds, and ends in order.
 
 use std::collections::BTreeSet;
-use std::io::{BufRead, BufReader, ErrorKind, Lines, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::TcpStream;
-use std::process::{Child, ChildStdout, Stdio};
 use std::thread;
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 
-use crate::util::{PATIENCE, bounded, example, run, text};
+use crate::util::{PATIENCE, Program, example, run, text};
 
-/// The server, and the lines that it prints.
+/// The server, and where it listens.
 struct Server {
-    child: Child,
-    lines: Lines<BufReader<ChildStdout>>,
+    program: Program,
     address: String,
 }
 
 impl Server {
     fn start(arguments: &[&str]) -> Option<Server> {
-        let mut command = example("many_loops")?;
-        let mut child = command.arg("127.0.0.1:0").args(arguments).stdout(Stdio::piped()).spawn().unwrap();
-        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let server = Server { child, lines, address: String::new() };
-        let (mut server, line) = server.line("listening on ");
-        server.address = line.strip_prefix("listening on ").unwrap().to_string();
-        Some(server)
-    }
-
-    /// The next line with this in it.
-    fn line(self, part: &'static str) -> (Server, String) {
-        let mut this = self;
-        bounded(part, move || {
-            let line = this.lines.by_ref().map(Result::unwrap).find(|line| line.contains(part)).expect(part);
-            (this, line)
-        })
-    }
-
-    fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_child(&self.child), signal).unwrap();
+        let program = Program::start("many_loops", &[&["127.0.0.1:0"], arguments].concat())?;
+        let line = program.line("listening on ");
+        Some(Server { program, address: line.strip_prefix("listening on ").unwrap().to_string() })
     }
 
     /// What all loops have served, when it has ended well.
     fn ended(self) -> String {
-        let (mut server, served) = self.line("served ");
-        bounded("the end", move || assert!(server.child.wait().unwrap().success()));
+        let served = self.program.line("served ");
+        assert!(self.program.wait().success());
         served
     }
 
@@ -53,14 +34,6 @@ impl Server {
         let stream = TcpStream::connect(&self.address).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         Client { stream: BufReader::new(stream) }
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // A test that failed leaves none behind.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 
@@ -129,7 +102,7 @@ fn all_loops_serve_and_what_they_served_is_counted() {
     clients[2].send("what?\r\n\r\n");
     assert_eq!(clients[2].answer().0, "HTTP/1.1 400 Bad Request");
     drop(clients);
-    server.signal(Signal::INT);
+    server.program.signal(Signal::INT);
     assert_eq!(
         server.ended(),
         "served 40 connections, 125 requests; 0 were idle for too long, 0 failed, 0 were cut off"
@@ -160,7 +133,7 @@ fn the_bound_is_for_the_connections_of_all_loops() {
     });
     other.get("/");
     drop(other);
-    server.signal(Signal::TERM);
+    server.program.signal(Signal::TERM);
     assert!(server.ended().starts_with("served 10 connections, 11 requests; "));
 }
 
@@ -174,7 +147,7 @@ fn who_is_idle_for_too_long_is_sent_away() {
     silent.is_closed();
     slow.is_closed();
     asked.is_closed();
-    server.signal(Signal::TERM);
+    server.program.signal(Signal::TERM);
     assert!(server.ended().contains("; 3 were idle for too long, "));
 }
 
@@ -191,8 +164,8 @@ fn stopping_ends_who_is_idle_and_lets_requests_end() {
     let Some(server) = Server::start(&["--loops", "2", "--grace", "1000000"]) else { return };
     let (mut idle, mut begun) = (server.connect(), begun(&server));
     idle.get("/");
-    server.signal(Signal::TERM);
-    let (server, _) = server.line("stopping");
+    server.program.signal(Signal::TERM);
+    server.program.line("stopping");
     idle.is_closed();
     let refused = loop {
         // Both listeners close in their own time.
@@ -218,7 +191,7 @@ fn stopping_ends_who_is_idle_and_lets_requests_end() {
 fn stopping_is_bounded() {
     let Some(server) = Server::start(&["--loops", "2", "--grace", "300"]) else { return };
     let mut stuck = begun(&server);
-    server.signal(Signal::TERM);
+    server.program.signal(Signal::TERM);
     stuck.is_closed();
     let served = server.ended();
     assert!(served.ends_with(" 1 were cut off") && served.contains(" 1 requests; "), "{served}");
@@ -228,10 +201,10 @@ fn stopping_is_bounded() {
 fn a_second_signal_ends_it_at_once() {
     let Some(server) = Server::start(&["--loops", "2", "--grace", "1000000"]) else { return };
     let _stuck = begun(&server);
-    server.signal(Signal::INT);
-    let (mut server, _) = server.line("stopping");
-    server.signal(Signal::INT);
-    bounded("the end", move || assert!(!server.child.wait().unwrap().success()));
+    server.program.signal(Signal::INT);
+    server.program.line("stopping");
+    server.program.signal(Signal::INT);
+    assert!(!server.program.wait().success());
 }
 
 #[test]

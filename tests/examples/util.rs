@@ -10,6 +10,8 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
+
 /// How long anything may take; the machine may be busy with other things.
 pub const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -100,6 +102,47 @@ pub fn start(mut command: Command) -> (Running, String) {
         line
     });
     (running, line)
+}
+
+/// An example that prints lines as things happen, and is told by signals; it is ended with the test.
+pub struct Program {
+    running: Running,
+    lines: mpsc::Receiver<String>,
+}
+
+impl Program {
+    /// `None` where there are no examples.
+    pub fn start(name: &str, arguments: &[&str]) -> Option<Program> {
+        let mut command = example(name)?;
+        let child = command.args(arguments).stdout(Stdio::piped()).spawn().unwrap();
+        let mut running = Running { child };
+        let stdout = BufReader::new(running.child.stdout.take().unwrap());
+        let (sender, lines) = mpsc::channel();
+        // To the end, whether anybody wants them or not.
+        thread::spawn(move || stdout.lines().map(Result::unwrap).for_each(|line| drop(sender.send(line))));
+        Some(Program { running, lines })
+    }
+
+    /// The next line with this in it.
+    pub fn line(&self, part: &str) -> String {
+        let patience = Instant::now() + PATIENCE;
+        loop {
+            let left = patience.saturating_duration_since(Instant::now());
+            let line = self.lines.recv_timeout(left).unwrap_or_else(|error| panic!("no line with {part:?}: {error}"));
+            if line.contains(part) {
+                return line;
+            }
+        }
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.running.child), signal).unwrap();
+    }
+
+    /// Waits for its end.
+    pub fn wait(self) -> ExitStatus {
+        self.running.wait()
+    }
 }
 
 /// Runs a program to its end with this on its standard input.

@@ -187,7 +187,7 @@ impl Server<'_> {
         let fd = types::Fd(connection.fd.as_raw_fd());
         let receive = opcode::Recv::new(fd, connection.buf.as_mut_ptr(), connection.buf.len() as u32).build();
         // SAFETY: the buffer lives as long as the connection, which goes only when nothing of it is in flight.
-        unsafe { self.ring.push(poll_first(receive).user_data(number as u64)) };
+        unsafe { self.ring.push(receive.user_data(number as u64)) };
     }
 
     fn read(&mut self, number: usize) {

@@ -82,7 +82,8 @@ impl Bench {
             "fire" => spread(count, in_flight, fires).await,
             "read" => spread(count, in_flight, |count| reads(count, file.clone())).await,
             "fs-read" => spread(count, in_flight, |count| whole_files(count, path.clone())).await,
-            "echo" => echoes(count, in_flight).await,
+            "echo" => echoes(count, in_flight, server_of).await,
+            "lease-echo" => echoes(count, in_flight, lease_server_of).await,
             "datagram" => spread(count, in_flight, datagrams).await,
             "spawn" => spawns(count).await,
             "burst" => bursts(count, in_flight).await,
@@ -163,7 +164,10 @@ async fn whole_files(count: usize, path: PathBuf) {
 }
 
 /// So many connections, both ends of them on this loop: an operation is one message there and back.
-async fn echoes(count: usize, connections: usize) {
+async fn echoes<F>(count: usize, connections: usize, server_of: impl Fn(TcpStream) -> F)
+where
+    F: Future<Output = ()> + 'static,
+{
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let mut tasks = Vec::new();
     for _ in 0..connections {
@@ -196,6 +200,15 @@ async fn server_of(mut stream: TcpStream) {
         let (result, sent) = stream.write_all(read).await;
         result.unwrap();
         buf = sent;
+    }
+}
+
+/// The same by one submission for all receives, into buffers of the loop's.
+async fn lease_server_of(mut stream: TcpStream) {
+    let (mut reader, mut writer) = stream.split();
+    let mut received = reader.recv_stream();
+    while let Some(lease) = received.next().await {
+        writer.write_all(lease.unwrap()).await.0.unwrap();
     }
 }
 

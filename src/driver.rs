@@ -18,13 +18,13 @@ mod thread;
 
 use std::io;
 use std::os::fd::RawFd;
-use std::task::Waker;
+use std::task::{Poll, Waker};
 
 pub(crate) use chains::{Entry as ChainEntry, Unstaged};
 use closing::closed;
 pub(crate) use files::{NoPlace, Place};
-pub(crate) use harvest::Harvest;
 use harvest::deliver;
+pub(crate) use harvest::{Harvest, Later, Wakes};
 pub(crate) use leases::{GROUP, LeaseConfig};
 pub use metrics::Metrics;
 
@@ -237,6 +237,12 @@ impl Driver {
         }
     }
 
+    /// [`Driver::poll`] by the short way: the one completion that has come, or none and the waker as it was. `None`: something else.
+    #[inline]
+    pub(crate) fn poll_earlier(&mut self, key: Key, waker: &Waker) -> Option<Poll<Cqe>> {
+        self.slot(key)?.poll_earlier(waker)
+    }
+
     /// Frees the slot of an operation that is done.
     fn take_last(&mut self, key: Key) -> (Earlier, Cqe) {
         match self.slots.remove(key) {
@@ -245,11 +251,17 @@ impl Driver {
         }
     }
 
-    /// Has another waker woken; leaves the old one in its place, to be dropped outside. `false`: the operation is done, for
-    /// nobody knows what happened while the waker was cloned.
+    /// Has another waker woken; leaves the old one in its place, to be dropped outside. `false`: something has come, for nobody
+    /// knows what happened while the waker was cloned.
     #[cold]
     pub(crate) fn replace_waker(&mut self, key: Key, waker: &mut Waker) -> bool {
-        self.slot(key).and_then(Slot::waker).map(|current| std::mem::swap(current, waker)).is_some()
+        let slot = self.slot(key).filter(|slot| !slot.is_told());
+        slot.and_then(Slot::waker).map(|current| std::mem::swap(current, waker)).is_some()
+    }
+
+    /// Has nobody woken, until another waker is left. Gives the one that was there, to be dropped outside.
+    pub(crate) fn take_waker(&mut self, key: Key) -> Option<Waker> {
+        self.slot(key).and_then(Slot::waker).map(|current| std::mem::replace(current, Waker::noop().clone()))
     }
 
     /// Lets the entry of an operation be made anew, if it is still the loop's. Tells whether it is.
@@ -508,12 +520,12 @@ impl Driver {
     /// Hands every completion that is there to its slot, and keeps whom to wake for the harvest.
     #[inline(never)]
     pub(crate) fn reap(&mut self) -> usize {
-        self.reap_waking(Err)
+        self.reap_waking(Later)
     }
 
-    /// The same, but those to wake go to `wake` first, which runs no code of the user's and gives back whom it does not know.
+    /// The same, but of those to wake `wakes` wakes at once whom it knows.
     #[inline(always)]
-    pub(crate) fn reap_waking(&mut self, mut wake: impl FnMut(Waker) -> Result<(), Waker>) -> usize {
+    pub(crate) fn reap_waking(&mut self, mut wakes: impl Wakes) -> usize {
         let Driver {
             ring,
             slots,
@@ -528,7 +540,7 @@ impl Driver {
             ..
         } = self;
         let count = ring.harvest(|user_data, cqe| match Addressee::of(user_data) {
-            Addressee::Slot(key) => deliver(slots, harvest, metrics, &mut wake, key, cqe),
+            Addressee::Slot(key) => deliver(slots, harvest, metrics, &mut wakes, key, cqe),
             Addressee::Wakeup => *sleepless |= if cqe.more() { 0 } else { UNARMED },
             Addressee::Counted => *counted_closes -= 1,
             Addressee::Closing(fd) => closed(slow_closes, late_closes, fd, cqe),
@@ -552,9 +564,9 @@ impl Driver {
         self.arena.datagram != 0
     }
 
-    /// Has the one datagram that is staged moved without an enter, if it is alone and has not to wait. Whether it was; those
-    /// to wake go to `wake` as in [`Driver::reap_waking`].
-    pub(crate) fn attempt(&mut self, mut wake: impl FnMut(Waker) -> Result<(), Waker>) -> bool {
+    /// Has the one datagram that is staged moved without an enter, if it is alone and has not to wait. Whether it was; for
+    /// `wakes` see [`Driver::reap_waking`].
+    pub(crate) fn attempt(&mut self, mut wakes: impl Wakes) -> bool {
         if self.is_forked() {
             refuse_forked();
         }
@@ -566,7 +578,7 @@ impl Driver {
         self.metrics.submissions += 1;
         self.metrics.completions += 1;
         let Driver { slots, harvest, metrics, .. } = self;
-        deliver(slots, harvest, metrics, &mut wake, key, cqe);
+        deliver(slots, harvest, metrics, &mut wakes, key, cqe);
         true
     }
 
@@ -621,3 +633,6 @@ pub(crate) const fn poll_mask(events: i16) -> u32 {
     // The kernel swaps the halves on big-endian machines.
     if cfg!(target_endian = "big") { mask.rotate_left(16) } else { mask }
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,10 +10,9 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::task::Waker;
 
 use crate::inbox::Inbox;
-use crate::task::{JoinHandle, Owner, Round, Scheduler};
+use crate::task::{JoinHandle, Owner, Round, Scheduler, Waking};
 
 /// See the module's text. Dropping it shuts down.
 pub(crate) struct Executor {
@@ -51,10 +50,9 @@ impl Executor {
         self.owner.take_remote();
     }
 
-    /// What wakes the task that a waker is of, or gives the waker back if it is of anything but a task of this executor. It
-    /// runs no code of the user's, so it may be called while the driver is borrowed.
+    /// What wakes tasks of this executor. It runs no code of the user's, so it may be used while the driver is borrowed.
     #[inline]
-    pub(crate) fn waking(&self) -> impl FnMut(Waker) -> Result<(), Waker> + use<'_> {
+    pub(crate) fn waking(&self) -> Waking<'_> {
         self.owner.waking()
     }
 

@@ -145,6 +145,7 @@ fn arrows_point_down() {
 fn op_files_do_not_know_each_other_by_name() {
     let shared = [
         "at",
+        "few",
         "flags",
         "large",
         "read",

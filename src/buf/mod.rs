@@ -41,7 +41,7 @@ pub use aligned::AlignedBuf;
 pub use fill::IoBufMutExt;
 pub(crate) use fill::{First, FirstMut, fill_with};
 pub use lease::Lease;
-pub(crate) use pool::{Place, Pool};
+pub(crate) use pool::{Place, Pool, Seen};
 pub(crate) use registered::{Inner as RegisteredMemory, Region};
 pub use registered::{RegisteredBuf, RegisteredPool, RegisteredPoolBuilder, TakeRegistered};
 pub use result::{BufResult, BufResultExt};

@@ -75,6 +75,13 @@ struct Waiters {
     queue: BTreeMap<u64, Waker>,
 }
 
+/// How things stood when the kernel was asked for a buffer.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Seen {
+    offered: u64,
+    called: u64,
+}
+
 /// A place among those who wait for a buffer; the lower, the earlier.
 pub(crate) type Place = u64;
 
@@ -89,6 +96,9 @@ pub struct Pool {
     /// Touched on the home thread only.
     local: UnsafeCell<Vec<u16>>,
     returned: ArrayQueue<u16>,
+    /// How many buffers were handed to the kernel, and how many of those that want one were called, or asked again uncalled.
+    offered: AtomicU64,
+    called: AtomicU64,
     chunks: [OnceLock<Chunk>; MOST_CHUNKS],
     most: usize,
     /// Somebody waits. Changed under the lock, looked at without.
@@ -109,6 +119,8 @@ impl Pool {
             buffer_bytes,
             local: UnsafeCell::new(Vec::new()),
             returned: ArrayQueue::new(Pool::entries(most)),
+            offered: AtomicU64::new(0),
+            called: AtomicU64::new(0),
             chunks: [const { OnceLock::new() }; MOST_CHUNKS],
             most,
             hungry: AtomicBool::new(false),
@@ -142,9 +154,21 @@ impl Pool {
         (usize::BITS - (usize::from(id) / FIRST_CHUNK).leading_zeros()) as usize
     }
 
+    fn chunks_made(&self) -> usize {
+        self.chunks.iter().take_while(|chunk| chunk.get().is_some()).count()
+    }
+
+    /// How many buffers have been made.
+    fn buffers(&self) -> usize {
+        match self.chunks_made() {
+            0 => 0,
+            chunks => FIRST_CHUNK << (chunks - 1),
+        }
+    }
+
     /// Makes the next chunk of buffers, and gives their numbers; empty if there are as many as may be, or no memory.
     pub(crate) fn grow(&self) -> std::ops::Range<u16> {
-        let chunk = self.chunks.iter().take_while(|chunk| chunk.get().is_some()).count();
+        let chunk = self.chunks_made();
         let (first, count) = Pool::chunk_range(chunk);
         if chunk == MOST_CHUNKS || first >= Pool::entries(self.most) {
             return 0..0;
@@ -170,11 +194,12 @@ impl Pool {
         if thread_number() == self.home {
             // SAFETY: this is the home thread; see `Sync`.
             unsafe { (*self.local.get()).push(id) };
+            // Whoever waits has said so on this thread, or looks for buffers on it later.
         } else {
             self.returned.push(id).expect("it has room for every buffer there is");
+            // After the buffer was put down, as whoever waits looks for buffers after it has said so.
+            fence(Ordering::SeqCst);
         }
-        // After the buffer was put down, as whoever waits looks for buffers after it has said so.
-        fence(Ordering::SeqCst);
         if self.hungry.load(Ordering::Relaxed) {
             self.call_next();
         }
@@ -197,6 +222,33 @@ impl Pool {
         }
     }
 
+    /// So many buffers have been handed to the kernel.
+    #[inline]
+    pub(crate) fn note_offered(&self, count: usize) {
+        self.offered.fetch_add(count as u64, Ordering::Relaxed);
+    }
+
+    /// How things stand, for whoever asks the kernel for a buffer now.
+    #[inline]
+    pub(crate) fn seen(&self) -> Seen {
+        Seen { offered: self.offered.load(Ordering::Relaxed), called: self.called.load(Ordering::Relaxed) }
+    }
+
+    /// How many buffers the kernel has got since then for which nobody was called. If there are any, whoever has asked then, and
+    /// was told that there is none, may ask again; and somebody must, for they may be all that there are.
+    pub(crate) fn uncalled_since(&self, seen: Seen) -> u64 {
+        let now = self.seen();
+        (now.offered - seen.offered).saturating_sub(now.called - seen.called)
+    }
+
+    /// Whether so many of them are uncalled for that there is no need for more: they come back faster than they are asked for.
+    /// Then the caller asks again.
+    pub(crate) fn suffices(&self, uncalled: u64) -> bool {
+        let suffices = uncalled >= (self.buffers() / 4).max(1) as u64;
+        self.called.fetch_add(suffices.into(), Ordering::Relaxed);
+        suffices
+    }
+
     /// Whether buffers have come back that the kernel does not have yet. On the home thread.
     #[inline]
     pub(crate) fn has_returned(&self) -> bool {
@@ -217,8 +269,9 @@ impl Pool {
         self.hungry.load(Ordering::Relaxed)
     }
 
-    /// Has the waker woken when a buffer comes back and nobody has waited for longer. On the home thread.
-    pub(crate) fn wait(&self, place: &mut Option<Place>, waker: &Waker) {
+    /// Has the waker woken when a buffer comes back and nobody has waited for longer. If there are buffers that nobody was called
+    /// for, whoever has waited for longest is called now. On the home thread.
+    pub(crate) fn wait(&self, place: &mut Option<Place>, waker: &Waker, uncalled: bool) {
         let waker = waker.clone();
         let mut waiters = self.waiters();
         let number = *place.get_or_insert_with(|| {
@@ -230,7 +283,7 @@ impl Pool {
         drop(waiters);
         drop(old);
         fence(Ordering::SeqCst);
-        if self.has_returned() {
+        if uncalled || self.has_returned() {
             self.call_next();
         }
     }
@@ -254,6 +307,7 @@ impl Pool {
         self.hungry.store(!waiters.queue.is_empty(), Ordering::Relaxed);
         drop(waiters);
         if let Some((_, waker)) = first {
+            self.called.fetch_add(1, Ordering::Relaxed);
             waker.wake();
         }
     }
@@ -304,7 +358,7 @@ mod tests {
         let counts: [Arc<Count>; 3] = Default::default();
         let mut places = [None; 3];
         for (count, place) in counts.iter().zip(&mut places) {
-            pool.wait(place, &count.clone().into());
+            pool.wait(place, &count.clone().into(), false);
         }
         let called = || counts.iter().map(|count| count.0.load(Ordering::SeqCst)).collect::<Vec<_>>();
         pool.give_back(5);
@@ -328,7 +382,32 @@ mod tests {
         pool.grow();
         pool.give_back(1);
         let count = Arc::new(Count::default());
-        pool.wait(&mut None, &count.clone().into());
+        pool.wait(&mut None, &count.clone().into(), false);
         assert_eq!(count.0.load(Ordering::SeqCst), 1);
+    }
+
+    #[test]
+    fn who_was_refused_asks_again_as_often_as_there_are_buffers_that_nobody_was_called_for() {
+        let pool = Pool::new(1, 512, 128);
+        pool.grow();
+        pool.note_offered(64);
+        let seen = pool.seen();
+        assert!(pool.uncalled_since(seen) == 0 && !pool.suffices(0));
+        // They come back and go out again, and nobody waits.
+        pool.note_offered(18);
+        let asked_again = (0..10).filter(|_| pool.suffices(pool.uncalled_since(seen))).count();
+        assert_eq!(asked_again, 3, "down to a quarter of all");
+        pool.grow();
+        assert!(!pool.suffices(pool.uncalled_since(seen)), "a quarter is more now");
+        assert_eq!(pool.uncalled_since(seen), 15);
+        // There can be no more: who waits is called as long as there may be some.
+        let counts: [Arc<Count>; 20] = Default::default();
+        for count in &counts {
+            let uncalled = pool.uncalled_since(seen) > 0;
+            pool.wait(&mut None, &count.clone().into(), uncalled);
+        }
+        let called = counts.iter().filter(|count| count.0.load(Ordering::SeqCst) == 1).count();
+        assert_eq!((called, pool.uncalled_since(seen)), (15, 0));
+        assert!(pool.is_hungry());
     }
 }

@@ -39,8 +39,8 @@ impl Driver {
 
     /// A cancel has found nothing so often, and the operation is in flight.
     fn cancel_again(&mut self, key: Key, times: u32) {
-        match times.checked_sub(2) {
-            Some(before) => self.remind(key, RETRY_NS << before.min(DOUBLINGS)),
+        match pause_ns(times) {
+            Some(pause) => self.remind(key, pause),
             None if self.is_in_flight(key) => self.push_cancel(key, CANCEL_AGAIN),
             None => {}
         }
@@ -67,5 +67,21 @@ impl Driver {
                 Chore::TakeBack(place, is_filled) => self.take_place_back(place, is_filled),
             }
         }
+    }
+}
+
+/// How long nobody looks, when it was looked for in vain so often; not at all after the first time.
+fn pause_ns(times: u32) -> Option<u64> {
+    times.checked_sub(2).map(|before| RETRY_NS << before.min(DOUBLINGS))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_up_to_a_bound() {
+        let pauses_ms = [1, 2, 3, 4, 8, 9, u32::MAX].map(|times| pause_ns(times).map(|ns| ns / 1_000_000));
+        assert_eq!(pauses_ms, [None, Some(10), Some(20), Some(40), Some(640), Some(640), Some(640)]);
     }
 }

@@ -170,6 +170,8 @@ fn emptying(place: u32) -> Sqe {
 mod tests {
     use super::*;
     use crate::context;
+    use crate::driver::tests::driver;
+    use crate::ring::Wait;
 
     /// An answer that comes late would be taken for that to the place's next file.
     #[test]
@@ -201,5 +203,41 @@ mod tests {
             crate::op::nop().await.unwrap();
             assert!(sys::is_ready(std::os::fd::AsRawFd::as_raw_fd(&writer), 0), "nothing holds the other end");
         });
+    }
+
+    #[test]
+    fn a_table_has_so_many_places_and_a_loop_that_ends_gives_none() {
+        let (mut driver, _wakeup) = driver();
+        let (reader, _writer) = std::io::pipe().unwrap();
+        let number = std::os::fd::AsRawFd::as_raw_fd(&reader);
+        if driver.ask_for_place(number) == Err(NoPlace::Never) {
+            return;
+        }
+        driver.files.size = Some(3);
+        assert_eq!([(); 3].map(|()| driver.ask_for_place(number)), [Ok(1), Ok(2), Err(NoPlace::Full)]);
+        assert_eq!(driver.files.taken(), 3);
+        driver.submit_all();
+        while driver.files.place(2) == Place::Asked {
+            driver.enter(Wait::Completion);
+            driver.reap();
+        }
+        driver.leave_place(1);
+        assert_eq!((driver.ring.staged(), driver.files.taken()), (1, 2));
+        let lent = driver.lend_place().expect("one is free");
+        assert_eq!((lent, driver.files.place(lent)), (1, Place::Lent));
+        driver.take_place_back(lent, false);
+        assert_eq!((driver.ring.staged(), driver.files.taken()), (1, 2), "there is nothing in it");
+        let lent = driver.lend_place().expect("the same");
+        driver.take_place_back(lent, true);
+        assert_eq!((driver.ring.staged(), driver.files.taken()), (2, 2));
+
+        driver.begin_ending();
+        assert_eq!(driver.ask_for_place(number), Err(NoPlace::Full));
+        let lent = driver.lend_place().expect("the same");
+        driver.take_place_back(lent, true);
+        driver.leave_place(2);
+        assert_eq!(driver.ring.staged(), 0, "the table goes as a whole");
+        driver.drop_file_table();
+        assert_eq!(driver.files.size, None);
     }
 }

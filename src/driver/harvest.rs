@@ -32,32 +32,57 @@ pub(super) enum Chore {
     TakeBack(u32, bool),
 }
 
+/// Whom completions wake while the driver is borrowed: whoever can be woken without running any code of the user's.
+pub(crate) trait Wakes {
+    /// Wakes, or gives back a waker that it does not know.
+    fn wake(&mut self, waker: Waker) -> Result<(), Waker>;
+
+    /// Wakes, if it knows the waker. Whether it does.
+    fn wake_by_ref(&mut self, waker: &Waker) -> bool;
+}
+
+/// Nobody: all are woken later.
+pub(crate) struct Later;
+
+impl Wakes for Later {
+    fn wake(&mut self, waker: Waker) -> Result<(), Waker> {
+        Err(waker)
+    }
+
+    fn wake_by_ref(&mut self, _: &Waker) -> bool {
+        false
+    }
+}
+
 impl Harvest {
     pub(crate) fn is_empty(&self) -> bool {
         self.wakers.is_empty() && self.orphans.is_empty() && self.watched.is_empty()
     }
 }
 
-/// Hands a completion to its slot, and whom it wakes to `wake`, which gives back whom it does not know.
+/// Hands a completion to its slot, and whom it wakes to `wakes`.
 #[inline(always)]
 pub(super) fn deliver(
     slots: &mut Slots,
     harvest: &mut Harvest,
     metrics: &mut Metrics,
-    wake: &mut impl FnMut(Waker) -> Result<(), Waker>,
+    wakes: &mut impl Wakes,
     key: Key,
     cqe: Cqe,
 ) {
     if cqe.more() {
-        return deliver_earlier(slots, harvest, metrics, key, cqe);
+        return deliver_earlier(slots, harvest, metrics, wakes, key, cqe);
     }
     match slots.deliver(key, cqe) {
-        Some(waker) => {
-            if let Err(waker) = wake(waker) {
-                push_waker(harvest, waker);
-            }
-        }
-        None => deliver_rare(slots, harvest, metrics, key, cqe),
+        Some(waker) => wake_now_or_later(harvest, wakes, waker),
+        None => deliver_rare(slots, harvest, metrics, wakes, key, cqe),
+    }
+}
+
+#[inline(always)]
+fn wake_now_or_later(harvest: &mut Harvest, wakes: &mut impl Wakes, waker: Waker) {
+    if let Err(waker) = wakes.wake(waker) {
+        push_waker(harvest, waker);
     }
 }
 
@@ -67,12 +92,22 @@ fn push_waker(harvest: &mut Harvest, waker: Waker) {
     harvest.wakers.push(waker);
 }
 
-/// A completion whose future is gone or looks elsewhere.
+/// A completion whose future is gone or looks elsewhere, or has something else to take first.
 #[cold]
 #[inline(never)]
-fn deliver_rare(slots: &mut Slots, harvest: &mut Harvest, metrics: &mut Metrics, key: Key, cqe: Cqe) {
+fn deliver_rare(
+    slots: &mut Slots,
+    harvest: &mut Harvest,
+    metrics: &mut Metrics,
+    wakes: &mut impl Wakes,
+    key: Key,
+    cqe: Cqe,
+) {
     if key.number().is_some() {
-        return deliver_link(slots, harvest, metrics, key, cqe);
+        return deliver_link(slots, harvest, metrics, wakes, key, cqe);
+    }
+    if let Some(waker) = slots.deliver_behind(key, cqe) {
+        return wake_now_or_later(harvest, wakes, waker);
     }
     match slots.deliver_rare(key) {
         Some(Delivered::Orphan(orphan, earlier)) => harvest.orphans.push((orphan, earlier, cqe)),
@@ -81,10 +116,16 @@ fn deliver_rare(slots: &mut Slots, harvest: &mut Harvest, metrics: &mut Metrics,
     }
 }
 
-/// A completion with more to come.
-#[cold]
+/// A completion with more to come. Not cold: where messages are received by one submission, this is the way of each.
 #[inline(never)]
-fn deliver_earlier(slots: &mut Slots, harvest: &mut Harvest, metrics: &mut Metrics, key: Key, cqe: Cqe) {
+fn deliver_earlier(
+    slots: &mut Slots,
+    harvest: &mut Harvest,
+    metrics: &mut Metrics,
+    wakes: &mut impl Wakes,
+    key: Key,
+    cqe: Cqe,
+) {
     let Some(slot) = slots.get_mut(key) else {
         metrics.stale_completions += 1;
         return;
@@ -92,14 +133,23 @@ fn deliver_earlier(slots: &mut Slots, harvest: &mut Harvest, metrics: &mut Metri
     if slot.push_earlier(cqe) == FLOOD {
         harvest.chores.push(Chore::Stop(key));
     }
-    if let Some(waker) = slot.waker() {
+    if let Some(waker) = slot.tell()
+        && !wakes.wake_by_ref(waker)
+    {
         // Taken, not cloned: a clone may run anything. The future leaves its waker again when it is polled.
         harvest.wakers.push(std::mem::replace(waker, Waker::noop().clone()));
     }
 }
 
 /// A completion of one link of a chain.
-fn deliver_link(slots: &mut Slots, harvest: &mut Harvest, metrics: &mut Metrics, link: Key, cqe: Cqe) {
+fn deliver_link(
+    slots: &mut Slots,
+    harvest: &mut Harvest,
+    metrics: &mut Metrics,
+    wakes: &mut impl Wakes,
+    link: Key,
+    cqe: Cqe,
+) {
     let heard = slots.hear(link, cqe);
     if let Some((place, is_filled)) = slots.place_left.take() {
         harvest.chores.push(Chore::TakeBack(place, is_filled));
@@ -107,7 +157,7 @@ fn deliver_link(slots: &mut Slots, harvest: &mut Harvest, metrics: &mut Metrics,
     match heard {
         Heard::Nothing => {}
         Heard::Stale => metrics.stale_completions += 1,
-        Heard::Wake(waker) => harvest.wakers.push(waker),
+        Heard::Wake(waker) => wake_now_or_later(harvest, wakes, waker),
         Heard::Delivered(Delivered::Orphan(orphan, earlier), last) => harvest.orphans.push((orphan, earlier, last)),
         Heard::Delivered(Delivered::Watched(cell, earlier), last) => harvest.watched.push((cell, earlier, last)),
         Heard::Cancel => harvest.chores.push(Chore::Stop(link.whole())),

@@ -37,6 +37,7 @@ impl Leases {
     fn grow(&mut self) -> bool {
         let range = self.pool.grow();
         let grown = !range.is_empty();
+        self.pool.note_offered(range.len());
         range.for_each(|id| offer(&mut self.ring, &self.pool, id));
         self.ring.publish();
         grown
@@ -54,8 +55,13 @@ impl Leases {
     #[inline(never)]
     fn offer_returned(&mut self) {
         let Leases { ring, pool } = self;
-        pool.take_returned(|id| offer(ring, pool, id));
-        self.ring.publish();
+        let mut count = 0;
+        pool.take_returned(|id| {
+            offer(ring, pool, id);
+            count += 1;
+        });
+        ring.publish();
+        pool.note_offered(count);
     }
 }
 

@@ -55,3 +55,28 @@ impl Driver {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::driver::tests::driver;
+
+    #[test]
+    fn places_are_used_again_and_are_so_many() {
+        let (mut driver, _wakeup) = driver();
+        let page = vec![0u8; 8192];
+        let address = page.as_ptr().addr().next_multiple_of(4096) as u64;
+        let register = |driver: &mut Driver| driver.register_memory(address, 4096);
+        assert_eq!([(); 3].map(|()| register(&mut driver).unwrap()), [0, 1, 2]);
+        driver.unregister_memory(1);
+        // What is refused has no place.
+        driver.register_memory(0, 4096).unwrap_err();
+        assert_eq!([(); 2].map(|()| register(&mut driver).unwrap()), [1, 3]);
+        driver.memory.fresh = PLACES - 1;
+        assert_eq!(register(&mut driver).unwrap(), PLACES - 1);
+        let error = register(&mut driver).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::QuotaExceeded);
+        driver.unregister_memory(3);
+        assert_eq!(register(&mut driver).unwrap(), 3);
+    }
+}

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use slab::Slab;
 
-use super::{Driver, Dropped, POLLS, deliver};
+use super::{Driver, Dropped, Later, POLLS, deliver};
 use crate::ring::{Cqe, Sqe};
 use crate::salvage::Salvage;
 use crate::slot::{Addressee, Key, State};
@@ -148,7 +148,6 @@ impl Driver {
     /// After an enter that has asked for what is aside, too: hands that out, for the ring's own harvest is on the path of every
     /// turn.
     pub(super) fn reap_polled(&mut self) {
-        let mut wake = Err;
         let Driver { ring, polled: Polled { transfers, .. }, slots, harvest, metrics, .. } = self;
         let mut refused = Vec::new();
         let count = ring.harvest_aside(|user_data, cqe| {
@@ -163,19 +162,245 @@ impl Driver {
                 return refused.push(transfer);
             }
             metrics.polled_transfers += 1;
-            deliver(slots, harvest, metrics, &mut wake, key, cqe);
+            deliver(slots, harvest, metrics, &mut Later, key, cqe);
         });
         self.metrics.completions += count as u64;
         for transfer in refused {
             if self.ending {
                 let Driver { slots, harvest, metrics, .. } = self;
-                deliver(slots, harvest, metrics, &mut Err, transfer.key, Cqe::of(-libc::ECANCELED));
+                deliver(slots, harvest, metrics, &mut Later, transfer.key, Cqe::of(-libc::ECANCELED));
             } else {
                 self.make_room(1);
                 *self.ring.stage() = transfer.entry;
                 let position = self.ring.commit_fitting();
                 self.slots.get_mut(transfer.key).expect("as above").set_position(position);
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::os::fd::AsRawFd;
+    use std::task::Waker;
+
+    use io_uring::opcode::*;
+
+    use super::*;
+    use crate::driver::tests::{driver, staged};
+    use crate::ring::{LINK, Wait};
+
+    /// A file that can be read, but not polled for: nothing that is read here is past the page cache.
+    struct Source {
+        file: File,
+        salvage: Arc<Salvage>,
+        into: Vec<u8>,
+    }
+
+    impl Source {
+        fn new() -> Source {
+            let file = tempfile::tempfile().unwrap();
+            file.set_len(4096).unwrap();
+            Source { file, salvage: Arc::default(), into: vec![1; 4096] }
+        }
+
+        fn entry(&self) -> Sqe {
+            Sqe::new(Read::CODE).fd(self.file.as_raw_fd()).addr(self.into.as_ptr().addr() as u64).len(4096)
+        }
+
+        fn submit(&self, driver: &mut Driver, entry: Sqe) -> Key {
+            driver.divert_next(self.file.as_raw_fd(), &self.salvage);
+            submit(driver, entry)
+        }
+    }
+
+    fn submit(driver: &mut Driver, entry: Sqe) -> Key {
+        let prepare = |sqe: &mut Sqe, _: &mut crate::ring::Arena| {
+            *sqe = entry;
+            Ok(())
+        };
+        driver.submit(Waker::noop().clone(), prepare).unwrap()
+    }
+
+    fn is_polled_for(driver: &mut Driver, key: Key) -> bool {
+        let position = driver.slots.get_mut(key).unwrap().position();
+        driver.is_polled_for(key, position)
+    }
+
+    #[test]
+    fn plain_transfers_at_an_offset_are_polled_for() {
+        let plain = Sqe::new(Read::CODE).fd(3).offset(512).addr(4096).len(7);
+        let code = |sqe: Sqe| aside(&sqe).map(|sqe| (sqe.opcode, sqe.buf_index, sqe.offset, sqe.addr, sqe.len));
+        for (from, to) in [
+            (Read::CODE, Read::CODE),
+            (ReadFixed::CODE, Read::CODE),
+            (Write::CODE, Write::CODE),
+            (WriteFixed::CODE, Write::CODE),
+        ] {
+            assert_eq!(code(Sqe { opcode: from, buf_index: 9, ..plain }), Some((to, 0, 512, 4096, 7)));
+        }
+        let others = [
+            Sqe { opcode: Fsync::CODE, ..plain },
+            Sqe { opcode: Readv::CODE, ..plain },
+            plain.flags(LINK),
+            plain.op_flags(1),
+            plain.offset(u64::MAX),
+        ];
+        assert_eq!(others.map(code), [None; 5]);
+        for errno in [libc::EOPNOTSUPP, libc::EINVAL, libc::EAGAIN] {
+            assert!(is_refusal(Cqe::of(-errno)) && !is_refusal(Cqe::of(errno)));
+        }
+        assert!([0, 4096, -libc::EIO, -libc::ENOSPC].iter().all(|&result| !is_refusal(Cqe::of(result))));
+    }
+
+    /// In the order in which they were asked for, and each by its own name.
+    #[test]
+    fn they_leave_the_queue_and_can_be_dropped_until_they_are_handed_over() {
+        let (mut driver, _wakeup) = driver();
+        let source = Source::new();
+        let first = source.submit(&mut driver, source.entry());
+        let between = submit(&mut driver, Sqe::new(Nop::CODE));
+        let second = source.submit(&mut driver, source.entry());
+        assert_eq!(driver.cancels, [first, second], "so that they are looked at");
+        assert!(!driver.polls() && driver.has_events());
+        driver.stage_cancels();
+        if !driver.polls() {
+            // No such ring here.
+            assert!(source.salvage.is_polling_refused());
+            return;
+        }
+        assert_eq!(driver.sleepless, POLLS | crate::driver::UNARMED);
+        assert!(!driver.may_sleep());
+        assert_eq!(driver.metrics.submissions, 2);
+        // The last one is not there any more, the first is void.
+        assert_eq!(driver.ring.staged(), 2);
+        let void = staged(&mut driver, 0, Addressee::Nobody);
+        assert_eq!(void.opcode, Nop::CODE);
+        staged(&mut driver, 1, Addressee::Slot(between));
+        let places = [first, second].map(|key| {
+            let index = driver.slots.get_mut(key).unwrap().position() as usize;
+            let transfer = &driver.polled.transfers[index];
+            assert_eq!(
+                (transfer.key, transfer.entry.opcode, transfer.entry.fd),
+                (key, Read::CODE, source.file.as_raw_fd())
+            );
+            transfer.position
+        });
+        assert_eq!(places, [0, 1]);
+        assert!(is_polled_for(&mut driver, first) && is_polled_for(&mut driver, second));
+        assert!(!driver.is_polled_for(between, 0) && !driver.is_polled_for(first, 7));
+        // Nobody asks the kernel to cancel what it cannot.
+        driver.cancel(first);
+        assert_eq!(driver.ring.staged(), 2);
+        for (key, left) in [(second, true), (first, false)] {
+            assert!(matches!(driver.drop_future(key, false), Dropped::Voided(Some(_))));
+            assert_eq!((driver.polls(), driver.polled.transfers.is_empty()), (left, !left));
+            assert!(!driver.is_in_flight(key));
+        }
+        assert!(driver.is_in_flight(between));
+        driver.enter(Wait::Completion);
+        assert_eq!(driver.reap(), 1);
+        assert_eq!(driver.metrics.stale_completions, 0);
+    }
+
+    #[test]
+    fn what_was_dropped_or_handed_over_or_is_not_plain_goes_its_way() {
+        let (mut driver, _wakeup) = driver();
+        let source = Source::new();
+        let dropped = source.submit(&mut driver, source.entry());
+        assert!(matches!(driver.drop_future(dropped, false), Dropped::Voided(_)));
+        let linked = source.submit(&mut driver, source.entry().offset(u64::MAX));
+        let of_another = source.submit(&mut driver, source.entry().fd(-1));
+        driver.stage_cancels();
+        assert!(!driver.polls() && driver.polled.wanted.is_empty());
+        assert!([linked, of_another].iter().all(|&key| driver.is_in_flight(key)));
+        assert_eq!(driver.ring.staged(), 3);
+        let handed_over = source.submit(&mut driver, source.entry());
+        driver.ring.enter(Wait::No).unwrap();
+        driver.stage_cancels();
+        assert!(!driver.polls() && !source.salvage.is_polling_refused());
+        while driver.reap() > 0 || !driver.all_reaped() {
+            driver.enter(Wait::No);
+        }
+        assert_eq!(driver.take_done(handed_over), Some(Cqe::of(4096)));
+        assert_eq!(driver.metrics.polled_transfers, 0);
+    }
+
+    /// Diverts some of them and has the kernel say no, but the driver not hear of it yet.
+    fn refused(driver: &mut Driver, source: &Source, count: usize) -> Vec<Key> {
+        let keys: Vec<Key> = (0..count).map(|_| source.submit(driver, source.entry())).collect();
+        driver.stage_cancels();
+        if !driver.polls() {
+            return Vec::new();
+        }
+        assert_eq!(driver.ring.enter(Wait::No).unwrap(), crate::ring::Entered::Aside);
+        keys
+    }
+
+    #[test]
+    fn what_the_kernel_refuses_to_poll_for_is_made_again() {
+        let (mut driver, _wakeup) = driver();
+        let source = Source::new();
+        let keys = refused(&mut driver, &source, 3);
+        driver.entered(Ok(crate::ring::Entered::Aside));
+        assert!(!driver.polls() && driver.polled.transfers.is_empty());
+        if keys.is_empty() {
+            return;
+        }
+        assert_eq!(driver.ring.staged(), 3);
+        assert_eq!((driver.metrics.completions, driver.metrics.polled_transfers), (3, 0));
+        for key in &keys {
+            let position = driver.slots.get_mut(*key).unwrap().position();
+            assert_eq!(staged(&mut driver, position, Addressee::Slot(*key)).opcode, Read::CODE);
+        }
+        while !driver.all_reaped() {
+            driver.enter(Wait::Completion);
+            driver.reap();
+        }
+        assert!(keys.iter().all(|&key| driver.take_done(key) == Some(Cqe::of(4096))));
+        assert_eq!(source.into, vec![0; 4096]);
+    }
+
+    #[test]
+    fn what_the_kernel_refuses_when_its_number_is_gone_or_the_loop_ends_is_not_made_again() {
+        let (mut driver, _wakeup) = driver();
+        let (source, other) = (Source::new(), Source::new());
+        let gone = refused(&mut driver, &source, 1);
+        let stays = refused(&mut driver, &other, 1);
+        let ([gone], [stays]) = (&gone[..], &stays[..]) else { return };
+        driver.let_go_of_polled(source.file.as_raw_fd());
+        driver.entered(Ok(crate::ring::Entered::Aside));
+        let result = driver.take_done(*gone).expect("it is not made again");
+        assert!(is_refusal(result));
+        assert_eq!(driver.metrics.polled_transfers, 1);
+        assert!(driver.is_in_flight(*stays) && driver.ring.staged() == 1);
+
+        let late = refused(&mut driver, &other, 1);
+        driver.ending = true;
+        driver.entered(Ok(crate::ring::Entered::Aside));
+        assert_eq!(driver.take_done(late[0]), Some(Cqe::of(-libc::ECANCELED)));
+        while !driver.all_reaped() {
+            driver.enter(Wait::Completion);
+            driver.reap();
+        }
+        driver.take_done(*stays).expect("it was made");
+    }
+
+    /// One that is staged in the ring's queue stays there, before the close of its number.
+    #[test]
+    fn a_number_that_goes_is_not_polled_for() {
+        let (mut driver, _wakeup) = driver();
+        let (source, other) = (Source::new(), Source::new());
+        source.submit(&mut driver, source.entry());
+        other.submit(&mut driver, other.entry());
+        driver.let_go_of_polled(source.file.as_raw_fd());
+        let left: Vec<RawFd> = driver.polled.wanted.iter().map(|wanted| wanted.fd).collect();
+        assert_eq!(left, [other.file.as_raw_fd()]);
+        while !driver.all_reaped() {
+            driver.stage_cancels();
+            driver.enter(Wait::No);
+            driver.reap();
         }
     }
 }

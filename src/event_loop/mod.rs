@@ -26,14 +26,14 @@ pub use handle::Handle;
 use crate::blocking;
 use crate::clock::Clock;
 use crate::context::{self, Core};
-use crate::driver::{self, Driver, Harvest, Metrics};
+use crate::driver::{self, Driver, Harvest, Metrics, Wakes};
 use crate::executor::Executor;
 use crate::fd;
 use crate::guard::{guard, wake_all};
 use crate::inbox::Inbox;
 use crate::registry;
 use crate::ring::{Config, Wait, explain};
-use crate::task::{Before, JoinHandle, MainWaker};
+use crate::task::{Before, JoinHandle, MainWaker, Waking};
 use crate::timer::Timers;
 use waiting::Waiting;
 
@@ -82,6 +82,24 @@ pub struct EventLoop {
     waiting: Waiting,
     shutdown_timeout: Duration,
     _not_send: PhantomData<*const ()>,
+}
+
+/// Wakes the loop's own tasks, and its main future.
+struct Own<'a> {
+    tasks: Waking<'a>,
+    main: &'a MainWaker,
+}
+
+impl Wakes for Own<'_> {
+    #[inline(always)]
+    fn wake(&mut self, waker: Waker) -> Result<(), Waker> {
+        self.tasks.wake(waker).or_else(|waker| self.main.take(waker))
+    }
+
+    #[inline(always)]
+    fn wake_by_ref(&mut self, waker: &Waker) -> bool {
+        self.tasks.wake_by_ref(waker) || self.main.wake_if(waker)
+    }
 }
 
 /// Hands everything that is staged to the kernel when dropped: nobody knows when the loop runs again.
@@ -348,8 +366,12 @@ impl EventLoop {
     /// any more.
     #[inline(never)]
     fn reap(&self, driver: &mut Driver) -> usize {
-        let mut wake_task = self.executor.waking();
-        driver.reap_waking(|waker| wake_task(waker).or_else(|waker| self.main.take(waker)))
+        driver.reap_waking(self.wakes())
+    }
+
+    #[inline(always)]
+    fn wakes(&self) -> Own<'_> {
+        Own { tasks: self.executor.waking(), main: &self.main }
     }
 
     #[inline(always)]

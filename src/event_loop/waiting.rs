@@ -132,8 +132,7 @@ impl EventLoop {
     #[cold]
     #[inline(never)]
     fn attempt(&self, driver: &mut Driver) -> bool {
-        let mut wake_task = self.executor.waking();
-        if !driver.attempt(|waker| wake_task(waker).or_else(|waker| self.main.take(waker))) {
+        if !driver.attempt(self.wakes()) {
             return false;
         }
         self.turns_since_clock.set(TURNS_PER_CLOCK_READ);

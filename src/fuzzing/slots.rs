@@ -40,10 +40,24 @@ impl Orphan for Value {
 }
 
 enum Owner {
-    /// With the waker's name, until that is taken.
-    Future(Option<usize>),
+    Future(Left),
     Orphan(usize),
     Watched(Arc<Elsewhere>),
+}
+
+/// What a future has left in its slot.
+#[derive(Clone, Copy)]
+struct Left {
+    /// The name of its waker, until that is taken.
+    waker: Option<usize>,
+    /// It was woken since it looked in vain.
+    told: bool,
+}
+
+impl Left {
+    fn by(name: usize) -> Left {
+        Left { waker: Some(name), told: false }
+    }
 }
 
 struct Model {
@@ -84,20 +98,24 @@ impl Pair {
         let (name, key) = (self.name(), self.slots.next_key());
         assert!(!self.model.keys().any(|other| other.index == key.index), "a slot is given away twice");
         self.slots.insert(key, position, self.witnesses.waker(name));
-        let owner = Owner::Future(Some(name));
+        let owner = Owner::Future(Left::by(name));
         let model = Model { position, owner, earlier: VecDeque::new(), gave_more: false, done: None };
         assert!(self.model.insert(key, model).is_none());
     }
 
     /// The kernel's last word.
     fn complete(&mut self, key: Key, result: i32) {
-        let waker = self.slots.deliver(key, Cqe::of(result));
         let model = self.model.get_mut(&key).expect("it was picked from there");
+        let at_once = self.slots.deliver(key, Cqe::of(result));
+        if matches!(model.owner, Owner::Future(_)) && model.earlier.is_empty() {
+            assert!(at_once.is_some(), "the short way is open to whoever has nothing to take");
+        }
+        let waker = at_once.or_else(|| self.slots.deliver_behind(key, Cqe::of(result)));
         match &mut model.owner {
-            Owner::Future(name) => {
+            Owner::Future(left) => {
                 // Taken by an earlier completion, and nobody has looked since: the driver leaves one that does nothing.
                 let woken = waker.map(|waker| self.witnesses.name(waker)).filter(|&woken| woken != usize::MAX);
-                assert_eq!(woken, name.take());
+                assert_eq!(woken, left.waker.take());
                 model.done = Some(result);
                 let slot = self.slots.get_mut(key).expect("it is done");
                 assert_eq!(slot.done().map(|cqe| cqe.result()), Some(result));
@@ -122,20 +140,22 @@ impl Pair {
         self.gone.push(key);
     }
 
-    /// The kernel has more to say.
-    fn complete_one_of_many(&mut self, key: Key, result: i32) {
+    /// The kernel has more to say. The waker stays where it is if it is the `loops`.
+    fn complete_one_of_many(&mut self, key: Key, result: i32, loops: bool) {
         let slot = self.slots.get_mut(key).expect("it is in use");
         let model = self.model.get_mut(&key).expect("it was picked from there");
         model.earlier.push_back(result);
         model.gave_more = true;
         assert_eq!(slot.push_earlier(Cqe::of(result)), model.earlier.len());
-        match (slot.waker(), &mut model.owner) {
-            (Some(waker), Owner::Future(name)) => {
-                let waker = std::mem::replace(waker, std::task::Waker::noop().clone());
-                let woken = Some(self.witnesses.name(waker)).filter(|&woken| woken != usize::MAX);
-                assert_eq!(woken, name.take());
+        match (slot.tell(), &mut model.owner) {
+            (Some(waker), Owner::Future(left @ Left { told: false, .. })) => {
+                let waker =
+                    if loops { waker.clone() } else { std::mem::replace(waker, std::task::Waker::noop().clone()) };
+                assert_eq!(Some(self.witnesses.name(waker)), left.waker);
+                *left = Left { waker: left.waker.filter(|_| loops), told: true };
             }
-            (None, Owner::Orphan(_) | Owner::Watched(_)) => {}
+            // It was woken for one before.
+            (None, Owner::Future(Left { told: true, .. }) | Owner::Orphan(_) | Owner::Watched(_)) => {}
             _ => panic!("a slot that waits without a waker, or has one that nobody left"),
         }
     }
@@ -153,9 +173,15 @@ impl Pair {
         }
         let Some(result) = model.done else {
             assert!(slot.done().is_none());
-            let waker = slot.waker().expect("it waits");
-            drop(std::mem::replace(waker, self.witnesses.waker(name)));
-            model.owner = Owner::Future(Some(name));
+            let Owner::Future(left) = &mut model.owner else { panic!("only futures poll") };
+            assert!(!slot.is_told());
+            // Mostly it is there still.
+            if left.waker.is_none() || name.is_multiple_of(3) {
+                let waker = slot.waker().expect("it waits");
+                drop(std::mem::replace(waker, self.witnesses.waker(name)));
+                left.waker = Some(name);
+            }
+            left.told = false;
             assert!(self.slots.take_done(key).is_none());
             return;
         };
@@ -209,9 +235,9 @@ impl Pair {
 
     fn was(&self, key: Key, old: State) {
         match (old, &self.model[&key].owner) {
-            (State::Waiting(waker), Owner::Future(name)) => {
+            (State::Waiting(waker), Owner::Future(left)) => {
                 let held = Some(self.witnesses.name(waker)).filter(|&held| held != usize::MAX);
-                assert_eq!(held, *name);
+                assert_eq!(held, left.waker);
             }
             (State::Watched(cell), Owner::Watched(expected)) => assert!(Arc::ptr_eq(&cell, expected)),
             (old, _) => panic!("{old:?} is not what it was"),
@@ -232,7 +258,8 @@ impl Pair {
             }
             5 => {
                 if let Some(key) = self.pick(input, |model| model.done.is_none()) {
-                    self.complete_one_of_many(key, i32::from(input.u8()));
+                    let result = input.u8();
+                    self.complete_one_of_many(key, result.into(), result.is_multiple_of(2));
                 }
             }
             6 => {
@@ -256,6 +283,7 @@ impl Pair {
                 if !self.model.contains_key(&key) {
                     assert!(self.slots.get_mut(key).is_none());
                     assert!(self.slots.deliver(key, Cqe::of(0)).is_none());
+                    assert!(self.slots.deliver_behind(key, Cqe::of(0)).is_none());
                     assert!(self.slots.deliver_rare(key).is_none());
                     assert!(self.slots.take_done(key).is_none());
                 }

@@ -1,7 +1,6 @@
 //! Receiving datagrams into buffers that the kernel picks when one arrives, with what travels beside them:
 //! `IORING_OP_RECVMSG` with `IOSQE_BUFFER_SELECT`, once and many times. No descriptors are received like this.
 
-use std::collections::VecDeque;
 use std::future::Future;
 use std::io;
 use std::marker::PhantomData;
@@ -10,6 +9,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use super::few::Few;
 use super::lease::{Picks, lease_of};
 use super::message::{Details, Lent, Receives};
 use super::turn::{Receive, Shooting, Shoots};
@@ -225,7 +225,7 @@ pub struct RecvMsgMulti<R> {
     pool: Arc<Pool>,
     cell: Lent,
     /// What has come and was not taken yet.
-    ready: VecDeque<Shot>,
+    ready: Few<Shot>,
     _gives: PhantomData<fn() -> R>,
 }
 
@@ -249,7 +249,7 @@ impl<R: Receives> Shoots for RecvMsgMulti<R> {
     }
 
     fn take(&mut self) -> Option<Shot> {
-        self.ready.pop_front()
+        self.ready.pop()
     }
 }
 
@@ -278,7 +278,7 @@ unsafe impl<R: Receives> Op for RecvMsgMulti<R> {
         match cqe.result {
             0.. => self.ready.extend(lease.map(Shot::Here)),
             _ if cqe.cancelled() || cqe.result == -libc::ENOBUFS => {}
-            error => self.ready.push_back(Shot::Error(-error)),
+            error => self.ready.push(Shot::Error(-error)),
         }
         if cqe.more() { Next::More } else { Next::Done(cqe) }
     }
@@ -290,7 +290,7 @@ unsafe impl<R: Receives> Op for RecvMsgMulti<R> {
     }
 
     fn leave(&mut self, _cqe: Cqe) -> Left {
-        Left::Received(self.ready.drain(..).map(Shot::into_item::<R>).collect())
+        Left::Received(self.ready.drain().map(Shot::into_item::<R>).collect())
     }
 
     fn progress(&self) -> usize {
@@ -306,7 +306,7 @@ unsafe impl<R: Receives> Op for RecvMsgMulti<R> {
             Ok(datagram) => Shot::Salvaged(Box::new(datagram)),
             Err(errno) => Shot::Error(errno),
         };
-        self.ready.push_back(shot);
+        self.ready.push(shot);
         Some(Cqe::of(0))
     }
 }
@@ -356,7 +356,7 @@ impl<'a, R: Receives> Datagrams<'a, R> {
             fd: fd.raw(),
             pool,
             cell: Lent::default(),
-            ready: VecDeque::new(),
+            ready: Few::new(),
             _gives: PhantomData,
         };
         let fd = self.shooting.fd;

@@ -1,11 +1,11 @@
 //! Accepting again and again with one submission: `IORING_OP_ACCEPT` with `IORING_ACCEPT_MULTISHOT`.
 
-use std::collections::VecDeque;
 use std::io;
 use std::marker::PhantomData;
 use std::os::fd::{OwnedFd, RawFd};
 use std::task::{Context, Poll, ready};
 
+use super::few::Few;
 use super::net::Accepted;
 use super::operation::{Operation, Shots};
 use super::{Arena, Cqe, Left, Next, Op, Sealed, Sqe};
@@ -22,7 +22,7 @@ const MULTISHOT: u16 = 1 << 0;
 pub struct AcceptMulti {
     fd: RawFd,
     /// What has come and was not taken yet.
-    ready: VecDeque<Result<OwnedFd, i32>>,
+    ready: Few<Result<OwnedFd, i32>>,
 }
 
 impl Sealed for AcceptMulti {}
@@ -39,9 +39,9 @@ unsafe impl Op for AcceptMulti {
 
     fn step(&mut self, cqe: Cqe) -> Next {
         match cqe.result {
-            fd if fd >= 0 => self.ready.push_back(Ok(sys::own(fd))),
+            fd if fd >= 0 => self.ready.push(Ok(sys::own(fd))),
             _ if cqe.cancelled() => {}
-            error => self.ready.push_back(Err(-error)),
+            error => self.ready.push(Err(-error)),
         }
         if cqe.more() { Next::More } else { Next::Done(cqe) }
     }
@@ -57,7 +57,7 @@ unsafe impl Op for AcceptMulti {
             Ok(fd) => Item::Connection(fd, RawAddress::none()),
             Err(errno) => Item::Error(errno),
         };
-        Left::Received(self.ready.drain(..).map(item).collect())
+        Left::Received(self.ready.drain().map(item).collect())
     }
 
     fn progress(&self) -> usize {
@@ -70,7 +70,7 @@ unsafe impl Op for AcceptMulti {
 
     fn take_salvaged(&mut self, salvage: &Salvage) -> Option<Cqe> {
         let taken = salvage.take_connection()?;
-        self.ready.push_back(taken.map(|(fd, _)| fd));
+        self.ready.push(taken.map(|(fd, _)| fd));
         Some(Cqe::of(0))
     }
 }
@@ -102,7 +102,7 @@ pub struct Incoming<'a, T> {
 
 impl<'a, T: Accepted> Incoming<'a, T> {
     pub(crate) fn new(fd: &'a Fd) -> Incoming<'a, T> {
-        let operation = Operation::on(fd, AcceptMulti { fd: fd.raw(), ready: VecDeque::new() });
+        let operation = Operation::on(fd, AcceptMulti { fd: fd.raw(), ready: Few::new() });
         Incoming { operation, lingers: fd.lingers(), _makes: PhantomData }
     }
 
@@ -126,7 +126,7 @@ impl<'a, T: Accepted> Incoming<'a, T> {
     /// As there.
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
         loop {
-            if let Some(accepted) = self.operation.op().ready.pop_front() {
+            if let Some(accepted) = self.operation.op().ready.pop() {
                 let lingers = self.lingers;
                 let stream = accepted.map(|fd| T::accepted(fd, lingers));
                 return Poll::Ready(stream.map_err(io::Error::from_raw_os_error));

@@ -1,11 +1,11 @@
 //! Receiving into buffers that the kernel picks when something arrives: `IORING_OP_RECV` with `IOSQE_BUFFER_SELECT`, once and
 //! many times.
 
-use std::collections::VecDeque;
 use std::io;
 use std::os::fd::RawFd;
 use std::sync::Arc;
 
+use super::few::Few;
 use super::position::AT_POSITION;
 use super::turn::Shoots;
 use super::{Arena, Cqe, Left, Next, Op, Sealed, Sqe};
@@ -154,12 +154,12 @@ pub struct RecvMulti {
     /// That of the loop where it is submitted next.
     pool: Arc<Pool>,
     /// What has come and was not taken yet.
-    ready: VecDeque<Shot>,
+    ready: Few<Shot>,
 }
 
 impl RecvMulti {
     pub(crate) fn new(fd: RawFd, pool: Arc<Pool>) -> RecvMulti {
-        RecvMulti { fd, pipe: false, pool, ready: VecDeque::new() }
+        RecvMulti { fd, pipe: false, pool, ready: Few::new() }
     }
 
     pub(super) fn of_pipe(fd: RawFd, pool: Arc<Pool>) -> RecvMulti {
@@ -182,7 +182,7 @@ impl Shoots for RecvMulti {
 
     #[inline]
     fn take(&mut self) -> Option<Shot> {
-        self.ready.pop_front()
+        self.ready.pop()
     }
 }
 
@@ -222,7 +222,7 @@ unsafe impl Op for RecvMulti {
         // A kernel that does not know reads of this kind (before 6.7) refuses them: that is no news of the pipe's.
         let pipe = self.pipe;
         let told = |shot: &Shot| !(pipe && matches!(shot, Shot::Error(libc::EINVAL)));
-        let items = self.ready.drain(..).filter(told).filter_map(Shot::into_item).collect();
+        let items = self.ready.drain().filter(told).filter_map(Shot::into_item).collect();
         if self.pipe { Left::Position { undo: Undo::Nothing, items } } else { Left::Received(items) }
     }
 

@@ -36,6 +36,7 @@
 mod at;
 pub mod chain;
 mod datagrams;
+mod few;
 mod file;
 mod fixed;
 mod flags;

@@ -2,6 +2,7 @@
 
 mod dropping;
 mod lending;
+mod shots;
 mod starved;
 
 use std::future::Future;
@@ -9,6 +10,8 @@ use std::mem::ManuallyDrop;
 use std::pin::Pin;
 use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll, Waker};
+
+pub(super) use shots::Shots;
 
 use super::Op;
 use super::orphan::{Orphaned, cancel, cancel_later, leave};
@@ -113,16 +116,6 @@ impl<O: Op + std::fmt::Debug> std::fmt::Debug for Operation<'_, O> {
     }
 }
 
-/// What a poll of an operation with several completions gives. Each has been handed to the operation.
-pub(super) enum Shots {
-    /// There is something, and more to come.
-    Some,
-    /// The last completion of a submission: it is idle now, and polled again, it is submitted again.
-    Last(Cqe),
-    /// It could not be submitted.
-    Refused(i32),
-}
-
 /// What the loop says when an operation is polled.
 enum Answer {
     Pending,
@@ -209,43 +202,6 @@ impl<'a, O: Op> Operation<'a, O> {
     /// Whether no submission of it is under way.
     pub(super) fn is_idle(&self) -> bool {
         self.phase == Phase::Start
-    }
-
-    /// The way of operations that are streams: hands the next completion to the operation.
-    pub(super) fn poll_shots(&mut self, cx: &mut Context<'_>) -> Poll<Shots> {
-        loop {
-            if self.phase == Phase::Start {
-                match self.start(cx.waker()) {
-                    Answer::Pending => {}
-                    // What was salvaged has been handed over already.
-                    Answer::Cqe(cqe) if self.op().progress() > 0 => return Poll::Ready(Shots::Last(cqe)),
-                    Answer::Cqe(cqe) => return Poll::Ready(Shots::Refused(-cqe.result)),
-                }
-            } else {
-                let answer =
-                    if self.phase == Phase::InFlight { self.ask(cx.waker()) } else { self.look_elsewhere(cx.waker()) };
-                if let Answer::Cqe(cqe) = answer {
-                    let _ = self.op().step(cqe);
-                    if cqe.more() {
-                        return Poll::Ready(Shots::Some);
-                    }
-                    if self.stop == Stop::Salvaged && cqe.cancelled() {
-                        // Something was salvaged for it: that is found when it begins again.
-                        self.stop = Stop::No;
-                        continue;
-                    }
-                    if cqe.cancelled() {
-                        self.tell_other_accepts();
-                    }
-                    self.ended(cqe);
-                    return Poll::Ready(Shots::Last(cqe));
-                }
-            }
-            if self.receives_beside_others() {
-                self.look_for_salvaged(cx.waker());
-            }
-            return Poll::Pending;
-        }
     }
 
     /// Hands a completion to the operation; gives the one that ends it.

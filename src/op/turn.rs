@@ -9,7 +9,7 @@ use std::task::{Context, Poll, ready};
 use super::lease::{Picks, RecvLease};
 use super::operation::{Operation, Shots};
 use super::{Op, Sealed};
-use crate::buf::{Place, Pool};
+use crate::buf::{Place, Pool, Seen};
 use crate::context::{self, NO_LOOP};
 use crate::fd::Fd;
 
@@ -26,26 +26,33 @@ pub(super) fn pool() -> io::Result<Arc<Pool>> {
 pub(super) struct Turn {
     pub pool: Option<Arc<Pool>>,
     place: Option<Place>,
+    /// How things stood when the kernel was last asked for a buffer.
+    seen: Seen,
 }
 
 impl Turn {
     /// Before a receive is submitted: `Pending` if others have waited for longer.
     pub fn come(&mut self, pool: &Arc<Pool>, cx: &mut Context<'_>) -> Poll<()> {
-        if self.place.is_none() && pool.is_hungry() { self.wait(pool, cx) } else { Poll::Ready(()) }
+        if self.place.is_none() && pool.is_hungry() {
+            return self.wait(pool, cx, false);
+        }
+        self.seen = pool.seen();
+        Poll::Ready(())
     }
 
-    /// The kernel had no buffer: makes more, or waits.
+    /// The kernel had no buffer: asks again, if it has been given many since; else makes more, or waits.
     pub fn starved(&mut self, pool: &Arc<Pool>, cx: &mut Context<'_>) -> Poll<()> {
-        let grown = context::with(|core| core.driver.borrow_mut().grow_pool()).unwrap_or(false);
-        if grown { Poll::Ready(()) } else { self.wait(pool, cx) }
+        let uncalled = pool.uncalled_since(self.seen);
+        let grow = || context::with(|core| core.driver.borrow_mut().grow_pool()).unwrap_or(false);
+        if pool.suffices(uncalled) || grow() { Poll::Ready(()) } else { self.wait(pool, cx, uncalled > 0) }
     }
 
-    fn wait(&mut self, pool: &Arc<Pool>, cx: &mut Context<'_>) -> Poll<()> {
+    fn wait(&mut self, pool: &Arc<Pool>, cx: &mut Context<'_>, uncalled: bool) -> Poll<()> {
         if !self.pool.as_ref().is_some_and(|before| Arc::ptr_eq(before, pool)) {
             self.leave(false);
             self.pool = Some(pool.clone());
         }
-        pool.wait(&mut self.place, cx.waker());
+        pool.wait(&mut self.place, cx.waker(), uncalled);
         Poll::Pending
     }
 
@@ -174,35 +181,49 @@ impl<'a, O: Shoots> Shooting<'a, O> {
     #[inline]
     pub fn poll_item(&mut self, cx: &mut Context<'_>, make: impl Fn(&Fd, Arc<Pool>) -> O) -> Poll<io::Result<O::Item>> {
         loop {
-            if let Some(item) = self.operation.as_mut().and_then(|operation| operation.op().take()) {
-                self.turn.leave(true);
-                return Poll::Ready(Ok(item));
-            }
-            if self.operation.as_ref().is_none_or(Operation::is_idle) {
-                let pool = pool()?;
-                ready!(self.turn.come(&pool, cx));
-                let fd = self.fd;
-                match &mut self.operation {
-                    Some(operation) => operation.op().set_pool(pool),
-                    none => *none = Some(Operation::on(fd, make(fd, pool))),
+            if let Some(operation) = &mut self.operation {
+                if let Some(item) = operation.op().take() {
+                    self.turn.leave(true);
+                    return Poll::Ready(Ok(item));
+                }
+                match operation.poll_shot(cx.waker()) {
+                    Some(Poll::Ready(())) => continue,
+                    Some(Poll::Pending) => return Poll::Pending,
+                    None => {}
                 }
             }
-            let operation = self.operation.as_mut().expect("made above");
-            match ready!(operation.poll_shots(cx)) {
-                Shots::Some => {}
-                // It went on on another loop: its buffers are set when it begins again.
-                Shots::Refused(libc::ENOBUFS) => {}
-                Shots::Refused(errno) => return Poll::Ready(Err(io::Error::from_raw_os_error(errno))),
-                Shots::Last(cqe) if cqe.result == -libc::ENOBUFS && operation.op().has_none() => {
-                    // That of another loop says nothing about this one's.
-                    let here = pool()?;
-                    if Arc::ptr_eq(operation.op().pool(), &here) {
-                        ready!(self.turn.starved(&here, cx));
-                    }
-                }
-                // Cancelled because nobody asked for long, or ended for a reason of the kernel's: it begins again.
-                Shots::Last(_) => {}
+            ready!(self.go_on(cx, &make))?;
+        }
+    }
+
+    /// Submits it, if it is idle, and takes in what only the long way tells.
+    #[inline(never)]
+    fn go_on(&mut self, cx: &mut Context<'_>, make: &impl Fn(&Fd, Arc<Pool>) -> O) -> Poll<io::Result<()>> {
+        if self.operation.as_ref().is_none_or(Operation::is_idle) {
+            let pool = pool()?;
+            ready!(self.turn.come(&pool, cx));
+            let fd = self.fd;
+            match &mut self.operation {
+                Some(operation) => operation.op().set_pool(pool),
+                none => *none = Some(Operation::on(fd, make(fd, pool))),
             }
         }
+        let operation = self.operation.as_mut().expect("made above");
+        match ready!(operation.poll_shots(cx)) {
+            Shots::Some => {}
+            // It went on on another loop: its buffers are set when it begins again.
+            Shots::Refused(libc::ENOBUFS) => {}
+            Shots::Refused(errno) => return Poll::Ready(Err(io::Error::from_raw_os_error(errno))),
+            Shots::Last(cqe) if cqe.result == -libc::ENOBUFS && operation.op().has_none() => {
+                // That of another loop says nothing about this one's.
+                let here = pool()?;
+                if Arc::ptr_eq(operation.op().pool(), &here) {
+                    ready!(self.turn.starved(&here, cx));
+                }
+            }
+            // Cancelled because nobody asked for long, or ended for a reason of the kernel's: it begins again.
+            Shots::Last(_) => {}
+        }
+        Poll::Ready(Ok(()))
     }
 }

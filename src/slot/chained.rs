@@ -321,8 +321,8 @@ impl Slots {
         Heard::Delivered(delivered, last)
     }
 
-    /// What the cancel of an operation that is no chain came to. While that is in flight, its slot's completion counts how often
-    /// it was not found.
+    /// What the cancel of an operation that is no chain came to. While that is in flight, its slot counts how often it was
+    /// not found.
     fn hear_answer(&mut self, key: Key, number: u32, cqe: Cqe) -> Heard {
         let Some(slot) = self.get_mut(key).filter(|slot| !slot.is_done() && !slot.is_chain()) else {
             return Heard::Nothing;
@@ -332,12 +332,12 @@ impl Slots {
             // It is at work, and was told to stop.
             _ if cqe.result != -libc::ENOENT => Heard::Nothing,
             CANCEL => {
-                slot.cqe = Cqe::of(1);
+                slot.not_found = 1;
                 Heard::CancelAgain(1)
             }
             _ => {
-                slot.cqe.result = slot.cqe.result.saturating_add(1);
-                Heard::CancelAgain(slot.cqe.result as u32)
+                slot.not_found = slot.not_found.saturating_add(1);
+                Heard::CancelAgain(slot.not_found.into())
             }
         }
     }

@@ -6,7 +6,7 @@
 //! entry was staged, who is to be woken, and what the kernel said. Nothing is allocated.
 //!
 //! ```text
-//!            submit                  final CQE                 polled
+//!            submit                  last CQE                  polled
 //!  (future) ────────► Waiting(waker) ─────────► Done(cqe) ───────────────► freed
 //!                        │    │                    │
 //!    polled on another   │    │ future dropped     │ future dropped: its value completes with the CQE, freed
@@ -20,9 +20,10 @@
 //! * A slot is touched by its own loop only. A future that is polled or dropped elsewhere sends mail (`mail`), and the
 //!   loop does to the slot what it would have done itself. A `Done` slot is freed only when its result is taken or by
 //!   such mail, so mail always finds the slot it means.
-//! * An operation may give several CQEs (`F_MORE`). They are kept in order in `earlier`, the last one ends the slot's
-//!   life in the kernel. `SEND_ZC` is the case in point: its result comes first, and the buffer is the kernel's until
-//!   the notification.
+//! * An operation may give several CQEs (`F_MORE`). They are kept in order, one in the slot itself (`Kept`), more of them
+//!   in `earlier`, and the last one ends the slot's life in the kernel. Operations that receive again and again live on that,
+//!   mostly with one that is taken before the next comes; `SEND_ZC` gives its result first, and the buffer is the kernel's
+//!   until the notification.
 //! * A slot's name is its index and a generation that the loop counts up with every submission; both make the entry's
 //!   `user_data`. A CQE, a cancel or a piece of mail for an older generation is recognised and ignored.
 
@@ -32,7 +33,7 @@ mod elsewhere;
 use std::collections::VecDeque;
 use std::os::fd::RawFd;
 use std::sync::Arc;
-use std::task::Waker;
+use std::task::{Poll, Waker};
 
 pub(crate) use chained::{CANCEL, CANCEL_AGAIN, Chained, Heard, Lent, Link, RETRY};
 pub(crate) use elsewhere::{Elsewhere, Handed};
@@ -143,10 +144,12 @@ impl std::fmt::Debug for State {
 
 /// The same, as it lies in the slot: what is on the path of every operation beside each other, the rest behind a pointer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[repr(u32)]
+#[repr(u8)]
 enum Status {
     Free,
     Waiting,
+    /// The same, and a completion with more to come lies in `cqe`, the first of those that were not taken.
+    Kept,
     Done,
     /// Orphan or watched: see `Rare`.
     Rare,
@@ -174,9 +177,12 @@ pub(crate) struct Slot {
     /// Where the entry was staged; it may still be there. In a free slot, the next free one.
     position: u32,
     status: Status,
-    /// In a done slot, the last completion; in one with a chain, where that is; in another one that a cancel has not found, how
-    /// often it has not.
+    /// In a done slot, the last completion; in a kept one, the first; in one with a chain, where that is.
     cqe: Cqe,
+    /// The future was woken for a completion with more to come, and has not looked since.
+    told: bool,
+    /// How often a cancel has not found the operation.
+    not_found: u16,
     /// In a waiting slot, who is to be woken.
     waker: Option<Waker>,
     rare: Option<Box<Rare>>,
@@ -216,21 +222,88 @@ impl Slot {
     }
 
     /// Keeps a completion with more to come; how many are kept now.
+    #[inline]
     pub(crate) fn push_earlier(&mut self, cqe: Cqe) -> usize {
-        let rare = self.rare.get_or_insert_with(|| Box::new(Rare { owner: Owner::Future, earlier: None, chain: None }));
-        let earlier = rare.earlier.get_or_insert_default();
-        earlier.push_back(cqe);
-        earlier.len()
+        if self.status == Status::Waiting && self.has_no_others() {
+            self.status = Status::Kept;
+            self.cqe = cqe;
+            return 1;
+        }
+        self.push_rare(cqe)
     }
 
-    /// The oldest completion with more to come.
+    #[inline]
+    fn has_no_others(&self) -> bool {
+        self.rare.as_ref().is_none_or(|rare| rare.earlier.as_ref().is_none_or(|earlier| earlier.is_empty()))
+    }
+
+    #[cold]
+    fn push_rare(&mut self, cqe: Cqe) -> usize {
+        let kept = usize::from(self.status == Status::Kept);
+        let earlier = self.earlier();
+        earlier.push_back(cqe);
+        kept + earlier.len()
+    }
+
+    fn earlier(&mut self) -> &mut VecDeque<Cqe> {
+        let rare = self.rare.get_or_insert_with(|| Box::new(Rare { owner: Owner::Future, earlier: None, chain: None }));
+        rare.earlier.get_or_insert_default()
+    }
+
+    /// Has what is kept in the slot lie before the others.
+    fn spill(&mut self) {
+        if self.status == Status::Kept {
+            self.status = Status::Waiting;
+            let kept = self.cqe;
+            self.earlier().push_front(kept);
+        }
+    }
+
+    /// The oldest completion with more to come. If there is none, the future waits from here on.
     #[inline]
     pub(crate) fn pop_earlier(&mut self) -> Option<Cqe> {
-        self.rare.as_mut()?.earlier.as_mut()?.pop_front()
+        if self.status == Status::Kept {
+            self.status = Status::Waiting;
+            return Some(self.cqe);
+        }
+        let cqe = self.rare.as_mut().and_then(|rare| rare.earlier.as_mut()?.pop_front());
+        self.told &= cqe.is_some();
+        cqe
+    }
+
+    /// The one that is kept in the slot, or none, and the future goes on waiting with this waker, if it is the one that is there.
+    /// `None` if it is neither.
+    #[inline]
+    pub(crate) fn poll_earlier(&mut self, waker: &Waker) -> Option<Poll<Cqe>> {
+        match self.status {
+            Status::Kept => {
+                self.status = Status::Waiting;
+                Some(Poll::Ready(self.cqe))
+            }
+            Status::Waiting if self.rare.is_none() && self.waker.as_ref().is_some_and(|own| own.will_wake(waker)) => {
+                self.told = false;
+                Some(Poll::Pending)
+            }
+            _ => None,
+        }
+    }
+
+    /// Whom to wake for a completion that was kept with [`Slot::push_earlier`], if it was not woken for one before and has not
+    /// looked since. The waker stays where it is.
+    #[inline]
+    pub(crate) fn tell(&mut self) -> Option<&mut Waker> {
+        let told = std::mem::replace(&mut self.told, true);
+        self.waker.as_mut().filter(|_| !told)
+    }
+
+    /// Whether something has come since the future looked in vain.
+    pub(crate) fn is_told(&self) -> bool {
+        self.told
     }
 
     /// Gives the slot another owner; gives what it held.
     pub(crate) fn replace(&mut self, state: State) -> State {
+        self.spill();
         let chain = self.chain();
         let earlier = self.rare.as_mut().and_then(|rare| rare.earlier.take());
         let old = self.take_state();
@@ -246,7 +319,9 @@ impl Slot {
 
     fn take_state(&mut self) -> State {
         match self.status {
-            Status::Waiting | Status::Chained => State::Waiting(self.waker.take().expect("a waiting slot has a waker")),
+            Status::Waiting | Status::Kept | Status::Chained => {
+                State::Waiting(self.waker.take().expect("a waiting slot has a waker"))
+            }
             Status::Done | Status::ChainDone => State::Done(self.cqe),
             Status::Rare => match self.rare.take().map(|rare| rare.owner) {
                 Some(Owner::Orphan(orphan)) => State::Orphan(orphan),
@@ -315,6 +390,7 @@ impl Slots {
         slot.generation = key.generation;
         self.free = std::mem::replace(&mut slot.position, position);
         slot.status = Status::Waiting;
+        slot.told = false;
         // Nothing is there to be dropped, and the compiler need not look.
         std::mem::forget(slot.waker.replace(waker));
         self.next_generation = key.generation.wrapping_add(1);
@@ -335,6 +411,8 @@ impl Slots {
             position: index + 1,
             status: Status::Free,
             cqe,
+            told: false,
+            not_found: 0,
             waker: None,
             rare: None,
         });
@@ -360,6 +438,12 @@ impl Slots {
         slot.status = Status::Done;
         slot.cqe = cqe;
         slot.waker.take()
+    }
+
+    /// The same for a slot whose future has not taken yet what came before.
+    pub(crate) fn deliver_behind(&mut self, key: Key, cqe: Cqe) -> Option<Waker> {
+        self.get_mut(key)?.spill();
+        self.deliver(key, cqe)
     }
 
     /// The same for a slot whose future is gone or looks elsewhere. `None`: there is no such slot any more.
@@ -400,6 +484,7 @@ impl Slots {
     /// Frees a slot that is in use.
     pub(crate) fn remove(&mut self, key: Key) -> (State, Earlier) {
         let slot = self.get_mut(key).expect("a slot is freed once");
+        slot.spill();
         let (chain, done) = (slot.chain(), slot.is_done());
         let earlier = slot.rare.as_mut().and_then(|rare| rare.earlier.take());
         let state = slot.take_state();
@@ -413,7 +498,7 @@ impl Slots {
 
     /// Those in use that are not done.
     pub(crate) fn in_flight(&self) -> impl Iterator<Item = Key> {
-        let busy = |slot: &Slot| matches!(slot.status, Status::Waiting | Status::Rare | Status::Chained);
+        let busy = |slot: &Slot| matches!(slot.status, Status::Waiting | Status::Kept | Status::Rare | Status::Chained);
         let slots = self.slots.iter().enumerate().filter(move |(_, slot)| busy(slot));
         slots.map(|(index, slot)| Key { index: index as u32, generation: slot.generation })
     }

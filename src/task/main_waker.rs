@@ -105,14 +105,30 @@ impl MainWaker {
         here | elsewhere
     }
 
+    /// Whether this is its waker.
+    #[inline]
+    fn is_of(&self, waker: &Waker) -> bool {
+        std::ptr::eq(waker.data().cast(), Arc::as_ptr(&self.0)) && std::ptr::eq(waker.vtable(), &TABLE)
+    }
+
     /// Wakes, if it is this one's waker; gives it back if not. Runs no code of the user's.
     #[inline]
     pub(crate) fn take(&self, waker: Waker) -> Result<(), Waker> {
-        if std::ptr::eq(waker.data().cast(), Arc::as_ptr(&self.0)) && std::ptr::eq(waker.vtable(), &TABLE) {
+        if self.is_of(&waker) {
             waker.wake();
             return Ok(());
         }
         Err(waker)
+    }
+
+    /// The same, for a waker that stays where it is. Whether it is this one's.
+    #[inline]
+    pub(crate) fn wake_if(&self, waker: &Waker) -> bool {
+        let is_own = self.is_of(waker);
+        if is_own {
+            self.wake();
+        }
+        is_own
     }
 
     /// How many references there are, and how many of them are kept.

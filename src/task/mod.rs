@@ -137,6 +137,6 @@ pub use join::{AbortHandle, JoinHandle};
 pub use join_set::JoinSet;
 pub use local::{AccessError, LocalKey, TaskLocalFuture};
 pub(crate) use main_waker::MainWaker;
-pub(crate) use scheduler::{Owner, Round, Scheduler};
+pub(crate) use scheduler::{Owner, Round, Scheduler, Waking};
 pub use scope::{Scope, ScopedJoinHandle, scope};
 pub use yield_now::{YieldNow, yield_now};

@@ -331,6 +331,31 @@ pub(crate) struct Owner {
     thread: PhantomData<*mut ()>,
 }
 
+/// Wakes the tasks of a loop on its thread, without user code: it queues them, or lets go of a reference.
+pub(crate) struct Waking<'a> {
+    scheduler: &'a Scheduler,
+    /// As in [`Owner`], of which it is a loan.
+    thread: PhantomData<*mut ()>,
+}
+
+impl Waking<'_> {
+    /// Wakes the task that a waker is of, or gives the waker back if it is of anything but one of this loop's tasks.
+    #[inline(always)]
+    pub(crate) fn wake(&self, waker: Waker) -> Result<(), Waker> {
+        let task = TaskRef::of_waker(waker, self.scheduler)?;
+        // SAFETY: the owner is borrowed, so this is the loop's thread, and the task is its.
+        drop(unsafe { task.wake_here(self.scheduler) });
+        Ok(())
+    }
+
+    /// The same, for a waker that stays where it is. Whether it is of one of this loop's tasks.
+    #[inline(always)]
+    pub(crate) fn wake_by_ref(&self, waker: &Waker) -> bool {
+        // SAFETY: as above.
+        unsafe { TaskRef::wake_lent_here(waker, self.scheduler) }
+    }
+}
+
 impl Owner {
     pub(crate) fn new(inbox: Arc<Inbox>) -> Owner {
         Owner {
@@ -373,17 +398,10 @@ impl Owner {
         unsafe { self.scheduler.spawn_here(future) }
     }
 
-    /// What wakes the task that a waker is of, or gives the waker back if it is of anything but one of this loop's tasks. Runs no
-    /// user code: it queues the task, or lets go of a reference to it.
+    /// What wakes this loop's tasks.
     #[inline]
-    pub(crate) fn waking(&self) -> impl FnMut(Waker) -> Result<(), Waker> + use<'_> {
-        let scheduler: &Scheduler = &self.scheduler;
-        move |waker| {
-            let task = TaskRef::of_waker(waker, scheduler)?;
-            // SAFETY: the owner is borrowed, so this is the loop's thread, and the task is its.
-            drop(unsafe { task.wake_here(scheduler) });
-            Ok(())
-        }
+    pub(crate) fn waking(&self) -> Waking<'_> {
+        Waking { scheduler: &self.scheduler, thread: PhantomData }
     }
 
     /// Moves what other threads have queued to the local queue, in its order.

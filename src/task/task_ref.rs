@@ -136,21 +136,47 @@ impl TaskRef {
         scheduler.push_remote(self);
     }
 
+    /// The task that a waker is of, lent by that, if it is a task of this loop.
+    #[inline(always)]
+    fn lent_by(waker: &Waker, scheduler: &Scheduler) -> Option<ManuallyDrop<TaskRef>> {
+        if !std::ptr::eq(waker.vtable(), &WAKER) {
+            return None;
+        }
+        // SAFETY: it is a task's waker, as its vtable says, whose data is a header with a reference.
+        let task = unsafe { loan(waker.data()) };
+        let is_own = task.header().scheduler.as_ref().is_some_and(|own| std::ptr::eq(&raw const **own, scheduler));
+        is_own.then_some(task)
+    }
+
     /// The task that a waker is of, with the waker's reference; the waker back if it is of something else, or of a task of
     /// another loop.
-    #[inline]
+    #[inline(always)]
     pub(super) fn of_waker(waker: Waker, scheduler: &Scheduler) -> Result<TaskRef, Waker> {
-        let waker = ManuallyDrop::new(waker);
-        if std::ptr::eq(waker.vtable(), &WAKER) {
-            // SAFETY: it is a task's waker, as its vtable says, whose data is a header with a reference.
-            let task = unsafe { loan(waker.data()) };
-            if let Some(own) = &task.header().scheduler
-                && std::ptr::eq(&raw const **own, scheduler)
-            {
-                return Ok(ManuallyDrop::into_inner(task));
+        match TaskRef::lent_by(&waker, scheduler) {
+            Some(task) => {
+                std::mem::forget(waker);
+                Ok(ManuallyDrop::into_inner(task))
             }
+            None => Err(waker),
         }
-        Err(ManuallyDrop::into_inner(waker))
+    }
+
+    /// Wakes the task that a waker is of, if it is a task of this loop. Whether it is.
+    ///
+    /// # Safety
+    ///
+    /// This is the loop's thread, as for [`Scheduler::push_local`].
+    #[inline(always)]
+    pub(super) unsafe fn wake_lent_here(waker: &Waker, scheduler: &Scheduler) -> bool {
+        let Some(task) = TaskRef::lent_by(waker, scheduler) else { return false };
+        match task.header().state.claim(1) {
+            // SAFETY: passed on; `claim` has counted the reference.
+            Claim::Queue => unsafe { scheduler.push_local(TaskRef::from_raw(task.0)) },
+            // SAFETY: passed on: it is the runner's thread.
+            Claim::Running => unsafe { task.header().own.wake() },
+            Claim::Nothing => {}
+        }
+        true
     }
 
     /// Asks for the task to be cancelled.

@@ -51,6 +51,42 @@ fn receives_wait_for_buffers_and_get_them_in_order() {
     }));
 }
 
+/// They are back, and with the kernel again, before whoever was refused one hears of that.
+#[test]
+fn who_was_refused_a_buffer_does_not_wait_for_those_that_the_kernel_has_got_since() {
+    let event_loop = EventLoop::builder().lease_buffers(512, 64).submission_entries(64).build().unwrap();
+    event_loop.block_on(bounded(async {
+        for many in [false, true] {
+            let (mut ours, mut peer) = with_std_peer();
+            let mut held = Vec::new();
+            for _ in 0..64 {
+                peer.write_all(b"held").unwrap();
+                held.push(ours.recv().await.unwrap().unwrap());
+            }
+            // Both are done with one enter, and this one is woken first.
+            let first = ringtoss::spawn(async move {
+                ringtoss::op::nop().await.unwrap();
+                drop(held);
+                let mut nops: Vec<_> = (0..200).map(|_| ringtoss::op::nop()).collect();
+                for nop in &mut nops {
+                    // The queue is full now and then, and is handed over with what has come back.
+                    assert!(poll_once(nop).await.is_pending());
+                }
+                for nop in nops {
+                    nop.await.unwrap();
+                }
+            });
+            peer.write_all(b"more").unwrap();
+            let second = ringtoss::spawn(async move {
+                let lease = if many { ours.recv_stream().next().await } else { ours.recv().await.transpose() };
+                assert_eq!(&lease.unwrap().unwrap()[..], b"more");
+            });
+            first.await.unwrap();
+            second.await.unwrap();
+        }
+    }));
+}
+
 #[test]
 fn who_waited_and_went_passes_its_turn_on() {
     let event_loop = EventLoop::builder().lease_buffers(512, 64).build().unwrap();

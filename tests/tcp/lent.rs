@@ -147,6 +147,39 @@ fn a_dropped_buffer_is_kept_until_the_kernel_lets_go_and_nobody_waits_for_that()
 }
 
 #[test]
+fn who_does_something_else_is_not_woken_for_the_buffer() {
+    run(async {
+        let (mut a, b, before) = held_up().await;
+        let (has_result, result) = futures::channel::oneshot::channel();
+        let (done, mut is_done) = futures::channel::oneshot::channel();
+        let sender = ringtoss::spawn(async move {
+            let (sent, lent) = a.send_zc(pattern(before, LEN)).result_first().await;
+            assert_eq!(sent.unwrap(), LEN);
+            has_result.send(()).unwrap();
+            let mut polls = 0;
+            std::future::poll_fn(|cx| {
+                polls += 1;
+                Pin::new(&mut is_done).poll(cx)
+            })
+            .await
+            .unwrap();
+            lent.await;
+            polls
+        });
+        result.await.unwrap();
+        let completions = ringtoss::metrics().completions;
+        let peer = read(&b, before + LEN);
+        // The notification.
+        until(|| ringtoss::metrics().completions > completions).await;
+        turn().await;
+        done.send(()).unwrap();
+        assert_eq!(sender.await.unwrap(), 2, "once when it began, and once when it was told to go on");
+        until(|| peer.is_finished()).await;
+        peer.join().unwrap();
+    });
+}
+
+#[test]
 fn a_limit_does_not_wait_for_the_buffer() {
     run(async {
         let (mut a, b) = with_std_peer();

@@ -15,6 +15,9 @@ impl<O: Op> Operation<'_, O> {
     pub(super) fn lend(&mut self) -> Option<Cqe> {
         let (loop_id, key, stop) = (self.loop_id, self.key, self.stop);
         let cqe = self.op().lend(loop_id, key, stop != Stop::No)?;
+        // Who waits for the rest leaves a waker of its own.
+        let take = |core: &context::Core| (core.id == loop_id).then(|| core.driver.borrow_mut().take_waker(key));
+        let _taken = context::look(take);
         Some(self.ended(if cqe.cancelled() { Cqe::of(-stop.errno()) } else { cqe }))
     }
 }

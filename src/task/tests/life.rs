@@ -375,21 +375,33 @@ fn the_loop_wakes_its_own_tasks_without_calling_their_wakers_and_gives_others_ba
     assert_eq!(polls.get(), 1);
     // Two wakes in a turn are one poll, wherever they come from.
     for waker in wakers.take() {
-        assert!(mini.owner.waking()(waker).is_ok());
+        assert!(mini.owner.waking().wake(waker).is_ok());
     }
     assert_eq!(mini.turn(), 1);
     assert_eq!((polls.get(), mini.turn()), (2, 0));
-    let mut late = wakers.take();
+    // The same of those that are kept, again and again.
+    let kept = wakers.take();
+    for polled in [3, 4] {
+        for waker in &kept {
+            assert!(mini.owner.waking().wake_by_ref(waker));
+        }
+        assert_eq!(mini.turn(), 1);
+        assert_eq!((polls.get(), mini.turn()), (polled, 0));
+    }
+    drop(kept);
+    let mut late = wakers.take().split_off(2);
     latch.open();
     mini.settle();
     assert!(handle.is_finished());
     // Of a task that has ended: nothing happens, and its memory goes with the last reference.
-    assert!(mini.owner.waking()(late.pop().unwrap()).is_ok());
+    assert!(mini.owner.waking().wake_by_ref(&late[0]));
+    assert!(mini.owner.waking().wake(late.pop().unwrap()).is_ok());
     assert_eq!(mini.turn(), 0);
     drop(handle);
 
     let woken = Arc::new(RootWaker { woken: AtomicBool::new(false), inbox: Arc::clone(&mini.inbox) });
-    let foreign = mini.owner.waking()(Waker::from(Arc::clone(&woken))).unwrap_err();
+    let foreign = mini.owner.waking().wake(Waker::from(Arc::clone(&woken))).unwrap_err();
+    assert!(!mini.owner.waking().wake_by_ref(&foreign));
     assert!(!woken.woken.load(Ordering::Acquire));
     foreign.wake();
     assert!(woken.woken.load(Ordering::Acquire));
@@ -397,7 +409,8 @@ fn the_loop_wakes_its_own_tasks_without_calling_their_wakers_and_gives_others_ba
     let stranger = late.pop().unwrap();
     let id = PRETENDED_ID.replace(0);
     let other = MiniLoop::new();
-    assert!(other.owner.waking()(stranger).is_err(), "a task of another loop is not ours to queue");
+    assert!(!other.owner.waking().wake_by_ref(&stranger), "a task of another loop is not ours to queue");
+    assert!(other.owner.waking().wake(stranger).is_err(), "nor that");
     drop(other);
     PRETENDED_ID.set(id);
 }

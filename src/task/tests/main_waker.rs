@@ -33,7 +33,10 @@ fn only_its_own_waker_is_taken() {
     assert!(mini.main.take(Waker::noop().clone()).is_err());
     let another = super::super::MainWaker::new(mini.inbox.clone());
     assert!(mini.main.take(another.waker()).is_err_and(|waker| waker.will_wake(&another.waker())));
+    assert!(!mini.main.wake_if(&another.waker()) && !mini.main.wake_if(Waker::noop()));
     assert!(!mini.main.take_woken() && !another.take_woken());
+    assert!(mini.main.wake_if(&mini.main.waker()));
+    assert!(mini.main.take_woken() && !mini.main.take_woken());
 }
 
 /// References are made and given up on both sides of the thread, in every order, before and after the loop's end.

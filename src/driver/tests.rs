@@ -1,0 +1,539 @@
+//! What the driver decides and counts, a step at a time: on a real ring, without a loop around it.
+
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Wake;
+
+use io_uring::opcode;
+
+use super::chains::{Entry, Unstaged};
+use super::harvest::{Chore, deliver};
+use super::*;
+use crate::ring::{HARDLINK, LINK};
+use crate::slot::{Link, RETRY};
+use crate::sys;
+
+const LOOP: u64 = 7;
+
+/// With a queue of eight; the inbox's eventfd is beside it.
+pub(super) fn driver() -> (Driver, OwnedFd) {
+    let wakeup = sys::eventfd().unwrap();
+    (Driver::new(Config::of(8, 64), wakeup.as_raw_fd()).unwrap(), wakeup)
+}
+
+fn nop(sqe: &mut Sqe, _: &mut Arena) -> Result<(), i32> {
+    *sqe = Sqe::new(opcode::Nop::CODE);
+    Ok(())
+}
+
+fn submit_nop(driver: &mut Driver) -> Key {
+    driver.submit(Waker::noop().clone(), nop).unwrap()
+}
+
+/// A receive that nothing comes for.
+fn submit_poll(driver: &mut Driver, fd: &impl AsRawFd) -> Key {
+    let number = fd.as_raw_fd();
+    let poll = |sqe: &mut Sqe, _: &mut Arena| {
+        *sqe = Sqe::new(opcode::PollAdd::CODE).fd(number).op_flags(poll_mask(libc::POLLIN));
+        Ok(())
+    };
+    driver.submit(Waker::noop().clone(), poll).unwrap()
+}
+
+fn more() -> Cqe {
+    numbered(1)
+}
+
+fn numbered(result: i32) -> Cqe {
+    // IORING_CQE_F_MORE
+    Cqe { result, flags: 1 << 1 }
+}
+
+fn hand(driver: &mut Driver, key: Key, cqe: Cqe) {
+    let Driver { slots, harvest, metrics, .. } = driver;
+    deliver(slots, harvest, metrics, &mut Later, key, cqe);
+}
+
+/// Enters and reaps until nothing is in flight.
+fn settle(driver: &mut Driver) {
+    while !driver.all_reaped() {
+        driver.enter(Wait::Completion);
+        driver.reap();
+    }
+}
+
+pub(super) fn staged(driver: &mut Driver, position: u32, to: Addressee) -> Sqe {
+    *driver.ring.staged_mut(position, to.user_data()).unwrap_or_else(|| panic!("{to:?} is not staged at {position}"))
+}
+
+struct Count(AtomicUsize);
+
+impl Wake for Count {
+    fn wake(self: std::sync::Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn what_goes_in_and_what_comes_out_is_counted() {
+    let (mut driver, _wakeup) = driver();
+    assert!(driver.is_idle() && !driver.needs_enter() && !driver.has_events());
+    for (round, count) in [3, 2].into_iter().enumerate() {
+        let before = driver.metrics;
+        let keys: Vec<Key> = (0..count).map(|_| submit_nop(&mut driver)).collect();
+        assert_eq!(driver.in_flight(), count);
+        assert!(!driver.is_idle() && driver.needs_enter() && driver.has_events());
+        let calls = driver.enters();
+        driver.enter(Wait::Completion);
+        assert_eq!(driver.enters() - calls, 1, "round {round}");
+        assert!(!driver.is_idle() && driver.has_events() && !driver.has_harvest());
+        assert_eq!(driver.reap(), count);
+        assert_eq!(driver.metrics.submissions - before.submissions, count as u64);
+        assert_eq!(driver.metrics.completions - before.completions, count as u64);
+        // Nobody has taken whom to wake.
+        assert!(driver.has_harvest() && !driver.is_idle() && driver.has_events());
+        let mut harvest = Harvest::default();
+        driver.take_harvest(&mut harvest);
+        assert_eq!(harvest.wakers.len(), count);
+        assert!(driver.is_idle() && !driver.has_events());
+        assert_eq!(driver.reap(), 0);
+        for key in keys {
+            assert!(!driver.is_in_flight(key));
+            assert_eq!(driver.take_done(key), Some(Cqe::of(0)));
+            assert_eq!(driver.take_done(key), None);
+        }
+        assert_eq!((driver.in_flight(), driver.metrics.stale_completions), (0, 0));
+    }
+}
+
+#[test]
+fn what_is_to_be_cancelled_is_an_event() {
+    let (mut driver, _wakeup) = driver();
+    driver.cancel_later(Key { index: 0, generation: 0 });
+    assert!(driver.is_idle() && driver.has_events());
+    driver.stage_cancels();
+    assert!(!driver.has_events(), "there is no such operation");
+}
+
+#[test]
+fn completions_of_what_is_gone_are_counted() {
+    let (mut driver, _wakeup) = driver();
+    let gone = Key { index: 5, generation: 9 };
+    driver.push_internal(Sqe::new(opcode::Nop::CODE), Addressee::Slot(gone));
+    driver.enter(Wait::Completion);
+    assert_eq!((driver.reap(), driver.metrics.stale_completions), (1, 1));
+    hand(&mut driver, gone, more());
+    assert_eq!(driver.metrics.stale_completions, 2);
+    hand(&mut driver, gone.link(0), Cqe::of(0));
+    assert_eq!(driver.metrics.stale_completions, 3);
+    assert!(!driver.has_harvest());
+}
+
+#[test]
+fn what_nobody_takes_is_stopped_once() {
+    let (mut driver, _wakeup) = driver();
+    let (reader, _writer) = std::io::pipe().unwrap();
+    let key = submit_poll(&mut driver, &reader);
+    driver.enter(Wait::No);
+    for count in 1..=20 {
+        hand(&mut driver, key, numbered(count));
+        let stops = driver.harvest.chores.iter().filter(|chore| matches!(chore, Chore::Stop(whom) if *whom == key));
+        assert_eq!((stops.count(), driver.harvest.chores.len()), (usize::from(count >= 16), usize::from(count >= 16)));
+    }
+    assert_eq!(driver.harvest.wakers.len(), 1, "it has not looked since");
+    driver.do_chores();
+    assert_eq!(driver.ring.staged(), 1);
+    settle(&mut driver);
+    for count in 1..=20 {
+        assert!(matches!(driver.poll(key, Waker::noop()), Polled::Earlier(cqe) if cqe == numbered(count)));
+    }
+    assert!(matches!(driver.poll(key, Waker::noop()), Polled::Last(cqe) if cqe.result == -libc::ECANCELED));
+}
+
+/// Knows one waker.
+struct Known {
+    waker: Waker,
+    wakes: usize,
+}
+
+impl Wakes for Known {
+    fn wake(&mut self, waker: Waker) -> Result<(), Waker> {
+        Err(waker)
+    }
+
+    fn wake_by_ref(&mut self, waker: &Waker) -> bool {
+        let known = self.waker.will_wake(waker);
+        self.wakes += usize::from(known);
+        known
+    }
+}
+
+#[test]
+fn who_has_found_nothing_is_woken_once_for_what_comes_until_it_looks_again() {
+    let (mut driver, _wakeup) = driver();
+    let waker: Waker = Arc::new(Count(AtomicUsize::new(0))).into();
+    let mut known = Known { waker: waker.clone(), wakes: 0 };
+    let key = driver.submit(waker.clone(), nop).unwrap();
+    let come = |driver: &mut Driver, known: &mut Known| {
+        let Driver { slots, harvest, metrics, .. } = driver;
+        deliver(slots, harvest, metrics, known, key, more());
+    };
+    for round in 1..=3 {
+        come(&mut driver, &mut known);
+        come(&mut driver, &mut known);
+        assert_eq!((known.wakes, driver.has_harvest()), (round, false));
+        // It has taken one and is busy: nobody wakes it for a third.
+        assert!(matches!(driver.poll(key, &waker), Polled::Earlier(_)));
+        come(&mut driver, &mut known);
+        assert_eq!(known.wakes, round);
+        assert!(matches!(driver.poll(key, &waker), Polled::Earlier(_)));
+        assert!(matches!(driver.poll(key, &waker), Polled::Earlier(_)));
+        assert!(matches!(driver.poll(key, &waker), Polled::Pending), "its waker is where it was");
+    }
+    // Another's is taken away, and has to be left again.
+    let mut other = Known { waker: Waker::noop().clone(), wakes: 0 };
+    come(&mut driver, &mut other);
+    come(&mut driver, &mut other);
+    assert_eq!((other.wakes, driver.harvest.wakers.len()), (0, 1));
+    assert!(driver.harvest.wakers[0].will_wake(&waker));
+    for _ in 0..2 {
+        assert!(matches!(driver.poll(key, &waker), Polled::Earlier(_)));
+    }
+    assert!(matches!(driver.poll(key, &waker), Polled::StaleWaker));
+    // One comes while it clones its waker, which does not know of that.
+    come(&mut driver, &mut other);
+    let mut clone = waker.clone();
+    assert!(!driver.replace_waker(key, &mut clone) && clone.will_wake(&waker));
+    assert!(matches!(driver.poll(key, &waker), Polled::Earlier(_)));
+    assert!(matches!(driver.poll(key, &waker), Polled::StaleWaker));
+    assert!(driver.replace_waker(key, &mut clone));
+    assert!(matches!(driver.poll(key, &waker), Polled::Pending));
+    come(&mut driver, &mut known);
+    assert_eq!(known.wakes, 4);
+    // Somebody else is to be woken for the rest.
+    assert!(driver.take_waker(key).is_some_and(|taken| taken.will_wake(&waker)));
+    assert!(driver.take_waker(key).is_some_and(|taken| !taken.will_wake(&waker)));
+    settle(&mut driver);
+}
+
+#[test]
+fn whoever_waits_for_what_is_lost_is_woken() {
+    let count = Arc::new(Count(AtomicUsize::new(0)));
+    lose(State::Waiting(count.clone().into()));
+    assert_eq!(count.0.load(Ordering::Relaxed), 1);
+    lose(State::Done(Cqe::of(0)));
+}
+
+#[test]
+fn the_inbox_is_polled_for_once_and_again_when_that_has_ended() {
+    let (mut driver, wakeup) = driver();
+    for _ in 0..2 {
+        assert!(driver.may_sleep());
+        assert_eq!(driver.ring.staged(), 1);
+    }
+    let poll = staged(&mut driver, 0, Addressee::Wakeup);
+    assert_eq!((poll.opcode, poll.fd, poll.len), (opcode::PollAdd::CODE, wakeup.as_raw_fd(), 1));
+    for _ in 0..2 {
+        sys::eventfd_signal(&wakeup);
+        driver.enter(Wait::Completion);
+        assert_eq!(driver.reap(), 1);
+        assert!(driver.may_sleep());
+        assert_eq!(driver.ring.staged(), 0, "there is more to come");
+        sys::eventfd_clear(wakeup.as_raw_fd());
+    }
+    driver.push_internal(Sqe::cancelling(Addressee::Wakeup.user_data()).flags(SKIP_SUCCESS), Addressee::Nobody);
+    driver.enter(Wait::Completion);
+    assert_eq!(driver.reap(), 1);
+    assert!(driver.may_sleep());
+    assert_eq!(driver.ring.staged(), 1);
+    // What was polled for has ended, and the inbox is armed.
+    driver.sleepless = POLLS;
+    assert!(driver.may_sleep());
+    assert_eq!((driver.ring.staged(), driver.sleepless), (1, 0));
+    driver.sleepless = POLLS | UNARMED;
+    assert!(driver.may_sleep());
+    assert_eq!((driver.ring.staged(), driver.sleepless), (2, 0));
+}
+
+#[test]
+fn a_guest_has_one_timeout_and_moves_it_forward_only() {
+    let (mut driver, _wakeup) = driver();
+    driver.become_guest().unwrap();
+    assert!(driver.may_sleep());
+    assert_eq!(driver.ring.staged(), 0, "nobody polls for the inbox");
+    driver.doubt_deadline();
+    let hour = 3_600_000_000_000;
+    driver.arm_deadline(5000, hour);
+    assert_eq!(staged(&mut driver, 0, Addressee::Deadline).opcode, opcode::Timeout::CODE);
+    for later in [5000, 6000] {
+        driver.arm_deadline(later, hour);
+        assert_eq!(driver.ring.staged(), 1);
+    }
+    driver.arm_deadline(4000, hour);
+    let update = staged(&mut driver, 1, Addressee::Nobody);
+    assert_eq!(update.opcode, opcode::TimeoutUpdate::CODE);
+    assert_eq!((update.op_flags, update.flags), (1 << 1, SKIP_SUCCESS));
+    // The clock was set: any deadline is made anew.
+    driver.doubt_deadline();
+    driver.arm_deadline(9000, 1000);
+    assert_eq!(staged(&mut driver, 2, Addressee::Nobody).opcode, opcode::TimeoutUpdate::CODE);
+    driver.enter(Wait::Completion);
+    assert_eq!(driver.reap(), 1);
+    driver.arm_deadline(10_000, hour);
+    assert_eq!(staged(&mut driver, 3, Addressee::Deadline).opcode, opcode::Timeout::CODE);
+    // A queue that is full is handed over first.
+    while !driver.ring.is_full() {
+        submit_nop(&mut driver);
+    }
+    driver.arm_deadline(3000, hour);
+    assert_eq!(driver.ring.staged(), 1);
+}
+
+#[test]
+fn refusals_are_counted_until_all_is_taken() {
+    let (mut driver, _wakeup) = driver();
+    for refusals in 1..=3 {
+        driver.entered(Ok(Entered::Pressed));
+        assert_eq!(driver.refusals, refusals);
+    }
+    driver.entered(Ok(Entered::Left));
+    assert_eq!(driver.refusals, 3);
+    driver.entered(Ok(Entered::All));
+    assert_eq!(driver.refusals, 0);
+    driver.entered(Ok(Entered::Pressed));
+    driver.enter(Wait::No);
+    assert_eq!(driver.refusals, 0);
+}
+
+#[test]
+#[should_panic(expected = "io_uring_enter failed in a way that it never should")]
+fn a_loop_that_is_broken_says_so() {
+    let (mut driver, _wakeup) = driver();
+    driver.entered(Err(io::Error::from_raw_os_error(libc::EBADF)));
+}
+
+#[test]
+fn what_stands_in_a_full_queue_goes_first() {
+    let (mut driver, _wakeup) = driver();
+    let keys: Vec<Key> = (0..20).map(|_| submit_nop(&mut driver)).collect();
+    assert_eq!(driver.ring.staged(), 4);
+    assert_eq!(driver.metrics.submissions, 16);
+    driver.make_room(4);
+    assert_eq!(driver.ring.staged(), 4, "there is as much");
+    driver.make_room(5);
+    assert_eq!(driver.ring.staged(), 0);
+    driver.submit_all();
+    settle(&mut driver);
+    assert!(keys.into_iter().all(|key| driver.take_done(key).is_some()));
+}
+
+// ---- descriptors ----------------------------------------------------------------------------------------------
+
+fn closing(fd: OwnedFd) -> Closing {
+    Closing {
+        fd: std::os::fd::IntoRawFd::into_raw_fd(fd),
+        place: None,
+        lingers: false,
+        cancels: Vec::new(),
+        visits: Vec::new(),
+    }
+}
+
+#[test]
+fn a_descriptor_goes_behind_what_was_cancelled_on_this_loop() {
+    let (mut driver, _wakeup) = driver();
+    let (reader, writer) = std::io::pipe().unwrap();
+    let own = submit_poll(&mut driver, &reader);
+    let (other_reader, _other_writer) = std::io::pipe().unwrap();
+    let others = submit_poll(&mut driver, &other_reader);
+    driver.enter(Wait::No);
+    assert!(driver.is_in_flight(own) && driver.is_in_flight(others));
+    let mut closing = closing(reader.into());
+    closing.cancels = vec![(LOOP, own), (LOOP + 1, others)];
+    driver.close(&closing, LOOP, true);
+    assert!(driver.closes_pending());
+    assert_eq!(driver.ring.staged(), 2, "a cancel and the close");
+    while driver.closes_pending() {
+        driver.enter(Wait::Completion);
+        driver.reap();
+    }
+    assert!(!driver.is_in_flight(own) && driver.is_in_flight(others));
+    assert!(sys::is_ready(writer.as_raw_fd(), 0), "nobody can read");
+    driver.cancel(others);
+    settle(&mut driver);
+}
+
+#[test]
+fn closes_are_counted_where_somebody_waits_and_listed_where_they_take_their_time() {
+    let (mut driver, _wakeup) = driver();
+    let ends = || std::io::pipe().unwrap();
+    let (reader, writer) = ends();
+    driver.close(&closing(reader.into()), LOOP, false);
+    let close = staged(&mut driver, 0, Addressee::Nobody);
+    assert_eq!((close.opcode, close.flags), (opcode::Close::CODE, SKIP_SUCCESS));
+    assert!(!driver.closes_pending() && !driver.closes_slowly());
+
+    let mut slow = closing(writer.into());
+    slow.lingers = true;
+    driver.close(&slow, LOOP, false);
+    assert_eq!(staged(&mut driver, 1, Addressee::Closing(slow.fd)).flags, ring::ASYNC);
+    assert!(!driver.closes_pending() && driver.closes_slowly());
+
+    let (reader, writer) = ends();
+    let mut slow = closing(reader.into());
+    slow.lingers = true;
+    driver.close(&slow, LOOP, true);
+    assert_eq!(staged(&mut driver, 2, Addressee::Counted).flags, ring::ASYNC);
+    driver.close(&closing(writer.into()), LOOP, true);
+    assert_eq!(staged(&mut driver, 3, Addressee::Counted).flags, 0);
+    assert_eq!(driver.counted_closes, 2);
+    while driver.closes_pending() || driver.closes_slowly() {
+        driver.enter(Wait::Completion);
+        driver.reap();
+    }
+    assert!(driver.take_late_closes().is_empty());
+
+    // On a loop that ends they wait until everything is reaped.
+    driver.begin_ending();
+    assert!(driver.is_ending());
+    let late = closing(ends().0.into());
+    driver.close(&late, LOOP, false);
+    assert_eq!(driver.ring.staged(), 0);
+    assert_eq!(driver.take_late_closes(), [late.fd]);
+    late.close_now();
+}
+
+#[test]
+fn a_slow_close_that_has_not_begun_is_closed_later() {
+    let pipes: Vec<_> = (0..3).map(|_| std::io::pipe().unwrap().0).collect();
+    let [one, two, three] = [0, 1, 2].map(|index: usize| pipes[index].as_raw_fd());
+    let (mut slow, mut late) = (vec![one, two], Vec::new());
+    closed(&mut slow, &mut late, three, Cqe::of(-libc::ECANCELED));
+    assert_eq!((&*slow, &*late), (&[one, two][..], &[][..]), "that is nobody's");
+    closed(&mut slow, &mut late, two, Cqe::of(-libc::ECANCELED));
+    assert_eq!((&*slow, &*late), (&[one][..], &[two][..]));
+    closed(&mut slow, &mut late, one, Cqe::of(0));
+    assert_eq!((&*slow, &*late), (&[][..], &[two][..]));
+}
+
+#[test]
+fn hurry_asks_for_each_slow_close() {
+    let (mut driver, _wakeup) = driver();
+    driver.hurry_closes();
+    assert_eq!(driver.ring.staged(), 0);
+    driver.slow_closes = vec![1000, 1001];
+    driver.hurry_closes();
+    for (position, fd) in [(0, 1000), (1, 1001)] {
+        let cancel = staged(&mut driver, position, Addressee::Nobody);
+        assert_eq!((cancel.opcode, cancel.flags), (opcode::AsyncCancel::CODE, SKIP_SUCCESS));
+        assert_eq!(cancel.addr, Addressee::Closing(fd).user_data());
+    }
+    driver.slow_closes.clear();
+}
+
+// ---- chains ---------------------------------------------------------------------------------------------------
+
+/// Links as they are given, all of them NOPs.
+fn submit_chain(driver: &mut Driver, links: &[(Link, Option<u64>)]) -> Result<Key, (Unstaged, Waker)> {
+    let entries = links.len() + links.iter().filter(|(_, limit)| limit.is_some()).count();
+    let prepare = |number: usize, _: Option<u32>, sqe: &mut Sqe, _: &mut Arena| {
+        *sqe = Sqe::new(opcode::Nop::CODE);
+        let (link, limit_ns) = links[number];
+        Ok(Entry { link, limit_ns })
+    };
+    driver.submit_chain(Waker::noop().clone(), links.len(), entries, false, prepare)
+}
+
+#[test]
+fn links_are_tied_as_they_say() {
+    let (mut driver, _wakeup) = driver();
+    let hard = Link { hard: true, ..Link::LOUD };
+    let silent = Link { silent: true, exact: Some(0), ..Link::LOUD };
+    let hour = Some(3_600_000_000_000);
+    let key = submit_chain(&mut driver, &[(hard, None), (silent, hour), (Link::LOUD, None), (Link::LOUD, hour)])
+        .unwrap_or_else(|_| panic!("it fits"));
+    let link = |number| Addressee::Slot(key.link(number));
+    let flags = [
+        (link(0), opcode::Nop::CODE, HARDLINK),
+        (link(1), opcode::Nop::CODE, LINK | SKIP_SUCCESS),
+        (Addressee::Nobody, opcode::LinkTimeout::CODE, LINK | SKIP_SUCCESS),
+        (link(2), opcode::Nop::CODE, LINK),
+        (link(3), opcode::Nop::CODE, LINK),
+        (Addressee::Nobody, opcode::LinkTimeout::CODE, SKIP_SUCCESS),
+    ];
+    for (position, (to, code, flags)) in flags.into_iter().enumerate() {
+        let entry = staged(&mut driver, position as u32, to);
+        assert_eq!((entry.opcode, entry.flags), (code, flags), "entry {position}");
+    }
+    assert_eq!(driver.ring.staged(), 6);
+    settle(&mut driver);
+    let links: Vec<_> = (0..4).map(|_| driver.poll(key, Waker::noop())).collect();
+    assert!(matches!(links[3], Polled::Last(cqe) if cqe.result == 0));
+    assert_eq!(driver.in_flight(), 0);
+}
+
+#[test]
+fn a_chain_is_as_long_as_the_queue_at_most() {
+    let (mut driver, _wakeup) = driver();
+    let hour = Some(3_600_000_000_000);
+    let limited = (Link::LOUD, hour);
+    assert!(matches!(submit_chain(&mut driver, &[limited; 5]), Err((Unstaged::TooLong, _))));
+    assert_eq!(driver.ring.staged(), 0);
+    submit_nop(&mut driver);
+    // All of it or nothing: what is staged goes first.
+    let key = submit_chain(&mut driver, &[limited; 4]).unwrap_or_else(|_| panic!("it fits"));
+    assert_eq!((driver.ring.staged(), driver.metrics.submissions), (8, 1));
+    // Its entries are the loop's still: they vanish.
+    assert!(matches!(driver.drop_future(key, false), Dropped::Voided(Some(_))));
+    for position in 1..9 {
+        let void = staged(&mut driver, position, Addressee::Nobody);
+        assert_eq!(void.opcode, opcode::Nop::CODE);
+        assert!(void.flags & SKIP_SUCCESS != 0);
+    }
+    let completions = driver.metrics.completions;
+    driver.submit_all();
+    driver.enter(Wait::No);
+    driver.reap();
+    assert_eq!(driver.metrics.completions, completions);
+}
+
+#[test]
+fn a_link_that_is_refused_takes_back_what_was_staged_before_it() {
+    let (mut driver, _wakeup) = driver();
+    submit_nop(&mut driver);
+    let prepare = |number: usize, _: Option<u32>, sqe: &mut Sqe, _: &mut Arena| {
+        *sqe = Sqe::new(opcode::Nop::CODE);
+        if number < 2 { Ok(Entry { link: Link::LOUD, limit_ns: None }) } else { Err(libc::EINVAL) }
+    };
+    let refused = driver.submit_chain(Waker::noop().clone(), 3, 3, false, prepare);
+    assert!(matches!(refused, Err((Unstaged::Refused(2, libc::EINVAL), _))));
+    assert_eq!(driver.ring.staged(), 1);
+    settle(&mut driver);
+    assert_eq!(driver.metrics.completions, 1);
+}
+
+// ---- cancels --------------------------------------------------------------------------------------------------
+
+#[test]
+fn a_cancel_that_found_nothing_is_made_again_at_once_and_then_later() {
+    let (mut driver, _wakeup) = driver();
+    let (reader, _writer) = std::io::pipe().unwrap();
+    let key = submit_poll(&mut driver, &reader);
+    driver.enter(Wait::No);
+    driver.harvest.chores.push(Chore::StopAgain(key, 1));
+    driver.do_chores();
+    let again = staged(&mut driver, 1, Addressee::answer(key, crate::slot::CANCEL_AGAIN));
+    assert_eq!((again.opcode, again.flags), (opcode::AsyncCancel::CODE, SKIP_SUCCESS));
+    driver.harvest.chores.push(Chore::StopAgain(key, 2));
+    driver.do_chores();
+    assert_eq!(staged(&mut driver, 2, Addressee::answer(key, RETRY)).opcode, opcode::Timeout::CODE);
+    driver.harvest.chores.push(Chore::StopLater(key));
+    driver.do_chores();
+    assert_eq!(staged(&mut driver, 3, Addressee::answer(key, RETRY)).opcode, opcode::Timeout::CODE);
+    settle(&mut driver);
+    // Nothing is in flight: nobody is asked at once.
+    let before = driver.ring.staged();
+    driver.harvest.chores.push(Chore::StopAgain(key, 1));
+    driver.do_chores();
+    assert_eq!(driver.ring.staged(), before);
+}

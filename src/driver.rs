@@ -30,7 +30,7 @@ pub use metrics::Metrics;
 
 use crate::mail::Closing;
 use crate::registry;
-use crate::ring::{self, Arena, Config, Cqe, Entered, Ring, SKIP_SUCCESS, Sqe, Wait};
+use crate::ring::{Arena, Config, Cqe, Entered, Ring, Sqe, Wait};
 use crate::slot::{Addressee, Earlier, Elsewhere, Key, Orphan, Slot, Slots, State};
 use std::sync::Arc;
 
@@ -82,6 +82,8 @@ pub struct Driver {
     wakeup_fd: RawFd,
     /// Why it may not sleep as things stand: `UNARMED` and `POLLS`, none of them most of the time.
     sleepless: u8,
+    /// Something was asked of files since the last sleep, which may be done by a device.
+    pub(crate) asks_files: bool,
     /// What the timeout stands for by which a guest is woken; `u64::MAX` if there is none.
     deadline_ns: u64,
     refusals: u32,
@@ -116,6 +118,7 @@ impl Driver {
             counted_closes: 0,
             wakeup_fd,
             sleepless: UNARMED,
+            asks_files: false,
             deadline_ns: u64::MAX,
             refusals: 0,
             ending: false,
@@ -358,47 +361,6 @@ impl Driver {
     /// Has an orphan cancelled at the end of the turn, unless somebody adopts it until then.
     pub(crate) fn cancel_later(&mut self, key: Key) {
         self.cancels.push(key.whole());
-    }
-
-    // ---- descriptors ------------------------------------------------------------------------------------------
-
-    /// Closes a descriptor behind everything that was submitted here, after cancelling what would hold it open. With
-    /// `counted` the caller waits with [`Driver::closes_pending`].
-    pub(crate) fn close(&mut self, closing: &Closing, loop_id: u64, counted: bool) {
-        self.let_go(closing, loop_id);
-        if self.ending {
-            self.late_closes.push(closing.fd);
-            return;
-        }
-        let flags = if closing.lingers { ring::ASYNC } else { 0 };
-        let close = Sqe::new(io_uring::opcode::Close::CODE).fd(closing.fd);
-        if counted {
-            self.counted_closes += 1;
-            self.push_internal(close.flags(flags), Addressee::Counted);
-        } else if closing.lingers {
-            self.slow_closes.push(closing.fd);
-            self.push_internal(close.flags(flags), Addressee::Closing(closing.fd));
-        } else {
-            self.push_internal(close.flags(SKIP_SUCCESS), Addressee::Nobody);
-        }
-    }
-
-    /// Cancels what a descriptor that goes still has in flight on this loop, and takes it off the table.
-    pub(crate) fn let_go(&mut self, closing: &Closing, loop_id: u64) {
-        for &(id, key) in &closing.cancels {
-            if id == loop_id {
-                self.cancel(key);
-            }
-        }
-        if let Some((id, place)) = closing.place
-            && id == loop_id
-        {
-            self.leave_place(place);
-        }
-    }
-
-    pub(crate) fn closes_pending(&self) -> bool {
-        self.counted_closes > 0
     }
 
     /// Enters until the kernel has taken every staged entry, so that no entry names a descriptor that is given away.

@@ -9,7 +9,7 @@ use io_uring::opcode;
 use super::chains::{Entry, Unstaged};
 use super::harvest::{Chore, deliver};
 use super::*;
-use crate::ring::{HARDLINK, LINK};
+use crate::ring::{self, HARDLINK, LINK, SKIP_SUCCESS};
 use crate::slot::{Link, RETRY};
 use crate::sys;
 

@@ -337,6 +337,9 @@ impl<'a, O: Op> Operation<'a, O> {
                 _ => None,
             };
             self.key = op.stage(core.id, driver, waker, place)?;
+            if O::WANTS_WORKER {
+                driver.asks_files = true;
+            }
             self.loop_id = core.id;
             self.phase = Phase::InFlight;
             if beside_others && let Some(fd) = fd {

@@ -344,3 +344,46 @@ fn what_the_kernels_thread_has_closed_is_gone() {
         }
     });
 }
+
+/// One enter hands out some twenty of them.
+#[test]
+fn all_that_has_come_is_taken_before_anybody_goes_on_if_files_are_waited_for() {
+    const PIPES: usize = 100;
+    run(async {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        std::fs::write(&path, [7]).unwrap();
+        let file = fs::File::open(&path).await.unwrap();
+        let (readers, mut writers): (Vec<_>, Vec<_>) = (0..PIPES).map(|_| std::io::pipe().unwrap()).unzip();
+        let readers: Vec<_> = readers
+            .into_iter()
+            .map(|reader| fs::File::from(std::fs::File::from(std::os::fd::OwnedFd::from(reader))))
+            .collect();
+        let tasks: Vec<_> = readers
+            .into_iter()
+            .map(|mut reader| {
+                spawn(async move {
+                    let (result, byte) = reader.read(Vec::with_capacity(1)).await;
+                    assert_eq!((result.unwrap(), byte), (1, vec![7]));
+                    ringtoss::metrics().completions
+                })
+            })
+            .collect();
+        // All of them are with the kernel.
+        for _ in 0..3 {
+            op::nop().await.unwrap();
+        }
+        let before = ringtoss::metrics().completions;
+        let mut of_a_file = file.read_at(Vec::with_capacity(1), 0);
+        assert!(poll_once(&mut of_a_file).await.is_pending());
+        for writer in &mut writers {
+            writer.write_all(&[7]).unwrap();
+        }
+        let mut when = Vec::new();
+        for task in tasks {
+            when.push(task.await.unwrap() - before);
+        }
+        assert!(when.iter().all(|&completions| completions >= PIPES as u64), "{when:?}");
+        of_a_file.await.0.unwrap();
+    });
+}

@@ -17,7 +17,12 @@ use crate::work::{Blocks, Clock, Offsets, Random, Small, SmallFiles, Window, Wor
 /// The ring as the kernel's documentation advises it for one thread.
 pub fn ring(entries: u32) -> IoUring {
     let mut builder = IoUring::builder();
-    builder.setup_single_issuer().setup_defer_taskrun().setup_submit_all().setup_cqsize(entries * 8);
+    builder
+        .setup_single_issuer()
+        .setup_defer_taskrun()
+        .setup_taskrun_flag()
+        .setup_submit_all()
+        .setup_cqsize(entries * 8);
     let modern = builder.clone().setup_no_sqarray().build(entries);
     modern.or_else(|_| builder.build(entries)).expect("an io_uring")
 }
@@ -58,6 +63,8 @@ fn run(
     let (mut ops, mut completions) = (0, Vec::<cqueue::Entry>::new());
     while left > 0 {
         ring.turn(&mut completions);
+        // So that a device is told of as many as there can be at once.
+        ring.drain(&mut completions);
         for completion in completions.drain(..) {
             let place = completion.user_data() as usize;
             assert!(completion.result() >= 0, "an operation failed: {}", completion.result());

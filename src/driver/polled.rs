@@ -387,6 +387,24 @@ mod tests {
         driver.take_done(*stays).expect("it was made");
     }
 
+    #[test]
+    fn what_a_full_queue_hands_over_goes_aside_first() {
+        let (mut driver, _wakeup) = driver();
+        let source = Source::new();
+        let key = source.submit(&mut driver, source.entry());
+        (0..8).for_each(|_| drop(submit(&mut driver, Sqe::new(Nop::CODE))));
+        assert!(driver.polled.wanted.is_empty());
+        // It has been refused there, and is made again, or there is no such ring.
+        assert!(driver.is_in_flight(key) || driver.slots.get_mut(key).is_some());
+        assert!(driver.metrics.submissions > 8 || source.salvage.is_polling_refused());
+        while !driver.all_reaped() {
+            driver.stage_cancels();
+            driver.enter(Wait::No);
+            driver.reap();
+        }
+        assert_eq!(driver.take_done(key), Some(Cqe::of(4096)));
+    }
+
     /// One that is staged in the ring's queue stays there, before the close of its number.
     #[test]
     fn a_number_that_goes_is_not_polled_for() {

@@ -290,6 +290,22 @@ fn a_guest_has_one_timeout_and_moves_it_forward_only() {
 }
 
 #[test]
+fn the_kernel_calls_a_guest_unless_it_is_told_not_to() {
+    let (mut driver, wakeup) = driver();
+    assert_eq!(driver.room_for_completions(), 64);
+    driver.become_guest().unwrap();
+    for quiet in [true, false, true, false] {
+        driver.set_quiet(quiet);
+        let key = submit_nop(&mut driver);
+        driver.enter(Wait::Completion);
+        assert_eq!(sys::is_ready(wakeup.as_raw_fd(), libc::POLLIN), !quiet);
+        sys::eventfd_clear(wakeup.as_raw_fd());
+        driver.reap();
+        assert!(driver.take_done(key).is_some());
+    }
+}
+
+#[test]
 fn refusals_are_counted_until_all_is_taken() {
     let (mut driver, _wakeup) = driver();
     for refusals in 1..=3 {
@@ -325,6 +341,29 @@ fn what_stands_in_a_full_queue_goes_first() {
     driver.submit_all();
     settle(&mut driver);
     assert!(keys.into_iter().all(|key| driver.take_done(key).is_some()));
+}
+
+#[test]
+fn an_entry_is_made_anew_as_long_as_it_is_the_loops() {
+    let (mut driver, _wakeup) = driver();
+    let key = submit_nop(&mut driver);
+    let with_len = |len: u32| move |sqe: &mut Sqe, _: &mut Arena| *sqe = Sqe::new(opcode::Nop::CODE).len(len);
+    assert!(driver.restage(key, with_len(5)));
+    assert_eq!(staged(&mut driver, 0, Addressee::Slot(key)).len, 5);
+    driver.enter(Wait::Completion);
+    assert!(!driver.restage(key, with_len(6)));
+    driver.reap();
+    assert!(!driver.restage(key, with_len(7)));
+    assert!(driver.take_done(key).is_some() && !driver.restage(key, with_len(8)));
+    let dropped = submit_nop(&mut driver);
+    assert!(matches!(driver.drop_future(dropped, false), Dropped::Voided(Some(_))), "its waker is dropped outside");
+}
+
+#[test]
+fn events_are_where_the_kernel_looks_for_them() {
+    let [input, output] = [libc::POLLIN, libc::POLLOUT].map(poll_mask);
+    assert_eq!((input.count_ones(), output.count_ones(), output), (1, 1, input << 2));
+    assert_eq!(input == 1, cfg!(target_endian = "little"));
 }
 
 // ---- descriptors ----------------------------------------------------------------------------------------------
@@ -466,10 +505,29 @@ fn links_are_tied_as_they_say() {
         assert_eq!((entry.opcode, entry.flags), (code, flags), "entry {position}");
     }
     assert_eq!(driver.ring.staged(), 6);
+    assert!(!driver.end_chains_naming(1), "they name no descriptors, and this one least of all");
     settle(&mut driver);
     let links: Vec<_> = (0..4).map(|_| driver.poll(key, Waker::noop())).collect();
     assert!(matches!(links[3], Polled::Last(cqe) if cqe.result == 0));
     assert_eq!(driver.in_flight(), 0);
+}
+
+/// The first link has looked its descriptor up when the chain is with the kernel.
+#[test]
+fn a_chain_names_what_its_later_links_look_up() {
+    let (mut driver, _wakeup) = driver();
+    let files = [(); 3].map(|()| tempfile::tempfile().unwrap());
+    let prepare = |number: usize, _: Option<u32>, sqe: &mut Sqe, _: &mut Arena| {
+        *sqe = Sqe::new(opcode::Fsync::CODE).fd(files[number].as_raw_fd());
+        Ok(Entry { link: Link::LOUD, limit_ns: None })
+    };
+    let chain = driver.submit_chain(Waker::noop().clone(), 3, 3, false, prepare);
+    assert!(chain.is_ok());
+    driver.enter(Wait::No);
+    let named = files.each_ref().map(|file| driver.slots.chains_naming(file.as_raw_fd()).count());
+    assert_eq!(named, [0, 1, 1]);
+    settle(&mut driver);
+    assert!(!files.iter().any(|file| driver.end_chains_naming(file.as_raw_fd())));
 }
 
 #[test]

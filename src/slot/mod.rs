@@ -579,6 +579,45 @@ mod tests {
     }
 
     #[test]
+    fn the_short_way_to_what_comes_again_and_again() {
+        let mut slots = Slots::new();
+        let key = slots.next_key();
+        let another = std::sync::Arc::new(Nobody).into();
+        slots.insert(key, 0, Waker::noop().clone());
+        let own = slots.get_mut(key).unwrap().waker().unwrap().clone();
+        let of = |slots: &mut Slots, waker: &Waker| slots.get_mut(key).unwrap().poll_earlier(waker);
+        for round in 0..3 {
+            assert_eq!(of(&mut slots, &own), Some(Poll::Pending));
+            assert_eq!(of(&mut slots, &another), None, "that one is to be left first");
+            let slot = slots.get_mut(key).unwrap();
+            assert_eq!(slot.push_earlier(Cqe::of(round)), 1);
+            assert!(!slot.is_told() && slot.tell().is_some() && slot.is_told() && slot.tell().is_none());
+            assert_eq!(of(&mut slots, &another), Some(Poll::Ready(Cqe::of(round))));
+            assert!(slots.get_mut(key).unwrap().is_told(), "it goes on looking");
+            assert_eq!(of(&mut slots, &own), Some(Poll::Pending));
+            assert!(!slots.get_mut(key).unwrap().is_told());
+        }
+        // Others behind the first are for the long way, and leave the short one open.
+        for _ in 0..2 {
+            let slot = slots.get_mut(key).unwrap();
+            assert_eq!([1, 2, 3].map(|result| slot.push_earlier(Cqe::of(result))), [1, 2, 3]);
+            assert_eq!(of(&mut slots, &own), Some(Poll::Ready(Cqe::of(1))));
+            assert_eq!(of(&mut slots, &own), None);
+            let slot = slots.get_mut(key).unwrap();
+            assert_eq!([2, 3].map(|_| slot.pop_earlier()), [2, 3].map(|result| Some(Cqe::of(result))));
+            assert_eq!(slot.pop_earlier(), None);
+        }
+        assert!(slots.deliver(key, Cqe::of(9)).is_some());
+        assert_eq!(of(&mut slots, &own), None, "the last one");
+    }
+
+    struct Nobody;
+
+    impl std::task::Wake for Nobody {
+        fn wake(self: Arc<Nobody>) {}
+    }
+
+    #[test]
     fn a_slot_stays_small() {
         assert!(size_of::<Slot>() <= 48, "{}", size_of::<Slot>());
     }

@@ -21,7 +21,7 @@ pub fn all() -> Vec<Candidate> {
             name: "raw ring",
             package: "io-uring",
             kind: Kind::Limit,
-            setup: "a loop on the io-uring crate: SINGLE_ISSUER, DEFER_TASKRUN, one-shot receives that poll first",
+            setup: "a loop on the io-uring crate: SINGLE_ISSUER, DEFER_TASKRUN, one-shot receives",
             can: |work| work.is_server() || matches!(work, Work::Nop { .. }) || on_files(work),
             serve: ring_server::serve,
             window: raw::window,

@@ -264,10 +264,10 @@ mod tests {
         let second = source.submit(&mut driver, source.entry());
         assert_eq!(driver.cancels, [first, second], "so that they are looked at");
         assert!(!driver.polls() && driver.has_events());
+        let there_is_one = driver.ring.make_aside();
         driver.stage_cancels();
-        if !driver.polls() {
-            // No such ring here.
-            assert!(source.salvage.is_polling_refused());
+        assert_eq!((driver.polls(), source.salvage.is_polling_refused()), (there_is_one, !there_is_one));
+        if !there_is_one {
             return;
         }
         assert_eq!(driver.sleepless, POLLS | crate::driver::UNARMED);
@@ -330,8 +330,10 @@ mod tests {
     /// Diverts some of them and has the kernel say no, but the driver not hear of it yet.
     fn refused(driver: &mut Driver, source: &Source, count: usize) -> Vec<Key> {
         let keys: Vec<Key> = (0..count).map(|_| source.submit(driver, source.entry())).collect();
+        let there_is_one = driver.ring.make_aside();
         driver.stage_cancels();
-        if !driver.polls() {
+        assert_eq!(driver.polls(), there_is_one);
+        if !there_is_one {
             return Vec::new();
         }
         assert_eq!(driver.ring.enter(Wait::No).unwrap(), crate::ring::Entered::Aside);
@@ -373,6 +375,8 @@ mod tests {
         driver.entered(Ok(crate::ring::Entered::Aside));
         let result = driver.take_done(*gone).expect("it is not made again");
         assert!(is_refusal(result));
+        // Who says so says it of the file, and not of this transfer.
+        assert_eq!(source.salvage.is_polling_refused(), result.result == -libc::EOPNOTSUPP);
         assert_eq!(driver.metrics.polled_transfers, 1);
         assert!(driver.is_in_flight(*stays) && driver.ring.staged() == 1);
 
@@ -387,12 +391,63 @@ mod tests {
         driver.take_done(*stays).expect("it was made");
     }
 
+    struct Gone;
+
+    impl crate::slot::Orphan for Gone {
+        fn finish(self: Box<Self>, _: crate::slot::Earlier, _: Cqe) {}
+        fn lose(self: Box<Self>) {}
+        fn is_promised(&self) -> bool {
+            false
+        }
+        fn wants_cancel(&self) -> bool {
+            true
+        }
+    }
+
+    #[test]
+    fn a_refusal_is_the_result_of_a_transfer_whose_future_is_gone() {
+        let (mut driver, _wakeup) = driver();
+        let source = Source::new();
+        let Some(&key) = refused(&mut driver, &source, 1).first() else { return };
+        driver.adopt(key, Box::new(Gone));
+        driver.entered(Ok(crate::ring::Entered::Aside));
+        assert!(!driver.is_in_flight(key) && driver.ring.staged() == 0);
+        assert!(is_refusal(driver.harvest.orphans[0].2));
+    }
+
+    /// What such a ring completes at once stands for what a device has done.
+    #[test]
+    fn what_succeeds_is_delivered_and_not_made_again() {
+        let (mut driver, _wakeup) = driver();
+        let source = Source::new();
+        if !driver.ring.make_aside() {
+            return;
+        }
+        let key = submit(&mut driver, Sqe::new(Nop::CODE));
+        let position = driver.slots.get_mut(key).unwrap().position();
+        let mut nop = staged(&mut driver, position, Addressee::Slot(key));
+        driver.ring.take_back(1);
+        nop.flags = 0;
+        let position = driver.ring.stage_aside(nop);
+        let transfer = Transfer { key, position, entry: source.entry(), file: source.salvage.clone() };
+        let index = driver.polled.transfers.insert(transfer);
+        driver.slots.get_mut(key).unwrap().set_position(index as u32);
+        while driver.polls() {
+            driver.enter(Wait::No);
+        }
+        assert_eq!(driver.take_done(key), Some(Cqe::of(0)));
+        assert_eq!((driver.metrics.polled_transfers, driver.metrics.completions, driver.ring.staged()), (1, 1, 0));
+        assert!(!source.salvage.is_polling_refused());
+    }
+
     #[test]
     fn what_a_full_queue_hands_over_goes_aside_first() {
         let (mut driver, _wakeup) = driver();
         let source = Source::new();
         let key = source.submit(&mut driver, source.entry());
-        (0..8).for_each(|_| drop(submit(&mut driver, Sqe::new(Nop::CODE))));
+        for _ in 0..8 {
+            submit(&mut driver, Sqe::new(Nop::CODE));
+        }
         assert!(driver.polled.wanted.is_empty());
         // It has been refused there, and is made again, or there is no such ring.
         assert!(driver.is_in_flight(key) || driver.slots.get_mut(key).is_some());

@@ -41,6 +41,8 @@ const REFUSALS_BEFORE_PAUSE: u32 = 16;
 const UNARMED: u8 = 1;
 /// Something is polled for, or was.
 const POLLS: u8 = 2;
+/// Somebody waits for a buffer, or did.
+const HUNGRY: u8 = 4;
 
 /// What a poll of an operation gives.
 pub(crate) enum Polled {
@@ -80,7 +82,7 @@ pub struct Driver {
     /// Closes that somebody waits for synchronously.
     counted_closes: usize,
     wakeup_fd: RawFd,
-    /// Why it may not sleep as things stand: `UNARMED` and `POLLS`, none of them most of the time.
+    /// What is to be looked at before it sleeps: `UNARMED`, `POLLS` and `HUNGRY`, none of them most of the time.
     sleepless: u8,
     /// Something was asked of files since the last sleep, which may be done by a device.
     pub(crate) asks_files: bool,
@@ -408,9 +410,13 @@ impl Driver {
         if self.polls() {
             return false;
         }
-        if std::mem::take(&mut self.sleepless) & UNARMED != 0 {
+        if self.sleepless & HUNGRY != 0 && !self.passes_calls_on() {
+            return false;
+        }
+        if self.sleepless & UNARMED != 0 {
             self.arm_wakeup();
         }
+        self.sleepless &= HUNGRY;
         true
     }
 

@@ -98,6 +98,11 @@ impl Lease {
         Lease { start: bytes.start(), len: bytes.len(), owner: Owner::Heap { _bytes: bytes } }
     }
 
+    /// Whether it has a buffer of the loop's.
+    pub(crate) fn is_pooled(&self) -> bool {
+        matches!(self.owner, Owner::Pool { .. })
+    }
+
     /// Splits the bytes from `at` on off; the buffer goes back when both parts are dropped.
     ///
     /// ```

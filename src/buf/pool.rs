@@ -2,7 +2,7 @@
 
 use std::alloc::{self, Layout};
 use std::cell::{Cell, UnsafeCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
@@ -12,6 +12,8 @@ use crossbeam_queue::ArrayQueue;
 
 /// Buffers of the first chunk. Each further one doubles what there is.
 const FIRST_CHUNK: usize = 64;
+/// With so much memory there are no more buffers as long as many come back: it is about what a CPU's cache holds.
+const THRIFTY_BYTES: usize = 1 << 20;
 /// So that a buffer's number fits into 16 bits and its ring into 32,768 entries.
 const MOST_CHUNKS: usize = 10;
 
@@ -73,6 +75,17 @@ unsafe impl Sync for Chunk {}
 struct Waiters {
     next: u64,
     queue: BTreeMap<u64, Waker>,
+    /// Those who were called and have not said what came of it.
+    called: BTreeSet<u64>,
+}
+
+impl Waiters {
+    /// Takes out whoever has waited for longest.
+    fn call(&mut self) -> Option<Waker> {
+        let (number, waker) = self.queue.pop_first()?;
+        self.called.insert(number);
+        Some(waker)
+    }
 }
 
 /// How things stood when the kernel was asked for a buffer.
@@ -96,7 +109,7 @@ pub struct Pool {
     /// Touched on the home thread only.
     local: UnsafeCell<Vec<u16>>,
     returned: ArrayQueue<u16>,
-    /// How many buffers were handed to the kernel, and how many of those that want one were called, or asked again uncalled.
+    /// How many buffers were handed to the kernel, and how many of those that wait for one were called.
     offered: AtomicU64,
     called: AtomicU64,
     chunks: [OnceLock<Chunk>; MOST_CHUNKS],
@@ -234,19 +247,19 @@ impl Pool {
         Seen { offered: self.offered.load(Ordering::Relaxed), called: self.called.load(Ordering::Relaxed) }
     }
 
-    /// How many buffers the kernel has got since then for which nobody was called. If there are any, whoever has asked then, and
-    /// was told that there is none, may ask again; and somebody must, for they may be all that there are.
+    /// How many buffers have come back since then for which nobody was called. If there are any, whoever has asked then, and was
+    /// told that there is none, may ask again; and somebody must, for they may be all that there are. On the home thread.
     pub(crate) fn uncalled_since(&self, seen: Seen) -> u64 {
         let now = self.seen();
-        (now.offered - seen.offered).saturating_sub(now.called - seen.called)
+        // SAFETY: as in `take_returned`.
+        let here = unsafe { (*self.local.get()).len() } + self.returned.len();
+        (now.offered - seen.offered + here as u64).saturating_sub(now.called - seen.called)
     }
 
-    /// Whether so many of them are uncalled for that there is no need for more: they come back faster than they are asked for.
-    /// Then the caller asks again.
-    pub(crate) fn suffices(&self, uncalled: u64) -> bool {
-        let suffices = uncalled >= (self.buffers() / 4).max(1) as u64;
-        self.called.fetch_add(suffices.into(), Ordering::Relaxed);
-        suffices
+    /// Whether so many that come back are enough: more would take more memory than the CPU has at hand.
+    pub(crate) fn suffice(&self, back: u64) -> bool {
+        let buffers = self.buffers();
+        buffers * self.buffer_bytes >= THRIFTY_BYTES && back >= buffers as u64 / 4
     }
 
     /// Whether buffers have come back that the kernel does not have yet. On the home thread.
@@ -279,6 +292,7 @@ impl Pool {
             waiters.next
         });
         let old = waiters.queue.insert(number, waker);
+        waiters.called.remove(&number);
         self.hungry.store(true, Ordering::Relaxed);
         drop(waiters);
         drop(old);
@@ -292,21 +306,38 @@ impl Pool {
     pub(crate) fn leave(&self, place: &mut Option<Place>, satisfied: bool) {
         let Some(number) = place.take() else { return };
         let mut waiters = self.waiters();
-        let waited = waiters.queue.remove(&number);
+        let _waited = waiters.queue.remove(&number);
+        let called = waiters.called.remove(&number);
         self.hungry.store(!waiters.queue.is_empty(), Ordering::Relaxed);
         drop(waiters);
-        if waited.is_none() && !satisfied {
+        if called && !satisfied {
             self.call_next();
         }
+    }
+
+    /// Whether somebody was called, and has not said what came of it.
+    pub(crate) fn has_calls(&self) -> bool {
+        !self.waiters().called.is_empty()
+    }
+
+    /// Passes on the calls of those who have asked again and got nothing yet: what they receive from may rest, and others may have
+    /// something waiting. Gives whom to wake. On the home thread, when what was called for has been asked for.
+    pub(crate) fn pass_calls_on(&self) -> Vec<Waker> {
+        let mut waiters = self.waiters();
+        let calls = std::mem::take(&mut waiters.called).len();
+        let next: Vec<Waker> = (0..calls).map_while(|_| waiters.call()).collect();
+        self.hungry.store(!waiters.queue.is_empty(), Ordering::Relaxed);
+        self.called.fetch_add(next.len() as u64, Ordering::Relaxed);
+        next
     }
 
     #[cold]
     fn call_next(&self) {
         let mut waiters = self.waiters();
-        let first = waiters.queue.pop_first();
+        let first = waiters.call();
         self.hungry.store(!waiters.queue.is_empty(), Ordering::Relaxed);
         drop(waiters);
-        if let Some((_, waker)) = first {
+        if let Some(waker) = first {
             self.called.fetch_add(1, Ordering::Relaxed);
             waker.wake();
         }
@@ -387,19 +418,23 @@ mod tests {
     }
 
     #[test]
-    fn who_was_refused_asks_again_as_often_as_there_are_buffers_that_nobody_was_called_for() {
-        let pool = Pool::new(1, 512, 128);
+    fn who_was_refused_is_told_of_buffers_that_nobody_was_called_for() {
+        let pool = Pool::new(1, 16 << 10, 128);
         pool.grow();
         pool.note_offered(64);
         let seen = pool.seen();
-        assert!(pool.uncalled_since(seen) == 0 && !pool.suffices(0));
-        // They come back and go out again, and nobody waits.
-        pool.note_offered(18);
-        let asked_again = (0..10).filter(|_| pool.suffices(pool.uncalled_since(seen))).count();
-        assert_eq!(asked_again, 3, "down to a quarter of all");
-        pool.grow();
-        assert!(!pool.suffices(pool.uncalled_since(seen)), "a quarter is more now");
+        assert!(pool.uncalled_since(seen) == 0 && !pool.suffice(0));
+        // They come back and go out again, or are here still, and nobody waits.
+        pool.note_offered(14);
+        pool.give_back(0);
         assert_eq!(pool.uncalled_since(seen), 15);
+        assert!(!pool.suffice(15) && pool.suffice(16), "a quarter of all");
+        pool.take_returned(|_| pool.note_offered(1));
+        pool.grow();
+        assert!(!pool.suffice(16) && pool.suffice(32));
+        let small = Pool::new(1, 512, 128);
+        small.grow();
+        assert!(!small.suffice(64), "more of them are no burden");
         // There can be no more: who waits is called as long as there may be some.
         let counts: [Arc<Count>; 20] = Default::default();
         for count in &counts {
@@ -409,5 +444,39 @@ mod tests {
         let called = counts.iter().filter(|count| count.0.load(Ordering::SeqCst) == 1).count();
         assert_eq!((called, pool.uncalled_since(seen)), (15, 0));
         assert!(pool.is_hungry());
+    }
+
+    #[test]
+    fn a_call_that_brings_nothing_goes_on_to_the_next_and_once_only() {
+        let pool = Pool::new(1, 512, 64);
+        pool.grow();
+        let counts: [Arc<Count>; 4] = Default::default();
+        let mut places = [None; 4];
+        for (count, place) in counts.iter().zip(&mut places) {
+            pool.wait(place, &count.clone().into(), false);
+        }
+        let called = || counts.iter().map(|count| count.0.load(Ordering::SeqCst)).collect::<Vec<_>>();
+        assert!(pool.pass_calls_on().is_empty());
+        pool.give_back(1);
+        assert_eq!(called(), [1, 0, 0, 0]);
+        // It has asked, and rests.
+        pool.pass_calls_on().into_iter().for_each(Waker::wake);
+        assert_eq!(called(), [1, 1, 0, 0]);
+        // What came of it later is no news.
+        pool.leave(&mut places[0], false);
+        assert_eq!(called(), [1, 1, 0, 0]);
+        // The second takes the buffer.
+        pool.leave(&mut places[1], true);
+        assert!(pool.pass_calls_on().is_empty());
+        pool.give_back(1);
+        pool.take_returned(|_| {});
+        // The third is refused again, and waits where it was.
+        pool.wait(&mut places[2], &counts[2].clone().into(), false);
+        assert!(pool.pass_calls_on().is_empty());
+        pool.give_back(2);
+        assert_eq!(called(), [1, 1, 2, 0]);
+        pool.leave(&mut places[2], false);
+        assert_eq!(called(), [1, 1, 2, 1]);
+        assert!(!pool.is_hungry() && pool.pass_calls_on().is_empty());
     }
 }

@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
-use super::Driver;
+use super::{Driver, HUNGRY};
 use crate::buf::Pool;
 use crate::ring::BufferRing;
 
@@ -81,6 +81,30 @@ impl Driver {
         leases.grow();
         self.leases = Some(leases);
         Ok(pool)
+    }
+
+    /// Somebody waits for a buffer.
+    pub(crate) fn note_hungry(&mut self) {
+        self.sleepless |= HUNGRY;
+    }
+
+    /// Before the loop sleeps: whoever was called for a buffer that is back asks the kernel for it, which is `false` here if that is
+    /// still to be done. If nothing has come of it, what it receives from rests, and the next who waits is called.
+    #[cold]
+    pub(super) fn passes_calls_on(&mut self) -> bool {
+        let pool = self.leases.as_ref().map(|leases| &leases.pool).filter(|pool| pool.is_hungry());
+        let Some(pool) = pool else {
+            self.sleepless &= !HUNGRY;
+            return true;
+        };
+        if !pool.has_calls() {
+            return true;
+        }
+        if self.ring.staged() > 0 {
+            return false;
+        }
+        self.harvest.wakers.extend(pool.pass_calls_on());
+        true
     }
 
     /// Makes more buffers, for the kernel has none left. `false` if there are as many as there may be.

@@ -210,7 +210,7 @@ impl Guest {
         let EventLoop { core, executor, .. } = &self.event_loop;
         self.event_loop.arm_next_deadline();
         let mut driver = core.driver.borrow_mut();
-        if executor.has_ready() || driver.has_events() {
+        if executor.has_ready() || !driver.may_sleep() || driver.has_events() {
             return false;
         }
         core.inbox.announce_sleep();

@@ -66,6 +66,10 @@ impl<R: Receives> Picks for RecvMsgLease<R> {
         let cell = Lent::default();
         RecvMsgLease { fd: fd.raw(), pool, cell, got: None, salvaged: None, in_kernel: false, _gives: PhantomData }
     }
+
+    fn lease(item: &(Lease, R::Output)) -> Option<&Lease> {
+        Some(&item.0)
+    }
 }
 
 impl<R: Receives> RecvMsgLease<R> {
@@ -250,6 +254,10 @@ impl<R: Receives> Shoots for RecvMsgMulti<R> {
 
     fn take(&mut self) -> Option<Shot> {
         self.ready.pop()
+    }
+
+    fn lease(shot: &Shot) -> Option<&Lease> {
+        if let Shot::Here(lease) = shot { Some(lease) } else { None }
     }
 }
 

@@ -39,6 +39,10 @@ pub trait Picks: Op<Output = io::Result<Self::Item>> {
     /// For a descriptor, with the buffers of the loop where it is submitted.
     #[doc(hidden)]
     fn picking(fd: &Fd, pool: Arc<Pool>, place: Self::Place) -> Self;
+
+    /// The bytes in that.
+    #[doc(hidden)]
+    fn lease(item: &Self::Item) -> Option<&Lease>;
 }
 
 /// One receive into a buffer of the kernel's choice.
@@ -56,6 +60,10 @@ impl Picks for RecvLease {
 
     fn picking(fd: &Fd, pool: Arc<Pool>, (): ()) -> RecvLease {
         RecvLease { fd: fd.raw(), pool, got: None }
+    }
+
+    fn lease(item: &Option<Lease>) -> Option<&Lease> {
+        item.as_ref()
     }
 }
 
@@ -183,6 +191,10 @@ impl Shoots for RecvMulti {
     #[inline]
     fn take(&mut self) -> Option<Shot> {
         self.ready.pop()
+    }
+
+    fn lease(shot: &Shot) -> Option<&Lease> {
+        if let Shot::Bytes(lease) = shot { Some(lease) } else { None }
     }
 }
 

@@ -42,6 +42,10 @@ impl Picks for ReadLease {
         let position = if offset == AT_POSITION { Position::of(fd) } else { Position::new() };
         ReadLease { fd: fd.raw(), offset, pool, got: None, position }
     }
+
+    fn lease(item: &Option<Lease>) -> Option<&Lease> {
+        item.as_ref()
+    }
 }
 
 // SAFETY: the entry holds no address: the buffer is the pool's, which the value keeps.

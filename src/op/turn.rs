@@ -9,7 +9,7 @@ use std::task::{Context, Poll, ready};
 use super::lease::{Picks, RecvLease};
 use super::operation::{Operation, Shots};
 use super::{Op, Sealed};
-use crate::buf::{Place, Pool, Seen};
+use crate::buf::{Lease, Place, Pool, Seen};
 use crate::context::{self, NO_LOOP};
 use crate::fd::Fd;
 
@@ -28,32 +28,53 @@ pub(super) struct Turn {
     place: Option<Place>,
     /// How things stood when the kernel was last asked for a buffer.
     seen: Seen,
+    /// It was refused and asks again before it waits, which it does once.
+    again: bool,
 }
 
 impl Turn {
     /// Before a receive is submitted: `Pending` if others have waited for longer.
     pub fn come(&mut self, pool: &Arc<Pool>, cx: &mut Context<'_>) -> Poll<()> {
-        if self.place.is_none() && pool.is_hungry() {
+        if self.pool.as_ref().is_some_and(|before| !Arc::ptr_eq(before, pool)) {
+            self.leave(false);
+            self.pool = None;
+        }
+        if self.place.is_none() && !self.again && pool.is_hungry() {
             return self.wait(pool, cx, false);
         }
         self.seen = pool.seen();
         Poll::Ready(())
     }
 
-    /// The kernel had no buffer: asks again, if it has been given many since; else makes more, or waits.
+    /// The kernel had no buffer: asks again, if many are back, but once; else makes more, or waits.
     pub fn starved(&mut self, pool: &Arc<Pool>, cx: &mut Context<'_>) -> Poll<()> {
         let uncalled = pool.uncalled_since(self.seen);
-        let grow = || context::with(|core| core.driver.borrow_mut().grow_pool()).unwrap_or(false);
-        if pool.suffices(uncalled) || grow() { Poll::Ready(()) } else { self.wait(pool, cx, uncalled > 0) }
+        let again = std::mem::take(&mut self.again);
+        if pool.suffice(uncalled) {
+            if !again {
+                self.again = true;
+                return Poll::Ready(());
+            }
+        } else if context::with(|core| core.driver.borrow_mut().grow_pool()).unwrap_or(false) {
+            return Poll::Ready(());
+        }
+        self.wait(pool, cx, uncalled > 0)
     }
 
     fn wait(&mut self, pool: &Arc<Pool>, cx: &mut Context<'_>, uncalled: bool) -> Poll<()> {
-        if !self.pool.as_ref().is_some_and(|before| Arc::ptr_eq(before, pool)) {
-            self.leave(false);
-            self.pool = Some(pool.clone());
-        }
+        self.pool.get_or_insert_with(|| pool.clone());
+        context::with(|core| core.driver.borrow_mut().note_hungry());
         pool.wait(&mut self.place, cx.waker(), uncalled);
         Poll::Pending
+    }
+
+    /// It has got this.
+    #[inline]
+    pub fn got(&mut self, lease: impl FnOnce() -> bool) {
+        self.again = false;
+        if self.is_taken() {
+            self.leave(lease());
+        }
     }
 
     /// Whether it waits, and was not called yet as far as it knows.
@@ -123,7 +144,8 @@ impl<O: Picks> Future for Receive<'_, O> {
                         }
                     }
                     result => {
-                        this.turn.leave(true);
+                        let item = result.as_ref().ok();
+                        this.turn.got(|| item.and_then(O::lease).is_some_and(Lease::is_pooled));
                         return Poll::Ready(result);
                     }
                 }
@@ -151,6 +173,10 @@ pub trait Shoots: Op + Sealed {
     /// The next that has come and was not taken yet.
     #[doc(hidden)]
     fn take(&mut self) -> Option<Self::Item>;
+
+    /// The bytes in that.
+    #[doc(hidden)]
+    fn lease(item: &Self::Item) -> Option<&Lease>;
 
     /// Whether there is any.
     #[doc(hidden)]
@@ -183,7 +209,7 @@ impl<'a, O: Shoots> Shooting<'a, O> {
         loop {
             if let Some(operation) = &mut self.operation {
                 if let Some(item) = operation.op().take() {
-                    self.turn.leave(true);
+                    self.turn.got(|| O::lease(&item).is_some_and(Lease::is_pooled));
                     return Poll::Ready(Ok(item));
                 }
                 match operation.poll_shot(cx.waker()) {

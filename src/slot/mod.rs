@@ -280,7 +280,7 @@ impl Slot {
                 self.status = Status::Waiting;
                 Some(Poll::Ready(self.cqe))
             }
-            Status::Waiting if self.rare.is_none() && self.waker.as_ref().is_some_and(|own| own.will_wake(waker)) => {
+            Status::Waiting if self.has_no_others() && self.waker.as_ref().is_some_and(|own| own.will_wake(waker)) => {
                 self.told = false;
                 Some(Poll::Pending)
             }

@@ -173,3 +173,48 @@ fn buffers_are_made_as_they_are_needed() {
         }
     });
 }
+
+/// Buffers that come back call those who wait, one each. Who has nothing to receive, or an end, takes none, and calls the next.
+#[test]
+fn a_call_that_takes_no_buffer_goes_on_to_who_has_waited_for_less() {
+    let event_loop = EventLoop::builder().lease_buffers(512, 64).build().unwrap();
+    event_loop.block_on(bounded(async {
+        let (mut ours, mut peer) = with_std_peer();
+        let mut held = Vec::new();
+        for _ in 0..64 {
+            peer.write_all(b"held").unwrap();
+            held.push(ours.recv().await.unwrap().unwrap());
+        }
+        let mut resting = Vec::new();
+        let mut tasks = Vec::new();
+        for index in 0..10 {
+            let (mut ours, peer) = with_std_peer();
+            // Some have nothing, some are at their end.
+            if index % 3 == 0 {
+                peer.shutdown(std::net::Shutdown::Write).unwrap();
+            }
+            resting.push(peer);
+            tasks.push(ringtoss::spawn(async move {
+                if index % 2 == 0 { ours.recv().await } else { ours.recv_stream().next().await.transpose() }
+            }));
+            turn().await;
+            turn().await;
+        }
+        let (mut ours, mut peer) = with_std_peer();
+        peer.write_all(b"more").unwrap();
+        let last = ringtoss::spawn(async move { ours.recv().await.unwrap().unwrap().to_vec() });
+        turn().await;
+        turn().await;
+        assert!(!last.is_finished());
+        // One for all of them.
+        held.pop();
+        assert_eq!(last.await.unwrap(), b"more");
+        for mut peer in resting {
+            let _ = peer.write_all(b"late");
+        }
+        for (index, task) in tasks.into_iter().enumerate() {
+            let got = task.await.unwrap().unwrap().map(|lease| lease.to_vec());
+            assert_eq!(got, (index % 3 != 0).then(|| b"late".to_vec()));
+        }
+    }));
+}

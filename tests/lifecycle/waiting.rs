@@ -7,7 +7,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use ringtoss::net::{TcpListener, TcpStream};
+use ringtoss::net::{TcpListener, TcpStream, UnixStream};
 use ringtoss::{EventLoop, fs, op, spawn, spawn_blocking, time};
 
 use crate::util::{no_children, poll_once, run, starting_a_child};
@@ -348,20 +348,18 @@ fn what_the_kernels_thread_has_closed_is_gone() {
 /// One enter hands out some twenty of them.
 #[test]
 fn all_that_has_come_is_taken_before_anybody_goes_on_if_files_are_waited_for() {
-    const PIPES: usize = 100;
+    const PAIRS: usize = 100;
     run(async {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("file");
         std::fs::write(&path, [7]).unwrap();
         let file = fs::File::open(&path).await.unwrap();
-        let (readers, mut writers): (Vec<_>, Vec<_>) = (0..PIPES).map(|_| std::io::pipe().unwrap()).unzip();
-        let readers: Vec<_> = readers
-            .into_iter()
-            .map(|reader| fs::File::from(std::fs::File::from(std::os::fd::OwnedFd::from(reader))))
-            .collect();
+        let (readers, mut writers): (Vec<_>, Vec<_>) =
+            (0..PAIRS).map(|_| std::os::unix::net::UnixStream::pair().unwrap()).unzip();
         let tasks: Vec<_> = readers
             .into_iter()
-            .map(|mut reader| {
+            .map(|reader| {
+                let mut reader = UnixStream::from_std(reader);
                 spawn(async move {
                     let (result, byte) = reader.read(Vec::with_capacity(1)).await;
                     assert_eq!((result.unwrap(), byte), (1, vec![7]));
@@ -383,7 +381,7 @@ fn all_that_has_come_is_taken_before_anybody_goes_on_if_files_are_waited_for() {
         for task in tasks {
             when.push(task.await.unwrap() - before);
         }
-        assert!(when.iter().all(|&completions| completions >= PIPES as u64), "{when:?}");
+        assert!(when.iter().all(|&completions| completions >= PAIRS as u64), "{when:?}");
         of_a_file.await.0.unwrap();
     });
 }

@@ -14,6 +14,8 @@ use crate::slot::{Link, RETRY};
 use crate::sys;
 
 const LOOP: u64 = 7;
+/// `IOSQE_FIXED_FILE`.
+const FIXED_FILE: u8 = 1 << 0;
 
 /// With a queue of eight; the inbox's eventfd is beside it.
 pub(super) fn driver() -> (Driver, OwnedFd) {
@@ -476,7 +478,8 @@ fn hurry_asks_for_each_slow_close() {
 fn submit_chain(driver: &mut Driver, links: &[(Link, Option<u64>)]) -> Result<Key, (Unstaged, Waker)> {
     let entries = links.len() + links.iter().filter(|(_, limit)| limit.is_some()).count();
     let prepare = |number: usize, _: Option<u32>, sqe: &mut Sqe, _: &mut Arena| {
-        *sqe = Sqe::new(opcode::Nop::CODE);
+        // The second names a place in a table, and no descriptor.
+        *sqe = Sqe::new(opcode::Nop::CODE).flags(if number == 1 { FIXED_FILE } else { 0 });
         let (link, limit_ns) = links[number];
         Ok(Entry { link, limit_ns })
     };
@@ -494,7 +497,7 @@ fn links_are_tied_as_they_say() {
     let link = |number| Addressee::Slot(key.link(number));
     let flags = [
         (link(0), opcode::Nop::CODE, HARDLINK),
-        (link(1), opcode::Nop::CODE, LINK | SKIP_SUCCESS),
+        (link(1), opcode::Nop::CODE, LINK | SKIP_SUCCESS | FIXED_FILE),
         (Addressee::Nobody, opcode::LinkTimeout::CODE, LINK | SKIP_SUCCESS),
         (link(2), opcode::Nop::CODE, LINK),
         (link(3), opcode::Nop::CODE, LINK),
@@ -528,6 +531,99 @@ fn a_chain_names_what_its_later_links_look_up() {
     assert_eq!(named, [0, 1, 1]);
     settle(&mut driver);
     assert!(!files.iter().any(|file| driver.end_chains_naming(file.as_raw_fd())));
+}
+
+#[test]
+fn a_descriptor_that_goes_waits_for_the_chains_that_name_it() {
+    let (mut driver, _wakeup) = driver();
+    let ((reader, _writer), file) = (std::io::pipe().unwrap(), tempfile::tempfile().unwrap());
+    let prepare = |number: usize, _: Option<u32>, sqe: &mut Sqe, _: &mut Arena| {
+        *sqe = match number {
+            0 => Sqe::new(opcode::PollAdd::CODE).fd(reader.as_raw_fd()).op_flags(poll_mask(libc::POLLIN)),
+            _ => Sqe::new(opcode::Fsync::CODE).fd(file.as_raw_fd()),
+        };
+        Ok(Entry { link: Link::LOUD, limit_ns: None })
+    };
+    let chain = driver.submit_chain(Waker::noop().clone(), 2, 2, false, prepare);
+    let key = chain.unwrap_or_else(|_| panic!("it fits"));
+    driver.enter(Wait::No);
+    driver.await_chains_naming(reader.as_raw_fd());
+    assert!(driver.is_in_flight(key), "that one has been looked up");
+    driver.await_chains_naming(file.as_raw_fd());
+    assert!(!driver.is_in_flight(key));
+}
+
+struct Promised(bool);
+
+impl Orphan for Promised {
+    fn finish(self: Box<Self>, _: Earlier, _: Cqe) {}
+    fn lose(self: Box<Self>) {}
+    fn is_promised(&self) -> bool {
+        self.0
+    }
+    fn wants_cancel(&self) -> bool {
+        !self.0
+    }
+}
+
+#[test]
+fn what_was_promised_is_cancelled_last() {
+    let (mut driver, _wakeup) = driver();
+    let (reader, _writer) = std::io::pipe().unwrap();
+    let keys = [false, true].map(|promised| {
+        let key = submit_poll(&mut driver, &reader);
+        driver.enter(Wait::No);
+        driver.adopt(key, Box::new(Promised(promised)));
+        key
+    });
+    driver.begin_ending();
+    driver.cancel_all();
+    while driver.is_in_flight(keys[0]) {
+        driver.enter(Wait::Completion);
+        driver.reap();
+    }
+    assert!(driver.is_in_flight(keys[1]) && driver.cancel_promised());
+    settle(&mut driver);
+    assert!(!driver.cancel_promised());
+    assert_eq!(driver.harvest.orphans.len(), 2);
+}
+
+#[test]
+fn a_thread_of_the_kernels_is_waited_for() {
+    let (mut plain, _wakeup) = driver();
+    assert!(!plain.has_thread());
+    plain.let_thread_settle();
+    assert_eq!((plain.ring.staged(), plain.metrics.completions), (0, 0));
+    let polled = crate::ring::Polled { idle_ms: 10, cpu: None };
+    let config = Config { polled: Some(polled), ..Config::of(8, 64) };
+    let mut driver = Driver::new(config, plain.wakeup_fd).unwrap();
+    assert!(driver.has_thread() && driver.closes_links_late());
+    for round in 1..=2 {
+        driver.let_thread_settle();
+        assert_eq!((driver.metrics.completions, driver.closes_pending()), (round, false));
+    }
+}
+
+#[test]
+fn a_datagram_that_is_moved_at_once_is_counted() {
+    let (mut driver, _wakeup) = driver();
+    let (sender, receiver) = std::os::unix::net::UnixDatagram::pair().unwrap();
+    for round in 1..=2 {
+        let bytes = [7u8; 5];
+        let send = |sqe: &mut Sqe, arena: &mut Arena| {
+            *sqe = Sqe::new(opcode::Send::CODE).fd(sender.as_raw_fd()).addr(bytes.as_ptr().addr() as u64).len(5);
+            arena.datagram = sqe.place();
+            Ok(())
+        };
+        let key = driver.submit(Waker::noop().clone(), send).unwrap();
+        assert!(driver.has_datagram() && driver.attempt(Later) && !driver.has_datagram());
+        assert_eq!(driver.take_done(key), Some(Cqe::of(5)));
+        assert_eq!((driver.metrics.submissions, driver.metrics.completions, driver.ring.staged()), (round, round, 0));
+        assert_eq!(receiver.recv(&mut [0; 9]).unwrap(), 5);
+    }
+    submit_nop(&mut driver);
+    assert!(!driver.has_datagram() && !driver.attempt(Later));
+    settle(&mut driver);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::OpenOptionsExt;
 use std::time::Duration;
 
 use ringtoss::fs::File;
@@ -68,9 +69,12 @@ fn a_time_limit_tells_how_far_it_got() {
 
 /// A pseudo-terminal's two ends.
 fn terminal() -> (File, std::fs::File) {
-    let master = std::fs::OpenOptions::new().read(true).write(true).open("/dev/ptmx").unwrap();
+    // Not that of a test that is the first of its session, which would end with it.
+    let mut options = std::fs::OpenOptions::new();
+    options.read(true).write(true).custom_flags(libc::O_NOCTTY);
+    let master = options.open("/dev/ptmx").unwrap();
     let name = util::unlock_terminal(master.as_raw_fd());
-    (File::from_std(master), std::fs::OpenOptions::new().read(true).write(true).open(name).unwrap())
+    (File::from_std(master), options.open(name).unwrap())
 }
 
 mod util {

@@ -256,6 +256,10 @@ fn the_inbox_is_polled_for_once_and_again_when_that_has_ended() {
     driver.sleepless = POLLS | UNARMED;
     assert!(driver.may_sleep());
     assert_eq!((driver.ring.staged(), driver.sleepless), (2, 0));
+    // Nobody waits for a buffer any more, and there are none.
+    driver.sleepless = HUNGRY | UNARMED;
+    assert!(driver.may_sleep());
+    assert_eq!((driver.ring.staged(), driver.sleepless), (3, 0));
 }
 
 #[test]
@@ -514,6 +518,7 @@ fn what_was_promised_is_cancelled_last() {
 fn a_thread_of_the_kernels_is_waited_for() {
     let (mut plain, _wakeup) = driver();
     assert!(!plain.has_thread());
+    assert_eq!(plain.closes_links_late(), plain.ring.workers_complete());
     plain.let_thread_settle();
     assert_eq!((plain.ring.staged(), plain.metrics.completions), (0, 0));
     let polled = crate::ring::Polled { idle_ms: 10, cpu: None };

@@ -123,3 +123,22 @@ fn a_link_that_is_refused_takes_back_what_was_staged_before_it() {
     settle(&mut driver);
     assert_eq!(driver.metrics.completions, 1);
 }
+
+/// It has waited on a loop that has ended meanwhile.
+#[test]
+fn a_descriptor_that_has_waited_for_chains_goes_on_to_the_other_loops() {
+    crate::block_on(async {
+        let here = crate::context::with(|core| core.id).unwrap();
+        let (mut driver, _wakeup) = driver();
+        let (reader, writer) = std::io::pipe().unwrap();
+        let mut closing = closing(reader.into());
+        let ended = u64::MAX;
+        closing.visits = vec![ended, here];
+        driver.held.push((ended, closing));
+        driver.pass_held_on();
+        assert!(driver.take_late_closes().is_empty(), "another loop may name it");
+        while !sys::is_ready(writer.as_raw_fd(), 0) {
+            crate::op::nop().await.unwrap();
+        }
+    });
+}

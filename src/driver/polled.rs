@@ -188,7 +188,7 @@ mod tests {
     use io_uring::opcode::*;
 
     use super::*;
-    use crate::driver::tests::{driver, staged};
+    use crate::driver::tests::{Promised, driver, settle, staged};
     use crate::ring::{LINK, Wait};
 
     /// A file that can be read, but not polled for: nothing that is read here is past the page cache.
@@ -356,10 +356,7 @@ mod tests {
             let position = driver.slots.get_mut(*key).unwrap().position();
             assert_eq!(staged(&mut driver, position, Addressee::Slot(*key)).opcode, Read::CODE);
         }
-        while !driver.all_reaped() {
-            driver.enter(Wait::Completion);
-            driver.reap();
-        }
+        settle(&mut driver);
         assert!(keys.iter().all(|&key| driver.take_done(key) == Some(Cqe::of(4096))));
         assert_eq!(source.into, vec![0; 4096]);
     }
@@ -384,24 +381,8 @@ mod tests {
         driver.ending = true;
         driver.entered(Ok(crate::ring::Entered::Aside));
         assert_eq!(driver.take_done(late[0]), Some(Cqe::of(-libc::ECANCELED)));
-        while !driver.all_reaped() {
-            driver.enter(Wait::Completion);
-            driver.reap();
-        }
+        settle(&mut driver);
         driver.take_done(*stays).expect("it was made");
-    }
-
-    struct Gone;
-
-    impl crate::slot::Orphan for Gone {
-        fn finish(self: Box<Self>, _: crate::slot::Earlier, _: Cqe) {}
-        fn lose(self: Box<Self>) {}
-        fn is_promised(&self) -> bool {
-            false
-        }
-        fn wants_cancel(&self) -> bool {
-            true
-        }
     }
 
     #[test]
@@ -409,7 +390,7 @@ mod tests {
         let (mut driver, _wakeup) = driver();
         let source = Source::new();
         let Some(&key) = refused(&mut driver, &source, 1).first() else { return };
-        driver.adopt(key, Box::new(Gone));
+        driver.adopt(key, Box::new(Promised(false)));
         driver.entered(Ok(crate::ring::Entered::Aside));
         assert!(!driver.is_in_flight(key) && driver.ring.staged() == 0);
         assert!(is_refusal(driver.harvest.orphans[0].2));

@@ -52,13 +52,13 @@ fn numbered(result: i32) -> Cqe {
     Cqe { result, flags: 1 << 1 }
 }
 
-fn hand(driver: &mut Driver, key: Key, cqe: Cqe) {
+fn hand(driver: &mut Driver, wakes: &mut impl Wakes, key: Key, cqe: Cqe) {
     let Driver { slots, harvest, metrics, .. } = driver;
-    deliver(slots, harvest, metrics, &mut Later, key, cqe);
+    deliver(slots, harvest, metrics, wakes, key, cqe);
 }
 
 /// Enters and reaps until nothing is in flight.
-fn settle(driver: &mut Driver) {
+pub(super) fn settle(driver: &mut Driver) {
     while !driver.all_reaped() {
         driver.enter(Wait::Completion);
         driver.reap();
@@ -125,9 +125,9 @@ fn completions_of_what_is_gone_are_counted() {
     driver.push_internal(Sqe::new(opcode::Nop::CODE), Addressee::Slot(gone));
     driver.enter(Wait::Completion);
     assert_eq!((driver.reap(), driver.metrics.stale_completions), (1, 1));
-    hand(&mut driver, gone, more());
+    hand(&mut driver, &mut Later, gone, more());
     assert_eq!(driver.metrics.stale_completions, 2);
-    hand(&mut driver, gone.link(0), Cqe::of(0));
+    hand(&mut driver, &mut Later, gone.link(0), Cqe::of(0));
     assert_eq!(driver.metrics.stale_completions, 3);
     assert!(!driver.has_harvest());
 }
@@ -139,7 +139,7 @@ fn what_nobody_takes_is_stopped_once() {
     let key = submit_poll(&mut driver, &reader);
     driver.enter(Wait::No);
     for count in 1..=20 {
-        hand(&mut driver, key, numbered(count));
+        hand(&mut driver, &mut Later, key, numbered(count));
         let stops = driver.harvest.chores.iter().filter(|chore| matches!(chore, Chore::Stop(whom) if *whom == key));
         assert_eq!((stops.count(), driver.harvest.chores.len()), (usize::from(count >= 16), usize::from(count >= 16)));
     }
@@ -177,10 +177,7 @@ fn who_has_found_nothing_is_woken_once_for_what_comes_until_it_looks_again() {
     let waker: Waker = Arc::new(Count(AtomicUsize::new(0))).into();
     let mut known = Known { waker: waker.clone(), wakes: 0 };
     let key = driver.submit(waker.clone(), nop).unwrap();
-    let come = |driver: &mut Driver, known: &mut Known| {
-        let Driver { slots, harvest, metrics, .. } = driver;
-        deliver(slots, harvest, metrics, known, key, more());
-    };
+    let come = |driver: &mut Driver, known: &mut Known| hand(driver, known, key, more());
     for round in 1..=3 {
         come(&mut driver, &mut known);
         come(&mut driver, &mut known);
@@ -479,7 +476,7 @@ fn hurry_asks_for_each_slow_close() {
 
 // ---- what few do -----------------------------------------------------------------------------------------------
 
-struct Promised(bool);
+pub(super) struct Promised(pub bool);
 
 impl Orphan for Promised {
     fn finish(self: Box<Self>, _: Earlier, _: Cqe) {}

@@ -141,14 +141,11 @@ impl EventLoop {
     fn drain(&self, driver: &mut Driver) -> usize {
         let mut count = 0;
         for _ in 0..DRAINS_AT_MOST {
-            if !driver.needs_enter() {
-                break;
-            }
             driver.enter(Wait::No);
             let came = self.reap(driver);
             count += came;
             // Linux 7.3 may leave the mark of deferred work set where there is none.
-            if came == 0 {
+            if came == 0 || !driver.needs_enter() {
                 break;
             }
         }

@@ -3,19 +3,27 @@
 use std::io::Write;
 
 use ringtoss::EventLoop;
+use ringtoss::buf::Lease;
+use ringtoss::net::TcpStream;
 
 use crate::util::*;
+
+/// So many buffers of the loop's, with a few bytes in each.
+async fn leases(ours: &mut TcpStream, peer: &mut std::net::TcpStream, count: usize) -> Vec<Lease> {
+    let mut held = Vec::new();
+    for _ in 0..count {
+        peer.write_all(b"held").unwrap();
+        held.push(ours.recv().await.unwrap().unwrap());
+    }
+    held
+}
 
 #[test]
 fn receives_wait_for_buffers_and_get_them_in_order() {
     let event_loop = EventLoop::builder().lease_buffers(512, 64).build().unwrap();
     event_loop.block_on(bounded(async {
-        let mut held = Vec::new();
         let (mut ours, mut peer) = with_std_peer();
-        for _ in 0..64 {
-            peer.write_all(b"held").unwrap();
-            held.push(ours.recv().await.unwrap().unwrap());
-        }
+        let mut held = leases(&mut ours, &mut peer, 64).await;
         let order = std::rc::Rc::new(std::cell::RefCell::new(Vec::new()));
         let mut peers = Vec::new();
         let mut tasks = Vec::new();
@@ -58,11 +66,7 @@ fn who_was_refused_a_buffer_does_not_wait_for_those_that_the_kernel_has_got_sinc
     event_loop.block_on(bounded(async {
         for many in [false, true] {
             let (mut ours, mut peer) = with_std_peer();
-            let mut held = Vec::new();
-            for _ in 0..64 {
-                peer.write_all(b"held").unwrap();
-                held.push(ours.recv().await.unwrap().unwrap());
-            }
+            let held = leases(&mut ours, &mut peer, 64).await;
             // Both are done with one enter, and this one is woken first.
             let first = ringtoss::spawn(async move {
                 ringtoss::op::nop().await.unwrap();
@@ -92,11 +96,7 @@ fn who_waited_and_went_passes_its_turn_on() {
     let event_loop = EventLoop::builder().lease_buffers(512, 64).build().unwrap();
     event_loop.block_on(bounded(async {
         let (mut ours, mut peer) = with_std_peer();
-        let mut held = Vec::new();
-        for _ in 0..64 {
-            peer.write_all(b"held").unwrap();
-            held.push(ours.recv().await.unwrap().unwrap());
-        }
+        let mut held = leases(&mut ours, &mut peer, 64).await;
         for round in 0..100 {
             let (mut first, mut first_peer) = with_std_peer();
             let (mut second, mut second_peer) = with_std_peer();
@@ -141,12 +141,7 @@ fn a_slow_consumer_stops_the_kernel_and_goes_on() {
             turn().await;
         }
         let (mut other, mut peer) = with_std_peer();
-        let mut held = Vec::new();
-        for _ in 0..512 {
-            peer.write_all(b"x").unwrap();
-            held.push(other.recv().await.unwrap().unwrap());
-        }
-        drop(held);
+        drop(leases(&mut other, &mut peer, 512).await);
         while let Some(lease) = received.next().await {
             let lease = lease.unwrap();
             check(&lease, place);
@@ -180,11 +175,7 @@ fn a_call_that_takes_no_buffer_goes_on_to_who_has_waited_for_less() {
     let event_loop = EventLoop::builder().lease_buffers(512, 64).build().unwrap();
     event_loop.block_on(bounded(async {
         let (mut ours, mut peer) = with_std_peer();
-        let mut held = Vec::new();
-        for _ in 0..64 {
-            peer.write_all(b"held").unwrap();
-            held.push(ours.recv().await.unwrap().unwrap());
-        }
+        let mut held = leases(&mut ours, &mut peer, 64).await;
         let mut resting = Vec::new();
         let mut tasks = Vec::new();
         for index in 0..10 {

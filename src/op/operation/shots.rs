@@ -17,6 +17,7 @@ impl<O: Op> Operation<'_, O> {
     /// was. `None` if only [`poll_shots`](Operation::poll_shots) can tell.
     #[inline(always)]
     pub(in crate::op) fn poll_shot(&mut self, waker: &Waker) -> Option<Poll<()>> {
+        debug_assert!(self.op().lane() != Lane::Accept, "those look for what others have left");
         if self.phase != Phase::InFlight || self.special {
             return None;
         }
@@ -30,8 +31,6 @@ impl<O: Op> Operation<'_, O> {
                 let _ = self.op().step(cqe);
                 Some(Poll::Ready(()))
             }
-            // It looks for what others have left.
-            Poll::Pending if self.op().lane() == Lane::Accept => None,
             Poll::Pending => Some(Poll::Pending),
         }
     }

@@ -137,10 +137,12 @@ impl<M> Inbox<M> {
     /// Says that the loop is about to sleep. The loop must look at all its queues afterwards, and
     /// sleep only if they are empty. The fence that must stand between the two is in here.
     pub(crate) fn announce_sleep(&self) {
-        // A swap where a store would do, because loom knows that it comes after every earlier change
-        // of the flag. (Of a store it does not see that a sender's late swap, having read the `false`
-        // of the last waking, cannot come after this `true`.) The fence costs as much either way.
+        // Models swap, because loom knows of a swap that it comes after every earlier change of the flag. (Of a store it does not
+        // see that a sender's late swap, having read the `false` of the last waking, cannot come after this `true`.)
+        #[cfg(all(test, loom))]
         self.sleeping.swap(true, Ordering::Relaxed);
+        #[cfg(not(all(test, loom)))]
+        self.sleeping.store(true, Ordering::Relaxed);
         fence(Ordering::SeqCst);
     }
 

@@ -39,12 +39,12 @@ impl BlockingJob {
         // SAFETY: `job` is not dropped, so the reference is taken once.
         let task = unsafe { ManuallyDrop::take(&mut job.task) };
         // SAFETY: we have the job, of which there is one, so we are the runner; and its reference is
-        // the queue's. The closure and its result are Send.
-        match unsafe { task.run() } {
+        // what keeps it. The closure and its result are Send.
+        match unsafe { task.entry().run() } {
             // SAFETY: we are the runner, and it has just got its output.
-            Ran::Complete(task) => unsafe { task.finish(None) },
+            Ran::Complete => unsafe { task.finish(false) },
             // `CallOnce` is never pending.
-            Ran::Waiting | Ran::Again(_) => debug_assert!(false, "a blocking job waits"),
+            Ran::Waiting | Ran::Again => debug_assert!(false, "a blocking job waits"),
         }
     }
 }

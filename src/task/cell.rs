@@ -12,7 +12,7 @@ use super::error::{JoinError, drop_payload};
 use super::id::Id;
 use super::live::Links;
 use super::memory::Shape;
-use super::own::Own;
+use super::own::{Own, Place};
 use super::scheduler::Scheduler;
 use super::state::State;
 use crate::inbox::sync::UnsafeCell;
@@ -80,6 +80,7 @@ impl<F: Future> Cell<F> {
     #[inline(always)]
     fn allocate(
         state: State,
+        place_of_task: Place,
         scheduler: Option<Arc<Scheduler>>,
         kept: Option<NonNull<u8>>,
     ) -> (NonNull<Header>, *mut UnsafeCell<Stage<F>>) {
@@ -94,7 +95,7 @@ impl<F: Future> Cell<F> {
             scheduler,
             join_waker: UnsafeCell::new(None),
             next: UnsafeCell::new(ptr::null_mut()),
-            own: Own::new(),
+            own: Own::new(place_of_task),
             taken: UnsafeCell::new(false),
             links: UnsafeCell::new(Links::none()),
         };
@@ -109,16 +110,16 @@ impl<F: Future> Cell<F> {
         (place.cast(), stage)
     }
 
-    /// A task that is to run, with `references` references, one of them a join handle's. `kept` is memory of its shape, if
-    /// there is any.
+    /// A task that is to run. `kept` is memory of its shape, if there is any.
     #[inline(always)]
-    pub(super) fn queued(
+    pub(super) fn new(
         future: F,
+        state: State,
+        place: Place,
         scheduler: Option<Arc<Scheduler>>,
-        references: usize,
         kept: Option<NonNull<u8>>,
     ) -> NonNull<Header> {
-        let (header, stage) = Self::allocate(State::queued(references), scheduler, kept);
+        let (header, stage) = Self::allocate(state, place, scheduler, kept);
         // SAFETY: the place that `allocate` has given. The future goes there at once, it may be large.
         unsafe { stage.write(UnsafeCell::new(Stage::Future(future))) };
         header
@@ -127,7 +128,7 @@ impl<F: Future> Cell<F> {
     /// A task that was refused: the future is dropped here and now.
     pub(super) fn refused(future: F) -> NonNull<Header> {
         let dropped = catch_unwind(AssertUnwindSafe(move || drop(future)));
-        let (header, stage) = Self::allocate(State::complete(), None, None);
+        let (header, stage) = Self::allocate(State::complete(), Place::Over, None, None);
         let error = why_cancelled(dropped, Id::of(header));
         // SAFETY: the place that `allocate` has given.
         unsafe { stage.write(UnsafeCell::new(Stage::Output(Err(error)))) };
@@ -141,7 +142,7 @@ impl Header {
     ///
     /// # Safety
     ///
-    /// `header` is live, the caller is the runner and has set `RUNNING`, and the future has not
+    /// `header` is live, the caller is the runner, nobody polls the future just now, and it has not
     /// been dropped.
     pub(super) unsafe fn poll(header: NonNull<Header>, cx: &mut Context<'_>) -> bool {
         // SAFETY: the header is live, and the vtable is the one of its cell; the rest is passed on.
@@ -227,7 +228,7 @@ unsafe fn poll<F: Future>(header: NonNull<Header>, cx: &mut Context<'_>) -> bool
     let cell = unsafe { header.cast::<Cell<F>>().as_ref() };
     cell.stage.with_mut(|stage| {
         let polled = catch_unwind(AssertUnwindSafe(|| {
-            // SAFETY: the caller has set RUNNING, so the stage is ours alone.
+            // SAFETY: the caller is the runner and the task is not complete, so the stage is ours alone.
             let Stage::Future(future) = (unsafe { &mut *stage }) else {
                 unreachable!("polled a task that has no future");
             };
@@ -257,7 +258,7 @@ unsafe fn cancel<F: Future>(header: NonNull<Header>) {
     // SAFETY: as in `poll`.
     let cell = unsafe { header.cast::<Cell<F>>().as_ref() };
     cell.stage.with_mut(|stage| {
-        // SAFETY: the caller has set RUNNING, so the stage is ours alone.
+        // SAFETY: the caller is the runner and the task is not complete, so the stage is ours alone.
         let error = why_cancelled(unsafe { empty(stage) }, Id::of(header));
         // SAFETY: the stage is ours and `Empty`, which needs no drop.
         unsafe { stage.write(Stage::Output(Err(error))) };

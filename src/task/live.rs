@@ -42,15 +42,10 @@ impl LiveTasks {
         self.len
     }
 
-    /// Whether a task of this loop's has never been in the list.
-    pub(super) fn is_new(&mut self, task: &TaskRef) -> bool {
-        // SAFETY: the links are the loop's thread's, where we are.
-        task.header().links.with(|links| unsafe { (*links).before }) == nowhere()
-    }
-
     #[inline]
     pub(super) fn insert(&mut self, task: TaskRef) {
-        debug_assert!(self.is_new(&task));
+        // SAFETY: the links are the loop's thread's, where we are.
+        debug_assert!(task.header().links.with(|links| unsafe { (*links).before }) == nowhere());
         let task = task.into_raw();
         let links = Links { before: ptr::null_mut(), after: self.newest };
         // SAFETY: the reference, which is the list's now, keeps the task alive; and the links are ours.

@@ -18,24 +18,24 @@
 //! # A life
 //!
 //! ```text
-//!  spawn, wake on its thread: RUNNING, which claims it
-//!  wake elsewhere, abort: SCHEDULED                   run: SCHEDULED -> RUNNING, if need be
-//!            queued ──────────────────────────────────────> polled ──┐ ready, panicked, or aborted:
-//!              ^                                              │      │ drop the future, store the
-//!              │ wake, abort                          pending │      │ output, RUNNING -> COMPLETE
-//!              └────────────────── waiting <──────────────────┘      └──> complete
-//!                  (pending, but woken during the poll: queued again)
+//!   spawned elsewhere          spawned here
+//!          │                         │
+//!         new ───────arrives─────> queued ──────────────> polled ──┐ ready, panicked, or aborted:
+//!  (on the remote stack)             ^                      │      │ drop the future, store the
+//!                                    │ wake, abort  pending │      │ output, publish COMPLETE
+//!                                    └────── waiting <──────┘      └──> over
+//!                    (pending, but woken during the poll: queued again)
 //! ```
 //!
 //! The *runner* is the thread that may run a task: the thread of its loop, or, for a blocking job,
-//! whoever has the job. Only the runner sets and clears `RUNNING` and sets `COMPLETE`; anybody sets
-//! `SCHEDULED` and `ABORT`. [`state`] says of each bit who may set it and when it may not be set.
+//! whoever has the job. Where in that picture the task is, is the runner's business: it is kept beside the state word, in [`own`], and
+//! takes no atomic operation. The word is what everybody sees. [`state`] says of each bit who may set it and when it may not be set.
 //!
-//! - **Waking** on the loop's thread sets `RUNNING`, which claims a task that waits, and puts it in a vector: one atomic
-//!   operation, no allocation, no system call. A task that is queued already is not touched, and of one that is being
-//!   polled it is noted beside the word. Waking elsewhere sets `SCHEDULED`, and whoever set it on a task that was not
-//!   `RUNNING` puts it on the loop's remote stack, linked through the header, so that there is no
-//!   allocation either, and with a kick if the loop sleeps. A task that is
+//! - **Waking** on the loop's thread notes that the task is queued, and puts it in a vector: no atomic operation, no
+//!   allocation, no system call. A task that is queued already is left alone, and of one that is being
+//!   polled it is noted. Waking elsewhere sets `SCHEDULED`, and whoever set it
+//!   puts the task on the loop's remote stack, linked through the header, so that there is no
+//!   allocation either, and with a kick if the loop sleeps. The loop takes it from there, clears `SCHEDULED`, and wakes it. A task that is
 //!   woken while it is polled is queued by the runner after the poll.
 //! - **Aborting** is waking with one more bit. So the future is dropped by the runner, with its loop
 //!   entered, and not by whoever aborts.
@@ -49,10 +49,10 @@
 //! # Who may touch what, and why that is sound
 //!
 //! **The stage** (future or output) belongs
-//! 1. until `COMPLETE`, to the runner while `RUNNING` is set, and to nobody else. There is one runner
-//!    thread, and a task is in one queue at most, once: it gets there by whoever sets `SCHEDULED` or `RUNNING` when neither
-//!    is set, and one of them stays set until it is taken out. A task that is being polled is in no queue: it is taken out
-//!    before, stays `RUNNING`, and is put back after. So no two polls overlap, not even on
+//! 1. until `COMPLETE`, to the runner, and to nobody else. There is one runner
+//!    thread, and a task is in its queue at most once: it gets there by whoever finds it waiting, and is noted to be queued
+//!    until it is taken out. A task that is being polled is in no queue, and is noted to be polled: it is taken out
+//!    before, and is put back after. So no two polls overlap, not even on
 //!    one thread, when a poll turns the loop; and shutdown passes a task that is being polled by, with a mark.
 //! 2. from `COMPLETE` on, to the join handle, if `HANDLE` was set at that instant; else to the
 //!    runner, which drops the output at once. `HANDLE` is cleared only before `COMPLETE`, in one
@@ -78,18 +78,22 @@
 //! and the wake goes the remote way, which is right from everywhere.
 //!
 //! **The link** belongs to whoever has set `SCHEDULED`, or spawned the task, until the task is on the stack; then to the
-//! stack, until the loop takes it apart; and not to anybody while the task is queued locally.
+//! stack, until the loop takes it apart, which it has when it clears `SCHEDULED`.
 //!
-//! **What lies beside the word** ([`own`]) is the runner's thread's: whether the task is being polled, and whether it was woken
-//! there meanwhile.
+//! **What lies beside the word** ([`own`]) is the runner's thread's.
+//!
+//! **References.** What is in the loop's queue is in the set of live tasks, which has a reference; the queue has none. The one
+//! exception is the shutdown, which takes tasks out of the set that are queued still: their reference is the entry's then, which gives it
+//! up when it is taken out. A waker that is dropped or consumed on the loop's thread leaves its reference with the task, for the next one
+//! that is cloned there; all that are left over are given up when the task is over.
 //!
 //! **The links** of the live set are the loop's thread's. A new task from another thread is in no list yet, and its entry on
-//! the remote stack then counts for two references: the queue's and the live set's.
+//! the remote stack then counts for two references: the stack's and the live set's.
 //!
 //! **Visibility.** Every change of the word from elsewhere but the counting of clones is acquire and release. What
-//! a waker's thread did before it woke is seen by the poll that follows, since a wake from elsewhere writes the word
-//! even if `SCHEDULED` was set already, and the runner, who acquires the word before each poll, either reads that or finds
-//! `SCHEDULED` after the poll. What the
+//! a waker's thread did before it woke is seen by a poll that follows, since a wake from elsewhere writes the word
+//! even if `SCHEDULED` was set already, and the runner, who acquires the word when it clears `SCHEDULED` and before it queues the task,
+//! either reads that, or the wake finds `SCHEDULED` clear and leaves the task on the stack again. What the
 //! runner did is seen by who finds `COMPLETE`.
 //!
 //! **Panics** of polls, drops and join wakers are caught where the runner calls them, so that they

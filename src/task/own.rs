@@ -1,21 +1,40 @@
-//! What the runner keeps about a task beside the state word, without an atomic operation.
+//! What a loop's thread keeps about a task of its own beside the state word, without an atomic operation: where the task
+//! is, and which of its references are left over.
 
 use crate::inbox::sync::UnsafeCell;
+
+/// Where a task is, for its loop.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub(super) enum Place {
+    /// No loop has seen it yet: it is on the stack on which others leave tasks, or it is a blocking job.
+    New,
+    /// In no queue of the loop's.
+    Waiting,
+    /// In the loop's queue, once.
+    Queued,
+    /// It is being polled, or its future dropped.
+    Polled,
+    /// The same, and it was woken meanwhile on the loop's thread.
+    Again,
+    /// It is complete. If it is in the queue still, the entry there has a reference.
+    Over,
+}
 
 /// See the module's text. It is touched by the task's runner, and by whoever finds the task's loop entered on its thread,
 /// which is the same thread; never elsewhere, and nothing is called meanwhile.
 pub(super) struct Own(UnsafeCell<Fields>);
 
 struct Fields {
-    /// Whether it is being polled, or its future dropped, and not only claimed.
-    polling: bool,
-    /// Whether it was woken on the loop's thread while it was polled.
-    again: bool,
+    place: Place,
+    /// References that wakers have left on the loop's thread, for those that are made there. Counted in the state word,
+    /// and given up with the task's end.
+    kept: u32,
 }
 
 impl Own {
-    pub(super) fn new() -> Own {
-        Own(UnsafeCell::new(Fields { polling: false, again: false }))
+    pub(super) fn new(place: Place) -> Own {
+        Own(UnsafeCell::new(Fields { place, kept: 0 }))
     }
 
     /// # Safety
@@ -27,35 +46,181 @@ impl Own {
         self.0.with_mut(|fields| access(unsafe { &mut *fields }))
     }
 
-    /// A poll begins.
-    #[inline(always)]
-    pub(super) unsafe fn begin_poll(&self) {
+    pub(super) unsafe fn place(&self) -> Place {
         // SAFETY: passed on, here and below.
-        unsafe { self.with(|own| *own = Fields { polling: true, again: false }) }
+        unsafe { self.with(|own| own.place) }
     }
 
-    /// A poll has ended. Whether the task was woken meanwhile on this thread.
+    /// The task is woken. Whether it has to be put into the queue.
     #[inline(always)]
-    pub(super) unsafe fn end_poll(&self) -> bool {
+    pub(super) unsafe fn wake(&self) -> bool {
         // SAFETY: see above.
         unsafe {
             self.with(|own| {
-                own.polling = false;
-                own.again
+                // The likeliest first.
+                if own.place == Place::Waiting {
+                    own.place = Place::Queued;
+                    return true;
+                }
+                if own.place == Place::Polled {
+                    own.place = Place::Again;
+                }
+                false
             })
         }
     }
 
-    /// A task that is `RUNNING` is woken.
-    #[inline(always)]
-    pub(super) unsafe fn wake(&self) {
-        // Of a task that was only claimed it means nothing: its poll is still to come.
+    /// A task that others have left has arrived. As [`Own::wake`], but that one which is new has to be put into the queue, too.
+    pub(super) unsafe fn arrive(&self) -> bool {
         // SAFETY: see above.
-        unsafe { self.with(|own| own.again = true) }
+        unsafe {
+            self.with(|own| {
+                if own.place == Place::New {
+                    own.place = Place::Waiting;
+                }
+            });
+            self.wake()
+        }
     }
 
-    pub(super) unsafe fn is_polling(&self) -> bool {
+    /// The task is taken from the queue, to be polled. Not if it is over.
+    #[inline(always)]
+    pub(super) unsafe fn begin(&self) -> bool {
         // SAFETY: see above.
-        unsafe { self.with(|own| own.polling) }
+        unsafe {
+            self.with(|own| {
+                if own.place == Place::Over {
+                    return false;
+                }
+                debug_assert!(matches!(own.place, Place::Queued | Place::New), "polled where it is {:?}", own.place);
+                own.place = Place::Polled;
+                true
+            })
+        }
+    }
+
+    /// A poll has ended, and the task has not. Whether it has to be put into the queue.
+    #[inline(always)]
+    pub(super) unsafe fn end(&self) -> bool {
+        // SAFETY: see above.
+        unsafe {
+            self.with(|own| {
+                let again = own.place == Place::Again;
+                own.place = if again { Place::Queued } else { Place::Waiting };
+                again
+            })
+        }
+    }
+
+    /// The future is to be dropped, wherever the task is.
+    pub(super) unsafe fn begin_end(&self) {
+        // SAFETY: see above.
+        unsafe { self.with(|own| own.place = Place::Polled) }
+    }
+
+    /// The task is complete. Gives how many references were left over; from here on none are kept.
+    #[inline(always)]
+    pub(super) unsafe fn finish(&self) -> usize {
+        // SAFETY: see above.
+        unsafe {
+            self.with(|own| {
+                own.place = Place::Over;
+                std::mem::take(&mut own.kept) as usize
+            })
+        }
+    }
+
+    /// Whether a reference can be kept: not when it would be kept for ever.
+    #[inline(always)]
+    pub(super) unsafe fn keeps(&self) -> bool {
+        // SAFETY: see above.
+        unsafe { self.with(|own| own.place != Place::Over) }
+    }
+
+    /// Keeps a reference of a task that is not over.
+    #[inline(always)]
+    pub(super) unsafe fn keep(&self) {
+        // SAFETY: see above.
+        unsafe {
+            self.with(|own| {
+                debug_assert_ne!(own.place, Place::Over);
+                // Four thousand million wakers of one task at a time would make it wrap, and leak the task's memory.
+                own.kept = own.kept.wrapping_add(1);
+            });
+        }
+    }
+
+    /// Gives a reference that was kept, if there is one.
+    #[inline(always)]
+    pub(super) unsafe fn take_kept(&self) -> bool {
+        // SAFETY: see above.
+        unsafe {
+            self.with(|own| {
+                if own.kept == 0 {
+                    return false;
+                }
+                own.kept -= 1;
+                true
+            })
+        }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::Place::{Again, New, Over, Polled, Queued, Waiting};
+    use super::*;
+
+    /// Takes a step from one place to another, and gives what the step has said.
+    #[track_caller]
+    fn step<R>(from: Place, take: impl FnOnce(&Own) -> R, to: Place) -> R {
+        let own = Own::new(from);
+        let said = take(&own);
+        // SAFETY: one thread, one access at a time.
+        assert_eq!(unsafe { own.place() }, to, "from {from:?}");
+        said
+    }
+
+    #[test]
+    fn places() {
+        // SAFETY: one thread, one access at a time; so it is below.
+        let wake = |own: &Own| unsafe { own.wake() };
+        let arrive = |own: &Own| unsafe { own.arrive() };
+        let begin = |own: &Own| unsafe { own.begin() };
+        let end = |own: &Own| unsafe { own.end() };
+        assert!(step(Waiting, wake, Queued));
+        assert!(!step(Polled, wake, Again));
+        assert!(step(New, arrive, Queued));
+        assert!(step(Waiting, arrive, Queued));
+        assert!(!step(Polled, arrive, Again));
+        for place in [Queued, Again, Over] {
+            assert!(!step(place, wake, place));
+            assert!(!step(place, arrive, place));
+        }
+        assert!(!step(New, wake, New));
+        assert!(step(Queued, begin, Polled));
+        assert!(step(New, begin, Polled));
+        assert!(!step(Over, begin, Over));
+        assert!(!step(Polled, end, Waiting));
+        assert!(step(Again, end, Queued));
+        for place in [New, Waiting, Queued, Polled, Again] {
+            step(place, |own| unsafe { own.begin_end() }, Polled);
+            assert_eq!(step(place, |own| unsafe { own.finish() }, Over), 0);
+        }
+    }
+
+    #[test]
+    fn references_that_are_left_over() {
+        let own = Own::new(Waiting);
+        // SAFETY: one thread, one access at a time.
+        unsafe {
+            assert!(!own.take_kept());
+            assert!(own.keeps());
+            (0..3).for_each(|_| own.keep());
+            assert!(own.take_kept());
+            assert_eq!(own.finish(), 2);
+            assert!(!own.keeps() && !own.take_kept());
+            assert_eq!(own.finish(), 0);
+        }
     }
 }

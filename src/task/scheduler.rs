@@ -11,9 +11,10 @@ use super::id::{self, Before};
 use super::join::JoinHandle;
 use super::live::LiveTasks;
 use super::memory::{Memory, Shape};
+use super::own::Place;
 use super::remote::RemoteStack;
 use super::spawn_with::MakeThenRun;
-use super::task_ref::{Ran, TaskRef};
+use super::task_ref::{Queued, Ran, TaskRef};
 use crate::inbox::Inbox;
 use crate::inbox::sync::UnsafeCell;
 
@@ -33,10 +34,10 @@ pub(crate) struct Scheduler {
 struct Local {
     /// Tasks to run, after those of `batch`. Its capacity is never less than the number of live
     /// tasks, so that a wake, which queues a task that is in no queue, does not allocate.
-    ready: Vec<TaskRef>,
+    ready: Vec<Queued>,
     /// The tasks that a turn runs: it changes places with `ready`, because two vectors cost fewer
     /// instructions than a ring. Between turns it holds what the last one had no budget for.
-    batch: Vec<TaskRef>,
+    batch: Vec<Queued>,
     /// Every task that is not complete, but for those still on the remote stack.
     live: LiveTasks,
     /// That of tasks that have ended.
@@ -131,13 +132,13 @@ impl Scheduler {
         }
     }
 
-    /// Queues a task that has been marked as scheduled.
+    /// Queues a task that is in no queue and has been noted to be.
     ///
     /// # Safety
     ///
-    /// This is the thread of the loop, as for [`Scheduler::local`].
+    /// This is the thread of the loop, as for [`Scheduler::local`], and the task is in its set of live tasks.
     #[inline]
-    pub(super) unsafe fn push_local(&self, task: TaskRef) {
+    pub(super) unsafe fn push_local(&self, task: Queued) {
         // SAFETY: passed on; pushing runs no user code.
         unsafe {
             self.local(|local| {
@@ -174,12 +175,13 @@ impl Scheduler {
         let Some((scheduler, kept)) = (unsafe { self.share(Cell::<F>::SHAPE) }) else {
             return TaskRef::refused(future);
         };
-        let (queue, live, handle) = TaskRef::queued(future, scheduler, kept);
+        let (live, handle) = TaskRef::born_here(future, scheduler, kept);
         // SAFETY: as above; neither insertion runs user code.
         unsafe {
             self.local(|local| {
+                let entry = live.entry();
                 local.insert(live);
-                local.ready.push(queue);
+                local.ready.push(entry);
             });
         }
         handle
@@ -222,8 +224,8 @@ impl Scheduler {
             // SAFETY: we have just asked.
             return unsafe { self.spawn_here(future) };
         }
-        let (queue, live, handle) = TaskRef::queued(future, Arc::clone(self), None);
-        match self.remote.push(queue) {
+        let (left, live, handle) = TaskRef::born_elsewhere(future, Arc::clone(self));
+        match self.remote.push(left) {
             Ok(()) => {
                 // The loop makes its own of it when it takes the task from the stack.
                 std::mem::forget(live);
@@ -231,7 +233,7 @@ impl Scheduler {
             }
             // SAFETY: no loop has seen the task or ever will, so that we are its runner; the caller
             // vouches that its future may be dropped here.
-            Err(queue) => unsafe { end_unseen(queue, live) },
+            Err(left) => unsafe { end_unseen(left, live) },
         }
         handle
     }
@@ -249,7 +251,7 @@ impl Local {
 
     /// Takes back what `take_batch` gave, with what was not run.
     #[inline]
-    fn give_back(&mut self, mut batch: Vec<TaskRef>) {
+    fn give_back(&mut self, mut batch: Vec<Queued>) {
         debug_assert!(self.batch.is_empty());
         // It is the next one to be filled, and filling it is not to allocate.
         if batch.capacity() < self.live.len() {
@@ -266,13 +268,13 @@ impl Local {
 
     /// The task that is to be run, if it is one alone.
     #[inline(always)]
-    fn take_single(&mut self) -> Option<TaskRef> {
+    fn take_single(&mut self) -> Option<Queued> {
         if self.ready.len() == 1 && self.batch.is_empty() && !self.closed { self.ready.pop() } else { None }
     }
 
     /// Everything that is to be run. The vector is to be given back.
     #[inline]
-    fn take_batch(&mut self) -> Vec<TaskRef> {
+    fn take_batch(&mut self) -> Vec<Queued> {
         if self.batch.is_empty() {
             std::mem::swap(&mut self.batch, &mut self.ready);
         } else {
@@ -282,7 +284,7 @@ impl Local {
     }
 
     /// Takes a completed task out of the set of live ones.
-    fn remove(&mut self, task: &TaskRef) -> TaskRef {
+    fn remove(&mut self, task: Queued) -> TaskRef {
         self.live.remove(task.pointer())
     }
 }
@@ -298,26 +300,32 @@ pub(crate) struct Round {
 /// Makes room for so many in all.
 #[cold]
 #[inline(never)]
-fn reserve(tasks: &mut Vec<TaskRef>, room: usize) {
+fn reserve(tasks: &mut Vec<Queued>, room: usize) {
     tasks.reserve(room - tasks.len());
 }
 
 /// Away from the path of every wake, which finds room.
 #[cold]
 #[inline(never)]
-fn push_growing(ready: &mut Vec<TaskRef>, task: TaskRef) {
+fn push_growing(ready: &mut Vec<Queued>, task: Queued) {
     ready.push(task);
+}
+
+/// Whether a task that others have left has never been in the set of live tasks. For the loop's thread.
+fn is_new(task: &TaskRef) -> bool {
+    // SAFETY: this is the loop's thread, and the task is its.
+    unsafe { task.header().own.place() == Place::New }
 }
 
 /// Cancels a task that never came into a set of live tasks.
 ///
 /// # Safety
 ///
-/// The caller is the task's runner; the references are those that the queue and the set of live
+/// The caller is the task's runner; the references are those that the stack and the set of live
 /// tasks had or were to have.
-unsafe fn end_unseen(queue: TaskRef, live: TaskRef) {
+unsafe fn end_unseen(left: TaskRef, live: TaskRef) {
     let _before = Before::note();
-    drop(queue);
+    drop(left);
     // SAFETY: passed on. A task that was never run is not complete.
     let ended = unsafe { live.cancel() };
     debug_assert!(ended.is_ok(), "a task that was never run is not running");
@@ -342,10 +350,8 @@ impl Waking<'_> {
     /// Wakes the task that a waker is of, or gives the waker back if it is of anything but one of this loop's tasks.
     #[inline(always)]
     pub(crate) fn wake(&self, waker: Waker) -> Result<(), Waker> {
-        let task = TaskRef::of_waker(waker, self.scheduler)?;
-        // SAFETY: the owner is borrowed, so this is the loop's thread, and the task is its.
-        drop(unsafe { task.wake_here(self.scheduler) });
-        Ok(())
+        // SAFETY: the owner is borrowed, so this is the loop's thread.
+        unsafe { TaskRef::wake_waker_here(waker, self.scheduler) }
     }
 
     /// The same, for a waker that stays where it is. Whether it is of one of this loop's tasks.
@@ -416,17 +422,20 @@ impl Owner {
 
     #[cold]
     fn take_arrivals(&self) {
-        let chain = self.scheduler.remote.take();
-        self.local(|local| {
-            for task in chain {
-                if local.live.is_new(&task) {
-                    // SAFETY: a task that is new has a second reference on the stack, which
-                    // `spawn_anywhere` has forgotten for this.
-                    local.insert(unsafe { TaskRef::from_raw(task.pointer()) });
-                }
-                local.ready.push(task);
+        for task in self.scheduler.remote.take() {
+            if is_new(&task) {
+                // SAFETY: a task that is new has a second reference on the stack, which
+                // `spawn_anywhere` has forgotten for this.
+                let live = unsafe { TaskRef::from_raw(task.pointer()) };
+                self.local(|local| local.insert(live));
             }
-        });
+            let entry = task.entry();
+            // SAFETY: we are on the loop's thread, and the task was on the stack. It is in the set, if it is not over. This may
+            // free it, so it is not called inside of `local`.
+            if unsafe { task.arrive() } {
+                self.local(|local| local.ready.push(entry));
+            }
+        }
     }
 
     #[inline]
@@ -466,7 +475,7 @@ impl Owner {
     }
 
     #[inline(never)]
-    fn run_singles(&self, mut task: TaskRef, further: usize, interrupted: impl Fn() -> bool) -> Round {
+    fn run_singles(&self, mut task: Queued, further: usize, interrupted: impl Fn() -> bool) -> Round {
         let mut polls = 0;
         loop {
             self.run_task(task);
@@ -490,19 +499,19 @@ impl Owner {
 
     /// Runs a task that was in the queue.
     #[inline(always)]
-    fn run_task(&self, task: TaskRef) {
+    fn run_task(&self, task: Queued) {
         // Shutting down in the middle of a poll completes the others, which then are not run.
-        // SAFETY: we are the owner, and the reference was in the queue.
+        // SAFETY: we are the owner, and the entry was in the queue.
         match unsafe { task.run() } {
             Ran::Waiting => {}
-            Ran::Again(task) => self.local(|local| {
+            Ran::Again => self.local(|local| {
                 local.gave_way = true;
                 local.ready.push(task);
             }),
-            Ran::Complete(task) => {
-                let live = self.local(|local| local.remove(&task));
-                // SAFETY: we are the owner, and the task has just got its output.
-                unsafe { task.finish(Some(live)) };
+            Ran::Complete => {
+                let live = self.local(|local| local.remove(task));
+                // SAFETY: we are the owner, and the task has just got its output; it is in no queue.
+                unsafe { live.finish(false) };
             }
         }
     }
@@ -547,7 +556,7 @@ impl Owner {
         self.local(|local| local.closed = true);
         let _before = Before::note();
         for task in self.scheduler.remote.close() {
-            if self.local(|local| local.live.is_new(&task)) {
+            if is_new(&task) {
                 // SAFETY: we are the owner; for the second reference see `take_remote`.
                 unsafe {
                     let live = TaskRef::from_raw(task.pointer());
@@ -574,8 +583,11 @@ impl Owner {
             // SAFETY: each of those kept is a reference that `give_back` has forgotten.
             drop(unsafe { Arc::from_raw(Arc::as_ptr(&self.scheduler)) });
         }
-        // All that is left here is complete.
-        drop(self.local(|local| (std::mem::take(&mut local.ready), std::mem::take(&mut local.batch))));
+        let (ready, batch) = self.local(|local| (std::mem::take(&mut local.ready), std::mem::take(&mut local.batch)));
+        for task in ready.into_iter().chain(batch) {
+            // SAFETY: all that is queued is complete, and was in the queue when it left the set; nobody queues or runs it any more.
+            unsafe { task.end() };
+        }
     }
 }
 

@@ -1,57 +1,49 @@
-//! The state word of a task: five flags, one marker and the number of references, in one atomic.
+//! The state word of a task: what threads other than its loop's have to know of it and say to it, four flags, one marker and
+//! the number of references, in one atomic.
 //!
 //! The runner in this text is the thread that may run the task: the loop's own thread, or for a
-//! blocking job whoever holds the job.
+//! blocking job whoever holds the job. Where the task is for the runner (it waits, it is queued, it is being polled) is not
+//! in here but beside it, in [`Own`](super::own::Own): so a task that is woken, polled and waits again on its loop's thread
+//! does without an atomic operation.
 
 use std::fmt;
 
 use crate::inbox::sync::{AtomicUsize, Ordering};
 
-/// A reference to the task sits in a queue, is on its way there, or (while `RUNNING`) the task is to be polled once more:
-/// if it is being polled, it is put there when the poll has returned.
+/// The task is on the stack on which other threads leave tasks for the loop, or on its way there.
 ///
-/// Set by whoever aborts the task, or wakes it from elsewhere. Cleared by the runner when it takes the
-/// task from the queue. Never set on a task that is `COMPLETE`, but it may stay set on one that
-/// completes while it is set; there it means nothing.
+/// Set by whoever wakes or aborts the task from elsewhere, and at birth if it is born elsewhere. Cleared by the runner when it
+/// takes the task from the stack. On one that is `COMPLETE` it is not set any more.
 pub(super) const SCHEDULED: usize = 1 << 0;
-
-/// The runner has the task: it is polling it, dropping its future, or (the task is *claimed*) has it in its own queue and
-/// will poll it next.
-///
-/// Set at birth, which claims the task for its first poll, and else set and cleared by the runner only. While it is set the
-/// runner alone touches the stage of the cell, and a waker does not queue the task: the runner has done so, or will. A
-/// runner that wakes a task claims it, so that from there to the poll the word need not be written to. Whether it is
-/// polling a task just now or has only claimed it, the runner keeps beside the word (`Own`). Never set together with
-/// `COMPLETE`.
-pub(super) const RUNNING: usize = 1 << 1;
 
 /// The future is gone and the stage holds the output. This is the end: `COMPLETE` is never cleared,
 /// and after it the runner touches neither stage nor future.
 ///
-/// Set by the runner only, in the step that clears `RUNNING`. From then on the stage belongs to the
+/// Set by the runner only. From then on the stage belongs to the
 /// join handle if `HANDLE` was set in that step, and to the runner (to drop the output) if not.
-pub(super) const COMPLETE: usize = 1 << 2;
+pub(super) const COMPLETE: usize = 1 << 1;
 
 /// Somebody wants the future dropped. The runner does so when it next has the task in its hands.
 ///
 /// Set by anybody, never cleared. It may be set on a task that then completes all the same: when
 /// the poll that ran meanwhile gave the output, the output wins. Never set on a `COMPLETE` task.
-pub(super) const ABORT: usize = 1 << 3;
+pub(super) const ABORT: usize = 1 << 2;
 
 /// There is a join handle. Set at birth, cleared when the handle is dropped before `COMPLETE`, and
 /// not changed after that: it then tells who owns the output.
-pub(super) const HANDLE: usize = 1 << 4;
+pub(super) const HANDLE: usize = 1 << 3;
 
 /// The cell's `join_waker` holds a waker and belongs to the runner. While it is clear the field
 /// belongs to the join handle, and is empty whenever the handle is not inside `poll`.
 ///
 /// Set and cleared by the join handle, and only before `COMPLETE`. So `COMPLETE` freezes it, and the
 /// runner that set `COMPLETE` knows from the word it replaced whether the waker is its own.
-pub(super) const JOIN_WAKER: usize = 1 << 5;
+pub(super) const JOIN_WAKER: usize = 1 << 4;
 
-/// One reference: a queue entry, the entry in the loop's set of live tasks, a waker, the join
-/// handle, an abort handle.
-pub(super) const REFERENCE: usize = 1 << 6;
+/// One reference: the entry in the loop's set of live tasks, one on the stack of those that were left by other threads, a waker, the join
+/// handle, an abort handle, one that is kept for the wakers to come. An entry in the loop's own queue has none: what is there
+/// is in the set of live tasks.
+pub(super) const REFERENCE: usize = 1 << 5;
 
 /// More references than this are a leak of wakers in a loop; as with `Arc`, the process ends before
 /// the count can wrap into a use after free.
@@ -60,41 +52,24 @@ const MAX_WORD: usize = isize::MAX as usize;
 /// What a waker or an abort handle must do after it has changed the word.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Wake {
-    /// The task is queued already, or the runner will queue it, or it is complete.
+    /// The task is on its way to the runner already, or it is complete.
     Nothing,
-    /// Put the task in a queue. The reference for the queue has been counted.
+    /// Put the task on the stack. The reference for the stack has been counted.
     Queue,
-}
-
-/// What somebody on the runner's thread must do to wake a task.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Claim {
-    /// The task is queued already, or it is complete.
-    Nothing,
-    /// It is being polled, or claimed.
-    Running,
-    /// It is claimed now: put it in the runner's queue.
-    Queue,
-}
-
-/// What the runner must do after a poll that returned `Pending`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Idle {
-    /// The task waits. The queue's reference has been given up.
-    Waiting,
-    /// It was woken meanwhile: put it in the queue, with the reference it had.
-    Queue,
-    /// It was aborted meanwhile. It is still `RUNNING`: drop the future, then finish.
-    Aborted,
 }
 
 /// See the module's text.
 pub(super) struct State(AtomicUsize);
 
 impl State {
-    /// A task that is to be polled for the first time, and has a join handle, with `references` in all.
-    pub(super) fn queued(references: usize) -> State {
-        State(AtomicUsize::new(RUNNING | HANDLE | (references * REFERENCE)))
+    /// A task that is born on its loop's thread, and has a join handle, with `references` in all.
+    pub(super) fn new(references: usize) -> State {
+        State(AtomicUsize::new(HANDLE | (references * REFERENCE)))
+    }
+
+    /// The same for one that is to be left for its loop, or has none.
+    pub(super) fn scheduled(references: usize) -> State {
+        State(AtomicUsize::new(SCHEDULED | HANDLE | (references * REFERENCE)))
     }
 
     /// A task that has ended before it began. The join handle has the only reference.
@@ -126,165 +101,77 @@ impl State {
         }
     }
 
-    /// Wakes, for a waker that keeps its reference.
+    /// Wakes from elsewhere, for a waker that keeps its reference.
     ///
     /// A task that is scheduled already is written to all the same: what the waking thread did
     /// before must be visible to the poll that follows, and the runner acquires this word.
     #[inline]
     pub(super) fn wake_by_ref(&self) -> Wake {
+        self.schedule(SCHEDULED)
+    }
+
+    /// Asks from elsewhere for the future to be dropped.
+    pub(super) fn abort(&self) -> Wake {
+        self.schedule(SCHEDULED | ABORT)
+    }
+
+    #[inline(always)]
+    fn schedule(&self, flags: usize) -> Wake {
         let replaced = self.update(|word| {
             if word & COMPLETE != 0 {
                 None
-            } else if word & (SCHEDULED | RUNNING) != 0 {
-                Some(word | SCHEDULED)
+            } else if word & SCHEDULED != 0 {
+                Some(word | flags)
             } else {
                 check_overflow(word);
-                Some((word | SCHEDULED) + REFERENCE)
+                Some((word | flags) + REFERENCE)
             }
         });
         match replaced {
-            Ok(word) if word & (SCHEDULED | RUNNING) == 0 => Wake::Queue,
+            Ok(word) if word & SCHEDULED == 0 => Wake::Queue,
             _ => Wake::Nothing,
         }
     }
 
-    /// Wakes, for a waker that gives up its reference: the queue gets it. With
+    /// Wakes from elsewhere, for a waker that gives up its reference: the stack gets it. With
     /// [`Wake::Nothing`] the caller still has the reference, and releases it.
     #[inline]
     pub(super) fn wake_by_value(&self) -> Wake {
         let replaced = self.update(|word| if word & COMPLETE != 0 { None } else { Some(word | SCHEDULED) });
         match replaced {
-            Ok(word) if word & (SCHEDULED | RUNNING) == 0 => Wake::Queue,
+            Ok(word) if word & SCHEDULED == 0 => Wake::Queue,
             _ => Wake::Nothing,
         }
     }
 
-    /// Whether the runner has the task. Only somebody on its thread may ask: nobody else changes the answer.
-    #[inline]
-    pub(super) fn is_running(&self) -> bool {
-        self.0.load(Ordering::Relaxed) & RUNNING != 0
+    /// Has the runner drop the future. For somebody on its thread. False if the task is complete.
+    pub(super) fn abort_here(&self) -> bool {
+        self.update(|word| (word & COMPLETE == 0).then_some(word | ABORT)).is_ok()
     }
 
-    /// The runner wakes the task, or somebody on its thread. What was done before is seen by the poll that follows, which
-    /// is on this thread, so a task that is to be polled anyway is not written to. So many `references` are counted for the
-    /// queue.
+    /// The runner has taken the task from the stack. What was done before it was left there is seen from here on, and who
+    /// wakes it from here on leaves it there again.
+    pub(super) fn arrive(&self) {
+        let word = self.0.fetch_and(!SCHEDULED, Ordering::AcqRel);
+        debug_assert_ne!(word & SCHEDULED, 0, "what is on the stack is scheduled");
+    }
+
+    /// Whether the runner is to drop the future.
     #[inline(always)]
-    pub(super) fn claim(&self, references: usize) -> Claim {
-        let mut word = self.0.load(Ordering::Relaxed);
-        loop {
-            if word & (SCHEDULED | RUNNING | COMPLETE) != 0 {
-                return if word & RUNNING != 0 { Claim::Running } else { Claim::Nothing };
-            }
-            match self.0.compare_exchange_weak(
-                word,
-                word + RUNNING + references * REFERENCE,
-                Ordering::Acquire,
-                Ordering::Relaxed,
-            ) {
-                Ok(_) => return Claim::Queue,
-                Err(now) => word = now,
-            }
-        }
+    pub(super) fn is_aborted(&self) -> bool {
+        self.0.load(Ordering::Acquire) & ABORT != 0
     }
 
-    /// Asks for the future to be dropped.
-    pub(super) fn abort(&self) -> Wake {
-        let replaced = self.update(|word| {
-            if word & COMPLETE != 0 {
-                None
-            } else if word & (SCHEDULED | RUNNING) != 0 {
-                Some(word | ABORT | SCHEDULED)
-            } else {
-                check_overflow(word);
-                Some((word | ABORT | SCHEDULED) + REFERENCE)
-            }
-        });
-        match replaced {
-            Ok(word) if word & (SCHEDULED | RUNNING) == 0 => Wake::Queue,
-            _ => Wake::Nothing,
-        }
-    }
-
-    /// The runner takes the task from its queue. Returns whether there is anything to run, and
-    /// whether it is to be aborted.
-    #[inline]
-    pub(super) fn start(&self) -> Option<Start> {
-        // Acquire: what others did before they woke it happens before the poll.
-        if self.0.load(Ordering::Acquire) & (SCHEDULED | RUNNING | ABORT | COMPLETE) == RUNNING {
-            // Claimed. Who wakes it from here on sets SCHEDULED, and that is seen after the poll.
-            return Some(Start::Poll);
-        }
-        self.start_scheduled()
-    }
-
-    /// It was woken from elsewhere or aborted, or it completed while it sat in the queue, which happens only when a loop shuts
-    /// down.
-    #[inline(never)]
-    fn start_scheduled(&self) -> Option<Start> {
-        let word = self.0.load(Ordering::Acquire);
-        if word & COMPLETE != 0 {
-            return None;
-        }
-        debug_assert_ne!(word & SCHEDULED, 0, "a task that was aborted or not claimed is scheduled");
-        // SCHEDULED is set, and nobody else changes it or RUNNING now. So one step clears the one and sees to the other.
-        let word = if word & RUNNING != 0 {
-            self.0.fetch_sub(SCHEDULED, Ordering::AcqRel)
-        } else {
-            self.0.fetch_add(RUNNING - SCHEDULED, Ordering::AcqRel)
-        };
-        Some(if word & ABORT == 0 { Start::Poll } else { Start::Aborted })
-    }
-
-    /// The runner takes a task from the set of live tasks, wherever it is, to drop its future.
-    /// False if it is `polling` the task just now (shutdown was called from inside a poll); then it is marked
-    /// to be aborted when that poll returns.
-    pub(super) fn start_cancel(&self, polling: bool) -> bool {
-        let set = if polling { ABORT | SCHEDULED } else { RUNNING };
-        let word = self.0.fetch_or(set, Ordering::AcqRel);
-        debug_assert_eq!(word & COMPLETE, 0, "a complete task in the live set");
-        !polling
-    }
-
-    /// The poll returned `Pending`. `again` if the runner's thread woke it meanwhile.
-    #[inline]
-    pub(super) fn idle(&self, again: bool) -> Idle {
-        let word = self.0.load(Ordering::Relaxed);
-        if word & SCHEDULED != 0 {
-            // RUNNING and SCHEDULED stay set, for `start`, and with them the task is the runner's.
-            return if word & ABORT != 0 { Idle::Aborted } else { Idle::Queue };
-        }
-        if again {
-            // Claimed.
-            return Idle::Queue;
-        }
-        // The set of live tasks has another reference, so that of the queue is never the last.
-        let word = self.0.fetch_sub(RUNNING + REFERENCE, Ordering::AcqRel);
-        debug_assert_eq!(word & (RUNNING | COMPLETE), RUNNING);
-        debug_assert!(word >= 2 * REFERENCE);
-        if word & SCHEDULED == 0 { Idle::Waiting } else { self.idle_after_all(word) }
-    }
-
-    /// It was woken or aborted during the last moments of the poll, so it needs its reference again. With SCHEDULED
-    /// set and the task in no queue nobody but the runner does anything with it, whether RUNNING is set or not.
-    #[cold]
-    fn idle_after_all(&self, word: usize) -> Idle {
-        if word & ABORT != 0 {
-            self.0.fetch_add(RUNNING + REFERENCE, Ordering::AcqRel);
-            return Idle::Aborted;
-        }
-        self.0.fetch_add(REFERENCE, Ordering::Relaxed);
-        Idle::Queue
-    }
-
-    /// Publishes that the future is gone and the output stored. The runner has `count` references, which are all that there
-    /// are but for the handle's and those of wakers and abort handles.
+    /// Publishes that the future is gone and the output stored. The runner gives up `count` references: all that there
+    /// are but for the handle's and those of wakers, abort handles and queues.
     #[inline]
     pub(super) fn finish(&self, count: usize) -> Finished {
-        // RUNNING is set and COMPLETE is not, and only the runner, who is here, changes them.
+        // Only the runner, who is here, sets COMPLETE.
         let word = self.0.load(Ordering::Acquire);
+        debug_assert_eq!(word & COMPLETE, 0);
         if word & (HANDLE | JOIN_WAKER) == HANDLE {
             // Both in one step: the handle has a reference, so those given up are not the last.
-            let next = word + COMPLETE - RUNNING - count * REFERENCE;
+            let next = word + COMPLETE - count * REFERENCE;
             if self.0.compare_exchange(word, next, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
                 return Finished::Released;
             }
@@ -292,8 +179,7 @@ impl State {
             // Nobody is left to be told, and nobody can come. Acquire, as in `release`.
             return Finished::Unwanted;
         }
-        let word = self.0.fetch_add(COMPLETE - RUNNING, Ordering::AcqRel);
-        debug_assert_eq!(word & (RUNNING | COMPLETE), RUNNING);
+        let word = self.0.fetch_add(COMPLETE, Ordering::AcqRel);
         if word & HANDLE == 0 {
             Finished::Unwanted
         } else if word & JOIN_WAKER != 0 {
@@ -371,13 +257,6 @@ impl State {
     }
 }
 
-/// What the runner does with a task from the queue.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Start {
-    Poll,
-    Aborted,
-}
-
 /// What the runner does with the output of a task that has just completed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Finished {
@@ -414,7 +293,6 @@ impl fmt::Debug for State {
         let word = self.0.load(Ordering::Relaxed);
         f.debug_struct("State")
             .field("scheduled", &(word & SCHEDULED != 0))
-            .field("running", &(word & RUNNING != 0))
             .field("complete", &(word & COMPLETE != 0))
             .field("abort", &(word & ABORT != 0))
             .field("handle", &(word & HANDLE != 0))

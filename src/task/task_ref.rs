@@ -10,8 +10,9 @@ use super::cell::{Cell, Header};
 use super::error::quietly;
 use super::id;
 use super::join::JoinHandle;
+use super::own::Place;
 use super::scheduler::Scheduler;
-use super::state::{Claim, Finished, Idle, Start, Wake};
+use super::state::{Finished, State, Wake};
 
 /// One reference to a task, of any type.
 ///
@@ -28,35 +29,51 @@ unsafe impl Send for TaskRef {}
 // SAFETY: as above; everything that takes `&TaskRef` works through atomics.
 unsafe impl Sync for TaskRef {}
 
+/// A task in its loop's own queue. It is no reference: what is there is in the set of live tasks, which has one. Only if that lets
+/// go of it, when the loop ends, is its reference the entry's, which gives it up when it is taken out.
+#[derive(Clone, Copy)]
+pub(super) struct Queued(NonNull<Header>);
+
 /// What became of a task that was run.
 pub(super) enum Ran {
     /// It waits to be woken, or had ended before.
     Waiting,
     /// It was woken while it ran, and goes to the end of the queue.
-    Again(TaskRef),
+    Again,
     /// Its output is there. It leaves the set of live tasks, and then its end is to be published: [`TaskRef::finish`].
-    Complete(TaskRef),
+    Complete,
 }
 
 impl TaskRef {
-    /// A new task: the references of the queue and of the set of live tasks, and the join handle.
+    /// A new task on its loop's thread: the reference of the set of live tasks, and the join handle. It is to be queued.
     /// `kept` is memory of its shape, if there is any.
     #[inline(always)]
-    pub(super) fn queued<F: Future>(
+    pub(super) fn born_here<F: Future>(
         future: F,
         scheduler: Arc<Scheduler>,
         kept: Option<NonNull<u8>>,
-    ) -> (TaskRef, TaskRef, JoinHandle<F::Output>) {
-        let header = Cell::queued(future, Some(scheduler), 3, kept);
+    ) -> (TaskRef, JoinHandle<F::Output>) {
+        let header = Cell::new(future, State::new(2), Place::Queued, Some(scheduler), kept);
         // SAFETY: the handle is the one there is, and of this task's type.
+        let handle = unsafe { JoinHandle::new(TaskRef(header)) };
+        (TaskRef(header), handle)
+    }
+
+    /// A new task that is to be left for its loop: the references of the stack and of the set of live tasks, and the join handle.
+    pub(super) fn born_elsewhere<F: Future>(
+        future: F,
+        scheduler: Arc<Scheduler>,
+    ) -> (TaskRef, TaskRef, JoinHandle<F::Output>) {
+        let header = Cell::new(future, State::scheduled(3), Place::New, Some(scheduler), None);
+        // SAFETY: as in `born_here`.
         let handle = unsafe { JoinHandle::new(TaskRef(header)) };
         (TaskRef(header), TaskRef(header), handle)
     }
 
     /// A new task that no loop runs: the reference of its runner, and the join handle.
     pub(super) fn unscheduled<F: Future>(future: F) -> (TaskRef, JoinHandle<F::Output>) {
-        let header = Cell::queued(future, None, 2, None);
-        // SAFETY: as in `queued`.
+        let header = Cell::new(future, State::scheduled(2), Place::New, None, None);
+        // SAFETY: as in `born_here`.
         let handle = unsafe { JoinHandle::new(TaskRef(header)) };
         (TaskRef(header), handle)
     }
@@ -64,7 +81,7 @@ impl TaskRef {
     /// The handle of a task that has ended before it began. The future has been dropped.
     pub(super) fn refused<F: Future>(future: F) -> JoinHandle<F::Output> {
         let header = Cell::refused(future);
-        // SAFETY: as in `queued`.
+        // SAFETY: as in `born_here`.
         unsafe { JoinHandle::new(TaskRef(header)) }
     }
 
@@ -77,6 +94,12 @@ impl TaskRef {
     /// The pointer, to hand on or to call the functions of `Header` with.
     pub(super) fn pointer(&self) -> NonNull<Header> {
         self.0
+    }
+
+    /// The entry for its loop's queue.
+    #[inline(always)]
+    pub(super) fn entry(&self) -> Queued {
+        Queued(self.0)
     }
 
     pub(super) fn into_raw(self) -> NonNull<Header> {
@@ -99,25 +122,55 @@ impl TaskRef {
         }
     }
 
-    /// Wakes the task, whose reference the queue gets if it goes there. `Err` gives it back.
+    /// Wakes the task. Whether it waited.
     ///
     /// # Safety
     ///
     /// This is the thread of the loop that `scheduler` is of, as for [`Scheduler::push_local`], and it is the task's.
     #[inline(always)]
-    pub(super) unsafe fn wake_here(self, scheduler: *const Scheduler) -> Result<(), TaskRef> {
-        match self.header().state.claim(0) {
-            Claim::Queue => {
-                // SAFETY: the task keeps the scheduler, and the reference that moves into the queue
-                // keeps the task: nobody but this thread takes it out again. The rest is passed on.
-                unsafe { (*scheduler).push_local(self) };
-                return Ok(());
+    unsafe fn wake_here(&self, scheduler: &Scheduler) -> bool {
+        // SAFETY: passed on. A task that waits is in the set of live tasks, which keeps it, and in no queue.
+        unsafe {
+            let waits = self.header().own.wake();
+            if waits {
+                scheduler.push_local(self.entry());
             }
-            // SAFETY: passed on: it is the runner's thread.
-            Claim::Running => unsafe { self.header().own.wake() },
-            Claim::Nothing => {}
+            waits
         }
-        Err(self)
+    }
+
+    /// The same for a reference that is given up with it.
+    ///
+    /// # Safety
+    ///
+    /// As for [`TaskRef::wake_here`].
+    #[inline(always)]
+    unsafe fn wake_and_leave_here(self, scheduler: &Scheduler) {
+        // SAFETY: passed on. What is queued is not over.
+        unsafe {
+            if self.wake_here(scheduler) {
+                self.header().own.keep();
+                std::mem::forget(self);
+            } else {
+                self.leave_here();
+            }
+        }
+    }
+
+    /// Gives a reference up, on the thread of the task's loop.
+    ///
+    /// # Safety
+    ///
+    /// As for [`TaskRef::wake_here`].
+    #[inline(always)]
+    unsafe fn leave_here(self) {
+        // SAFETY: passed on.
+        unsafe {
+            if self.header().own.keeps() {
+                self.header().own.keep();
+                std::mem::forget(self);
+            }
+        }
     }
 
     /// Puts the task in its loop's queue, from elsewhere. For whoever has just set `SCHEDULED`.
@@ -148,14 +201,20 @@ impl TaskRef {
         is_own.then_some(task)
     }
 
-    /// The task that a waker is of, with the waker's reference; the waker back if it is of something else, or of a task of
+    /// Wakes the task that a waker is of; the waker back if it is of something else, or of a task of
     /// another loop.
+    ///
+    /// # Safety
+    ///
+    /// This is the loop's thread, as for [`Scheduler::push_local`].
     #[inline(always)]
-    pub(super) fn of_waker(waker: Waker, scheduler: &Scheduler) -> Result<TaskRef, Waker> {
+    pub(super) unsafe fn wake_waker_here(waker: Waker, scheduler: &Scheduler) -> Result<(), Waker> {
         match TaskRef::lent_by(&waker, scheduler) {
             Some(task) => {
                 std::mem::forget(waker);
-                Ok(ManuallyDrop::into_inner(task))
+                // SAFETY: passed on; the reference was the waker's.
+                unsafe { ManuallyDrop::into_inner(task).wake_and_leave_here(scheduler) };
+                Ok(())
             }
             None => Err(waker),
         }
@@ -169,119 +228,73 @@ impl TaskRef {
     #[inline(always)]
     pub(super) unsafe fn wake_lent_here(waker: &Waker, scheduler: &Scheduler) -> bool {
         let Some(task) = TaskRef::lent_by(waker, scheduler) else { return false };
-        match task.header().state.claim(1) {
-            // SAFETY: passed on; `claim` has counted the reference.
-            Claim::Queue => unsafe { scheduler.push_local(TaskRef::from_raw(task.0)) },
-            // SAFETY: passed on: it is the runner's thread.
-            Claim::Running => unsafe { task.header().own.wake() },
-            Claim::Nothing => {}
-        }
+        // SAFETY: passed on.
+        unsafe { task.wake_here(scheduler) };
         true
+    }
+
+    /// A task that others have left for its loop is there. Whether it has to be queued.
+    ///
+    /// # Safety
+    ///
+    /// This is the loop's thread, and the task has been taken off the stack. If it is new, it is in the set of live tasks now.
+    pub(super) unsafe fn arrive(self) -> bool {
+        self.header().state.arrive();
+        // SAFETY: passed on.
+        unsafe {
+            let wakes = self.header().own.arrive();
+            self.leave_here();
+            wakes
+        }
     }
 
     /// Asks for the task to be cancelled.
     pub(super) fn abort(&self) {
-        if self.header().state.abort() == Wake::Queue {
-            // SAFETY: `abort` has counted the reference.
-            let task = unsafe { TaskRef::from_raw(self.0) };
-            match self.scheduler_here() {
+        if let Some(scheduler) = self.scheduler_here() {
+            if self.header().state.abort_here() {
                 // SAFETY: it has just been asked whether this is the loop's thread.
-                Some(scheduler) => unsafe { scheduler.push_local(task) },
-                None => task.schedule_remote(),
+                unsafe { self.wake_here(scheduler) };
             }
+        } else if self.header().state.abort() == Wake::Queue {
+            // SAFETY: `abort` has counted the reference.
+            unsafe { TaskRef::from_raw(self.0) }.schedule_remote();
         }
     }
 
-    /// Runs the task once.
-    ///
-    /// # Safety
-    ///
-    /// The caller is the runner: the thread of the task's loop, or the one that may run a blocking
-    /// job, and `self` is the reference that was in the queue.
-    #[inline(always)]
-    pub(super) unsafe fn run(self) -> Ran {
-        let start = self.header().state.start();
-        // SAFETY: we are the runner.
-        unsafe { self.header().own.begin_poll() };
-        match start {
-            None => return Ran::Waiting,
-            // SAFETY: we are the runner, `start` has seen to RUNNING, and a task that was not complete
-            // has a future.
-            Some(Start::Aborted) => unsafe { self.drop_future() },
-            Some(Start::Poll) => {
-                // The waker is a loan of our own reference: a future that does not keep it costs
-                // no counting.
-                // SAFETY: the functions of `WAKER` fulfil the contract, see there.
-                let waker = unsafe { Waker::new(self.0.as_ptr().cast(), &WAKER) };
-                let waker = ManuallyDrop::new(waker);
-                let mut cx = Context::from_waker(&waker);
-                id::runs(self.0);
-                // SAFETY: as for `drop_future` above.
-                if !unsafe { Header::poll(self.0, &mut cx) } {
-                    // SAFETY: we are the runner.
-                    let again = unsafe { self.header().own.end_poll() };
-                    match self.header().state.idle(again) {
-                        Idle::Waiting => {
-                            // `idle` has given up our reference.
-                            std::mem::forget(self);
-                            return Ran::Waiting;
-                        }
-                        Idle::Queue => return Ran::Again(self),
-                        // SAFETY: still RUNNING, and still pending; and we are the runner.
-                        Idle::Aborted => unsafe {
-                            self.header().own.begin_poll();
-                            self.drop_future();
-                        },
-                    }
-                }
-            }
-        }
-        Ran::Complete(self)
-    }
-
-    /// Drops the future of a task that may be anywhere but in a poll, and completes it. `Err`, with
-    /// nothing done but a mark, if it is being polled.
+    /// Drops the future of a task that may be anywhere but in a poll, and completes it. This is the reference of the set of
+    /// live tasks, or that of who runs a blocking job. `Err`, with nothing done but a mark, if it is being polled.
     ///
     /// # Safety
     ///
     /// The caller is the runner, and the task is not complete and in no set of live tasks.
     pub(super) unsafe fn cancel(self) -> Result<(), TaskRef> {
         // SAFETY: we are the runner.
-        let polling = unsafe { self.header().own.is_polling() };
-        if !self.header().state.start_cancel(polling) {
+        let place = unsafe { self.header().own.place() };
+        if matches!(place, Place::Polled | Place::Again) {
+            self.header().state.abort_here();
             return Err(self);
         }
-        // SAFETY: we are the runner, `start_cancel` has set RUNNING, and the future is there,
-        // because the task is not complete.
+        // SAFETY: we are the runner, the task is not being polled, and the future is there, because the task is not complete.
         unsafe {
-            self.drop_future();
-            self.finish(None);
+            self.header().own.begin_end();
+            drop_future(self.0);
+            self.finish(place == Place::Queued);
         }
         Ok(())
     }
 
-    /// # Safety
-    ///
-    /// See [`Header::cancel`].
-    unsafe fn drop_future(&self) {
-        id::runs(self.0);
-        // SAFETY: passed on.
-        unsafe { Header::cancel(self.0) };
-    }
-
     /// Publishes the end of a task that has its output, does with that what nobody else will, and gives up the runner's
-    /// references: this one, and that of the set of live tasks, which it has left. Runs user code,
-    /// whose panics are caught: the drop of an unwanted output, and the waker of the join handle.
+    /// references: this one, which was that of the set of live tasks, unless an entry in the queue `stays` that gets it; and those that were kept. Runs
+    /// user code, whose panics are caught: the drop of an unwanted output, and the waker of the join handle.
     ///
     /// # Safety
     ///
-    /// The caller is the runner, the task is RUNNING, and its stage holds the output.
+    /// The caller is the runner, the task is not complete, and its stage holds the output.
     #[inline(always)]
-    pub(super) unsafe fn finish(self, live: Option<TaskRef>) {
-        debug_assert!(live.as_ref().is_none_or(|live| live.0 == self.0));
+    pub(super) unsafe fn finish(self, stays: bool) {
         let header = self.into_raw();
-        let count = 1 + usize::from(live.is_some());
-        std::mem::forget(live);
+        // SAFETY: the header is live: the references are ours. We are the runner.
+        let count = unsafe { header.as_ref().own.finish() } + usize::from(!stays);
         // SAFETY: the references are ours, so the header is live until they are given up, in `state.finish` if that says so or
         // by `release`; and if they were the last, it is ours to free. We are the runner.
         unsafe {
@@ -303,6 +316,71 @@ impl TaskRef {
             }
         }
     }
+}
+
+impl Queued {
+    /// Runs the task once.
+    ///
+    /// # Safety
+    ///
+    /// The caller is the runner: the thread of the task's loop, or the one that may run a blocking
+    /// job, and this is the entry that was in the queue.
+    #[inline(always)]
+    pub(super) unsafe fn run(self) -> Ran {
+        // SAFETY: the set of live tasks keeps it, or this entry does.
+        let header = unsafe { self.0.as_ref() };
+        // SAFETY: we are the runner, here and below.
+        if !unsafe { header.own.begin() } {
+            // SAFETY: it is over, and was not taken out of the queue then.
+            unsafe { self.end() };
+            return Ran::Waiting;
+        }
+        if header.state.is_aborted() {
+            // SAFETY: a task that was not complete has a future, and nobody polls it.
+            unsafe { drop_future(self.0) };
+            return Ran::Complete;
+        }
+        // The waker is a loan of the reference of the set of live tasks: a future that does not keep it costs no counting.
+        // SAFETY: the functions of `WAKER` fulfil the contract, see there.
+        let waker = ManuallyDrop::new(unsafe { Waker::new(self.0.as_ptr().cast(), &WAKER) });
+        let mut cx = Context::from_waker(&waker);
+        id::runs(self.0);
+        // SAFETY: as for `drop_future` above.
+        if unsafe { Header::poll(self.0, &mut cx) } {
+            return Ran::Complete;
+        }
+        // The reference outlives this: a task that is being polled stays in the set.
+        if header.state.is_aborted() {
+            // SAFETY: still pending.
+            unsafe { drop_future(self.0) };
+            return Ran::Complete;
+        }
+        // SAFETY: see above.
+        if unsafe { header.own.end() } { Ran::Again } else { Ran::Waiting }
+    }
+
+    pub(super) fn pointer(self) -> NonNull<Header> {
+        self.0
+    }
+
+    /// Takes out of the queue what is over.
+    ///
+    /// # Safety
+    ///
+    /// The task is over, and was when the set of live tasks let go of it, and this is the entry in the queue, which is not used again.
+    pub(super) unsafe fn end(self) {
+        // SAFETY: the reference of the set is the entry's from then on.
+        drop(unsafe { TaskRef::from_raw(self.0) });
+    }
+}
+
+/// # Safety
+///
+/// See [`Header::cancel`].
+unsafe fn drop_future(task: NonNull<Header>) {
+    id::runs(task);
+    // SAFETY: passed on.
+    unsafe { Header::cancel(task) };
 }
 
 impl Clone for TaskRef {
@@ -337,8 +415,19 @@ unsafe fn loan(data: *const ()) -> ManuallyDrop<TaskRef> {
 
 unsafe fn clone_waker(data: *const ()) -> RawWaker {
     // SAFETY: passed on.
-    unsafe { loan(data) }.header().state.retain();
+    let task = unsafe { loan(data) };
+    // SAFETY: it has just been asked whether this is the thread of the task's loop.
+    if !(task.scheduler_here().is_some() && unsafe { task.header().own.take_kept() }) {
+        retain(&task);
+    }
     RawWaker::new(data, &WAKER)
+}
+
+/// Not inlined, so that the way around it saves no registers.
+#[cold]
+#[inline(never)]
+fn retain(task: &TaskRef) {
+    task.header().state.retain();
 }
 
 unsafe fn wake_by_value(data: *const ()) {
@@ -346,8 +435,9 @@ unsafe fn wake_by_value(data: *const ()) {
     let task = ManuallyDrop::into_inner(unsafe { loan(data) });
     if let Some(scheduler) = task.scheduler_here() {
         let scheduler: *const Scheduler = scheduler;
-        // SAFETY: it has just been asked whether this is the thread of the task's loop.
-        unsafe { drop(task.wake_here(scheduler)) };
+        // SAFETY: it has just been asked whether this is the thread of the task's loop, with that entered: so it keeps the
+        // scheduler, whatever becomes of the task.
+        unsafe { task.wake_and_leave_here(&*scheduler) };
     } else if task.header().state.wake_by_value() == Wake::Queue {
         task.schedule_remote();
     }
@@ -356,25 +446,9 @@ unsafe fn wake_by_value(data: *const ()) {
 unsafe fn wake_by_ref(data: *const ()) {
     // SAFETY: passed on.
     let task = unsafe { loan(data) };
-    if task.scheduler_here().is_some() && task.header().state.is_running() {
-        // It wakes itself, mostly. SAFETY: it has just been asked whether this is the thread of the task's loop.
-        unsafe { task.header().own.wake() };
-    } else {
-        // SAFETY: passed on.
-        unsafe { wake_by_ref_waiting(data) };
-    }
-}
-
-/// Not inlined, so that the way above saves no registers.
-#[inline(never)]
-unsafe fn wake_by_ref_waiting(data: *const ()) {
-    // SAFETY: passed on.
-    let task = unsafe { loan(data) };
     if let Some(scheduler) = task.scheduler_here() {
-        if task.header().state.claim(1) == Claim::Queue {
-            // SAFETY: it has just been asked whether this is the thread of the task's loop; `claim` has counted the reference.
-            unsafe { scheduler.push_local(TaskRef::from_raw(task.0)) };
-        }
+        // SAFETY: it has just been asked whether this is the thread of the task's loop.
+        unsafe { task.wake_here(scheduler) };
     } else if task.header().state.wake_by_ref() == Wake::Queue {
         // SAFETY: `wake_by_ref` has counted the reference.
         unsafe { TaskRef::from_raw(task.0) }.schedule_remote();
@@ -383,5 +457,9 @@ unsafe fn wake_by_ref_waiting(data: *const ()) {
 
 unsafe fn drop_waker(data: *const ()) {
     // SAFETY: passed on. The waker is being dropped, so its reference is ours.
-    drop(ManuallyDrop::into_inner(unsafe { loan(data) }));
+    let task = ManuallyDrop::into_inner(unsafe { loan(data) });
+    if task.scheduler_here().is_some() {
+        // SAFETY: it has just been asked whether this is the thread of the task's loop.
+        unsafe { task.leave_here() };
+    }
 }

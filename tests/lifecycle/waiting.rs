@@ -336,7 +336,7 @@ fn what_the_kernels_thread_has_closed_is_gone() {
         time::pause();
         for _ in 0..20 {
             time::timeout(Duration::from_secs(3600), op::nop()).await.expect("it takes no hour").unwrap();
-            let (mut sender, mut receiver) = ringtoss::pipe::pipe().unwrap();
+            let (mut sender, mut receiver) = ringtoss::net::UnixStream::pair().unwrap();
             let reading = spawn(async move { receiver.read(Vec::with_capacity(8)).await.0 });
             sender.write_all("x").await.0.unwrap();
             let read = time::timeout(Duration::from_secs(3600), reading).await.expect("it takes no hour");

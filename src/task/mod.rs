@@ -11,8 +11,8 @@
 //! Stage    the future, then its output in the same place, then nothing                typed
 //! ```
 //!
-//! Everybody has the same thin pointer to it, a counted [`TaskRef`](task_ref::TaskRef): the queues,
-//! the loop's set of live tasks, wakers, abort handles, the join handle. What depends on the
+//! Everybody has the same thin pointer to it, a counted [`TaskRef`](task_ref::TaskRef): the loop's set of live tasks, the stack on
+//! which other threads leave tasks, wakers, abort handles, the join handle; the loop's own queue has it uncounted. What depends on the
 //! future's type goes through five functions in a vtable. There is no `Rc` anywhere.
 //!
 //! # A life
@@ -71,8 +71,7 @@
 //! [`Owner`], which is neither Send nor Sync, or after `current_id() == id`. The second is as good as
 //! the first: an id is current only on the thread that made the loop (an event loop is not Send), and
 //! no id is used twice, so no other thread ever sees it, also not after the loop's end. On that
-//! thread accesses do not nest, because no user code runs inside one: they move `TaskRef`s about,
-//! and dropping a `TaskRef` runs none.
+//! thread accesses do not nest, because no user code runs inside one, and no `TaskRef` is dropped there: they move them about.
 //!
 //! When a task is woken on the loop's thread while the loop is *not* entered, `current_id()` differs
 //! and the wake goes the remote way, which is right from everywhere.

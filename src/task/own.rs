@@ -29,8 +29,11 @@ struct Fields {
     place: Place,
     /// References that wakers have left on the loop's thread, for those that are made there. Counted in the state word,
     /// and given up with the task's end.
-    kept: u32,
+    kept: u16,
 }
+
+/// More references are not kept: wakers that are cloned elsewhere and consumed here would leave ever more of them.
+const KEPT_AT_MOST: u16 = 64;
 
 impl Own {
     pub(super) fn new(place: Place) -> Own {
@@ -125,28 +128,21 @@ impl Own {
         unsafe {
             self.with(|own| {
                 own.place = Place::Over;
-                std::mem::take(&mut own.kept) as usize
+                usize::from(std::mem::take(&mut own.kept))
             })
         }
     }
 
-    /// Whether a reference can be kept: not when it would be kept for ever.
+    /// Keeps a reference, if it can be kept: there are not too many, and the task's end is still to come, which gives them up.
     #[inline(always)]
-    pub(super) unsafe fn keeps(&self) -> bool {
-        // SAFETY: see above.
-        unsafe { self.with(|own| own.place != Place::Over) }
-    }
-
-    /// Keeps a reference of a task that is not over.
-    #[inline(always)]
-    pub(super) unsafe fn keep(&self) {
+    pub(super) unsafe fn keep(&self) -> bool {
         // SAFETY: see above.
         unsafe {
             self.with(|own| {
-                debug_assert_ne!(own.place, Place::Over);
-                // Four thousand million wakers of one task at a time would make it wrap, and leak the task's memory.
-                own.kept = own.kept.wrapping_add(1);
-            });
+                let keeps = own.kept < KEPT_AT_MOST && own.place != Place::Over;
+                own.kept += u16::from(keeps);
+                keeps
+            })
         }
     }
 
@@ -215,12 +211,15 @@ mod tests {
         // SAFETY: one thread, one access at a time.
         unsafe {
             assert!(!own.take_kept());
-            assert!(own.keeps());
-            (0..3).for_each(|_| own.keep());
+            assert!((0..3).all(|_| own.keep()));
             assert!(own.take_kept());
             assert_eq!(own.finish(), 2);
-            assert!(!own.keeps() && !own.take_kept());
+            assert!(!own.keep() && !own.take_kept());
             assert_eq!(own.finish(), 0);
+            let own = Own::new(Queued);
+            assert!((0..KEPT_AT_MOST).all(|_| own.keep()));
+            assert!(!own.keep());
+            assert_eq!(own.finish(), usize::from(KEPT_AT_MOST));
         }
     }
 }

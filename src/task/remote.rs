@@ -1,7 +1,7 @@
 //! The stack on which other threads leave tasks for a loop.
 //!
 //! It is linked through the tasks themselves, so that a wake allocates nothing, and that is sound
-//! because `SCHEDULED` lets a task be in one queue at a time. Pushing is Treiber's; the loop takes
+//! because `SCHEDULED` lets a task be on the stack once at a time. Pushing is Treiber's; the loop takes
 //! everything at once, so the ABA problem does not arise.
 
 use std::ptr::{self, NonNull};

@@ -49,11 +49,13 @@ struct Local {
     kept: usize,
     /// Set by shutdown: nothing is spawned, run or kept any more.
     closed: bool,
+    /// How many calls of shutdown are under way: what they drop may call it again.
+    shutdowns: usize,
 }
 
 // SAFETY: all fields but `local` are Send + Sync. `local` is reached only through
 // `Scheduler::local`, which demands the loop's thread; it may be dropped
-// on any thread, because a `TaskRef` may, and memory.
+// on any thread: entries of queues give nothing up then, and memory may be freed anywhere.
 unsafe impl Send for Scheduler {}
 // SAFETY: as above.
 unsafe impl Sync for Scheduler {}
@@ -72,7 +74,7 @@ impl Scheduler {
     /// This is the thread of the loop: either [`Scheduler::is_here`] says so (a loop's id is
     /// current only on its thread, and no other loop ever has the same), or the caller has the
     /// [`Owner`], which never leaves the thread. `access` does not get here again, and so runs no
-    /// user code: no poll, no waker, no drop of a future or output. Dropping a `TaskRef` is none.
+    /// user code: no poll, no waker, no drop of a future or output; nor does it drop a `TaskRef`, which may give memory back here.
     #[inline(always)]
     unsafe fn local<R>(&self, access: impl FnOnce(&mut Local) -> R) -> R {
         // SAFETY: one thread at a time, and on it one access at a time, says the contract.
@@ -377,6 +379,7 @@ impl Owner {
                     gave_way: false,
                     kept: 0,
                     closed: false,
+                    shutdowns: 0,
                 }),
             }),
             thread: PhantomData,
@@ -524,8 +527,8 @@ impl Owner {
         };
         let total = batch.len();
         let count = total.min(budget);
-        // Not `drain`, whose care for panics costs more than a short batch. Nothing here panics; if it did, references would
-        // be leaked and none used twice, because the vector says from here on that it is empty.
+        // Not `drain`, whose care for panics costs more than a short batch. Nothing here panics; if it did, tasks would never run
+        // again and none be run twice, because the vector says from here on that it is empty.
         // SAFETY: zero is within the capacity, and nothing has to be initialized for it.
         unsafe { batch.set_len(0) };
         let tasks = batch.as_mut_ptr();
@@ -553,7 +556,10 @@ impl Owner {
     /// A task that is being polled, because this is called from inside that poll, is dropped when
     /// the poll returns.
     pub(crate) fn shutdown(&self) {
-        self.local(|local| local.closed = true);
+        self.local(|local| {
+            local.closed = true;
+            local.shutdowns += 1;
+        });
         let _before = Before::note();
         for task in self.scheduler.remote.close() {
             if is_new(&task) {
@@ -583,8 +589,12 @@ impl Owner {
             // SAFETY: each of those kept is a reference that `give_back` has forgotten.
             drop(unsafe { Arc::from_raw(Arc::as_ptr(&self.scheduler)) });
         }
-        let (ready, batch) = self.local(|local| (std::mem::take(&mut local.ready), std::mem::take(&mut local.batch)));
-        for task in ready.into_iter().chain(batch) {
+        let queued = self.local(|local| {
+            local.shutdowns -= 1;
+            // One further out may be about to end a task whose entry is here, and has to find it.
+            (local.shutdowns == 0).then(|| (std::mem::take(&mut local.ready), std::mem::take(&mut local.batch)))
+        });
+        for task in queued.into_iter().flat_map(|(ready, batch)| ready.into_iter().chain(batch)) {
             // SAFETY: all that is queued is complete, and was in the queue when it left the set; nobody queues or runs it any more.
             unsafe { task.end() };
         }

@@ -229,6 +229,11 @@ impl State {
         }
     }
 
+    #[cfg(test)]
+    pub(super) fn references(&self) -> usize {
+        self.0.load(Ordering::Relaxed) / REFERENCE
+    }
+
     /// Counts one more reference, on behalf of somebody who has one.
     #[inline]
     pub(super) fn retain(&self) {

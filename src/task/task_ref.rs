@@ -22,11 +22,12 @@ pub(crate) struct TaskRef(NonNull<Header>);
 
 // SAFETY: what a reference gives access to is the header, and that is shared by rules that hold
 // between threads: the word and the remote link are atomic or handed over through an atomic, the
-// scheduler is Send + Sync, and the join waker belongs to one party at a time, as the word says. The
+// scheduler is Send + Sync, the join waker belongs to one party at a time, as the word says, and what the loop's thread keeps
+// beside the word (`Own`) is reached only where that is asked for: `is_here`, or the contract of an unsafe function. The
 // future and the output, which may be `!Send`, are reached only by `run` and `cancel`, for which
 // see there, and by the join handle, which is Send only if the output is.
 unsafe impl Send for TaskRef {}
-// SAFETY: as above; everything that takes `&TaskRef` works through atomics.
+// SAFETY: as above; everything else that takes `&TaskRef` works through atomics.
 unsafe impl Sync for TaskRef {}
 
 /// A task in its loop's own queue. It is no reference: what is there is in the set of live tasks, which has one. Only if that lets
@@ -122,37 +123,17 @@ impl TaskRef {
         }
     }
 
-    /// Wakes the task. Whether it waited.
+    /// Wakes the task.
     ///
     /// # Safety
     ///
     /// This is the thread of the loop that `scheduler` is of, as for [`Scheduler::push_local`], and it is the task's.
     #[inline(always)]
-    unsafe fn wake_here(&self, scheduler: &Scheduler) -> bool {
+    unsafe fn wake_here(&self, scheduler: &Scheduler) {
         // SAFETY: passed on. A task that waits is in the set of live tasks, which keeps it, and in no queue.
         unsafe {
-            let waits = self.header().own.wake();
-            if waits {
+            if self.header().own.wake() {
                 scheduler.push_local(self.entry());
-            }
-            waits
-        }
-    }
-
-    /// The same for a reference that is given up with it.
-    ///
-    /// # Safety
-    ///
-    /// As for [`TaskRef::wake_here`].
-    #[inline(always)]
-    unsafe fn wake_and_leave_here(self, scheduler: &Scheduler) {
-        // SAFETY: passed on. What is queued is not over.
-        unsafe {
-            if self.wake_here(scheduler) {
-                self.header().own.keep();
-                std::mem::forget(self);
-            } else {
-                self.leave_here();
             }
         }
     }
@@ -165,11 +146,8 @@ impl TaskRef {
     #[inline(always)]
     unsafe fn leave_here(self) {
         // SAFETY: passed on.
-        unsafe {
-            if self.header().own.keeps() {
-                self.header().own.keep();
-                std::mem::forget(self);
-            }
+        if unsafe { self.header().own.keep() } {
+            std::mem::forget(self);
         }
     }
 
@@ -177,7 +155,7 @@ impl TaskRef {
     #[cold]
     #[inline(never)]
     fn schedule_remote(self) {
-        // A blocking job is born claimed and does not wait, and a refused task is complete, so
+        // A blocking job is born scheduled, as if it were on a stack, and a refused task is complete, so
         // neither is ever scheduled by a wake.
         let Some(scheduler) = &self.header().scheduler else {
             debug_assert!(false, "woke a task that has no queue");
@@ -213,7 +191,10 @@ impl TaskRef {
             Some(task) => {
                 std::mem::forget(waker);
                 // SAFETY: passed on; the reference was the waker's.
-                unsafe { ManuallyDrop::into_inner(task).wake_and_leave_here(scheduler) };
+                unsafe {
+                    task.wake_here(scheduler);
+                    ManuallyDrop::into_inner(task).leave_here();
+                }
                 Ok(())
             }
             None => Err(waker),
@@ -383,6 +364,16 @@ unsafe fn drop_future(task: NonNull<Header>) {
     unsafe { Header::cancel(task) };
 }
 
+#[cfg(test)]
+impl TaskRef {
+    /// How many references there are of the task that a waker is of.
+    pub(super) fn references(waker: &Waker) -> usize {
+        assert!(std::ptr::eq(waker.vtable(), &WAKER));
+        // SAFETY: as in `lent_by`.
+        unsafe { loan(waker.data()) }.header().state.references()
+    }
+}
+
 impl Clone for TaskRef {
     fn clone(&self) -> TaskRef {
         self.header().state.retain();
@@ -437,7 +428,10 @@ unsafe fn wake_by_value(data: *const ()) {
         let scheduler: *const Scheduler = scheduler;
         // SAFETY: it has just been asked whether this is the thread of the task's loop, with that entered: so it keeps the
         // scheduler, whatever becomes of the task.
-        unsafe { task.wake_and_leave_here(&*scheduler) };
+        unsafe {
+            task.wake_here(&*scheduler);
+            task.leave_here();
+        }
     } else if task.header().state.wake_by_value() == Wake::Queue {
         task.schedule_remote();
     }

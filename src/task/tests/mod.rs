@@ -5,6 +5,7 @@ mod abort;
 mod life;
 mod main_waker;
 mod panics;
+mod references;
 mod shutdown;
 mod threads;
 

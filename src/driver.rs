@@ -399,7 +399,7 @@ impl Driver {
         }
     }
 
-    /// Whether the loop may sleep, because the kernel will tell it of everything. Has it tell of what comes to the inbox.
+    /// Whether the loop may sleep, because the kernel will tell it of everything and there is nothing to hand out. Has it tell of what comes to the inbox.
     #[inline]
     pub(crate) fn may_sleep(&mut self) -> bool {
         self.sleepless == 0 || self.see_to_sleep()
@@ -417,7 +417,8 @@ impl Driver {
             self.arm_wakeup();
         }
         self.sleepless &= HUNGRY;
-        true
+        // Calls were passed on; or arming has found the queue full, flushed it and so brought completions up.
+        !self.has_harvest()
     }
 
     /// Arms the poll on the inbox's eventfd.

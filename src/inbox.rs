@@ -33,6 +33,9 @@
 //! A loop that looks for a while before it sleeps (`Builder::spin`) has not announced anything meanwhile, so nobody kicks it,
 //! and after its last look it announces and looks again like any other.
 //!
+//! A loop to which nobody has anything to say need not say that it is awake, and so need not announce anew: the announcement
+//! *stands*. Whoever comes then kicks a loop that may be awake, once, for with that the announcement is over.
+//!
 //! The swap makes it one kick per sleep, however many senders there are. A sender that was delayed
 //! between its look and its swap may kick the *next* sleep, for nothing; that costs one idle turn.
 //! The models in `inbox/loom_tests.rs` check all of this.
@@ -134,9 +137,13 @@ impl<M> Inbox<M> {
         self.mail.is_empty()
     }
 
-    /// Says that the loop is about to sleep. The loop must look at all its queues afterwards, and
-    /// sleep only if they are empty. The fence that must stand between the two is in here.
-    pub(crate) fn announce_sleep(&self) {
+    /// Says that the loop is about to sleep. Whether it had to be said: then the loop must look at all its queues afterwards, and
+    /// sleep only if they are empty. The fence that must stand between the two is in here. If not, the last announcement
+    /// stands still: nobody has called since, and whoever has left something that the loop has not seen is about to.
+    pub(crate) fn announce_sleep(&self) -> bool {
+        if self.sleeping.load(Ordering::Relaxed) {
+            return false;
+        }
         // Models swap, because loom knows of a swap that it comes after every earlier change of the flag. (Of a store it does not
         // see that a sender's late swap, having read the `false` of the last waking, cannot come after this `true`.)
         #[cfg(all(test, loom))]
@@ -144,6 +151,7 @@ impl<M> Inbox<M> {
         #[cfg(not(all(test, loom)))]
         self.sleeping.store(true, Ordering::Relaxed);
         fence(Ordering::SeqCst);
+        true
     }
 
     /// Says that the loop does not sleep (any more), so that nobody kicks it.

@@ -245,7 +245,7 @@ impl EventLoop {
         self.main.wake();
         loop {
             let mut rounds = self.rounds();
-            loop {
+            let ready = loop {
                 if self.main.take_woken() {
                     if let Poll::Ready(output) = future.as_mut().poll(&mut cx) {
                         return output;
@@ -254,11 +254,12 @@ impl EventLoop {
                     rounds.looks_again = !rounds.first;
                 }
                 self.run_round(&mut rounds);
-                if !(rounds.may_go_on() && (self.main.is_woken() || self.executor.has_ready())) {
-                    break;
+                let ready = self.main.is_woken() || self.executor.has_ready();
+                if !(ready && rounds.may_go_on()) {
+                    break ready;
                 }
-            }
-            self.finish_turn(&rounds, false);
+            };
+            self.finish_turn(&rounds, ready);
         }
     }
 
@@ -272,13 +273,15 @@ impl EventLoop {
         self.catch_up();
         while self.executor.live_tasks() > 0 || !self.executor.remote_is_empty() {
             let mut rounds = self.rounds();
-            loop {
+            let ready = loop {
                 self.run_round(&mut rounds);
-                if !(rounds.may_go_on() && self.executor.has_ready()) {
-                    break;
+                let ready = self.executor.has_ready();
+                if !(ready && rounds.may_go_on()) {
+                    break ready;
                 }
-            }
-            self.finish_turn(&rounds, true);
+            };
+            // It does not sleep when the last task has ended.
+            self.finish_turn(&rounds, ready || self.executor.live_tasks() == 0);
         }
     }
 
@@ -326,16 +329,18 @@ impl EventLoop {
         rounds.note(round.polls, round.gave_way);
     }
 
-    /// The rest of a turn. With `for_tasks` it does not sleep when the last task has ended.
-    fn finish_turn(&self, rounds: &Rounds, for_tasks: bool) {
+    /// The rest of a turn. It does not sleep if somebody is `ready`.
+    fn finish_turn(&self, rounds: &Rounds, mut ready: bool) {
         let core = &*self.core;
         if rounds.looks_again {
             self.take_in_mail();
+            ready |= self.executor.has_ready() || self.main.is_woken();
         }
-        if !core.timers.borrow().is_empty() {
+        let has_timers = !core.timers.borrow().is_empty();
+        if has_timers {
             self.fire_timers();
+            ready |= self.executor.has_ready() || self.main.is_woken();
         }
-        let ready = self.executor.has_ready() || self.main.is_woken() || (for_tasks && self.executor.live_tasks() == 0);
         {
             let mut driver = core.driver.borrow_mut();
             driver.metrics.turns += 1;
@@ -346,7 +351,7 @@ impl EventLoop {
                 return;
             }
             if !ready && !driver.has_harvest() {
-                self.sleep(&mut driver);
+                self.sleep(&mut driver, has_timers);
             } else if driver.needs_enter() {
                 driver.enter(Wait::No);
                 self.turns_since_clock.set(TURNS_PER_CLOCK_READ);

@@ -24,6 +24,10 @@ const DRAINS_AT_MOST: u32 = 8;
 const CROWD: usize = 4;
 const SHORTEST_IN_CROWD_NS: u64 = 50_000;
 
+/// So many sleeps a loop that was called by other threads says each time that it is awake again, so that nobody calls it for nothing;
+/// then it finds out whether anybody still would.
+const WARY: u32 = 256;
+
 /// The ways of waiting that were asked for. By default a loop that has nothing to do sleeps at once, until one completion is
 /// there.
 pub(super) struct Waiting {
@@ -35,6 +39,9 @@ pub(super) struct Waiting {
     gather: Cell<u32>,
     /// How many timers were due since the last sleep.
     fired: Cell<usize>,
+    /// How many sleeps it is to say that it is awake again, by the announcement of which it is called. Always, where it looks for a while
+    /// before each: it is not to be called then.
+    wary: Cell<u32>,
 }
 
 impl Waiting {
@@ -45,7 +52,27 @@ impl Waiting {
             gather_ns: ns(settings.gather),
             gather: Cell::new(1),
             fired: Cell::new(0),
+            wary: Cell::new(if settings.spin.is_zero() { 0 } else { u32::MAX }),
         }
+    }
+
+    /// Whether the announcement that the loop sleeps may stand while it is awake: nobody has called it for long. It was made `anew` if
+    /// somebody has.
+    #[inline(always)]
+    fn lets_stand(&self, anew: bool) -> bool {
+        (self.wary.get() == 0 && !anew) || self.count_sleep()
+    }
+
+    #[cold]
+    fn count_sleep(&self) -> bool {
+        let wary = match self.wary.get() {
+            // Somebody has called, or it sleeps for the first time.
+            0 => WARY,
+            u32::MAX => return false,
+            wary => wary - 1,
+        };
+        self.wary.set(wary);
+        wary == 0
     }
 
     /// So many timers were due.
@@ -89,7 +116,7 @@ impl EventLoop {
     /// Waits: looks for a while if that was asked for, then announces that the loop sleeps, looks once more for what others
     /// have left, and waits in the kernel.
     #[inline(never)]
-    pub(super) fn sleep(&self, driver: &mut Driver) {
+    pub(super) fn sleep(&self, driver: &mut Driver, has_timers: bool) {
         let core = &*self.core;
         if driver.has_datagram() && self.attempt(driver) {
             return;
@@ -97,30 +124,34 @@ impl EventLoop {
         if self.waiting.spin_ns > 0 && self.spin(driver) {
             return;
         }
-        if core.clock.is_paused() && driver.has_thread() {
+        let paused = core.clock.is_paused();
+        if paused && driver.has_thread() {
             // What completes at once is to have completed before the clock jumps: what was asked for, and what follows of it.
             driver.let_thread_settle();
             driver.let_thread_settle();
         }
         if !driver.may_sleep() {
-            // No interrupt tells when what is polled for is done. It has not announced sleep: what others leave it sees with the
-            // next turn.
+            // No interrupt tells when what is polled for is done, or there is something to hand out. It has not announced sleep, so
+            // what others leave it sees with the next turn.
             driver.enter(Wait::No);
             self.turns_since_clock.set(TURNS_PER_CLOCK_READ);
             self.reap(driver);
             return;
         }
-        core.inbox.announce_sleep();
-        // Arming may have found the queue full, flushed it and so brought completions up.
-        let called = driver.has_harvest() || self.is_called();
-        let wait = if called { Wait::No } else { self.how_long() };
+        let anew = core.inbox.announce_sleep();
+        // Where an announcement stands, who has left something since the loop looked calls it, and it does not sleep. But a clock
+        // that is to jump does not wait for that.
+        let called = (anew || paused) && self.is_called();
+        let wait = if called { Wait::No } else { self.how_long(has_timers) };
         if wait != Wait::No {
             driver.metrics.sleeps += 1;
             driver.enter(self.waiting.gathering(wait));
         } else if driver.needs_enter() {
             driver.enter(Wait::No);
         }
-        core.inbox.announce_awake();
+        if !self.waiting.lets_stand(anew) {
+            core.inbox.announce_awake();
+        }
         self.turns_since_clock.set(TURNS_PER_CLOCK_READ);
         let mut count = self.reap(driver);
         if std::mem::take(&mut driver.asks_files) && driver.needs_enter() {
@@ -129,7 +160,7 @@ impl EventLoop {
         if self.waiting.gather_ns > 0 && wait != Wait::No {
             self.waiting.learn(count as u32);
         }
-        if !called && count == 0 && core.clock.is_paused() {
+        if paused && !called && count == 0 {
             self.jump();
         }
     }
@@ -212,13 +243,16 @@ impl EventLoop {
         }
     }
 
-    fn how_long(&self) -> Wait {
-        let core = &*self.core;
+    #[inline(always)]
+    fn how_long(&self, has_timers: bool) -> Wait {
         let fired = self.waiting.fired.take();
+        if has_timers { self.how_long_for_timers(fired) } else { Wait::Completion }
+    }
+
+    #[inline(never)]
+    fn how_long_for_timers(&self, fired: usize) -> Wait {
+        let core = &*self.core;
         let mut timers = core.timers.borrow_mut();
-        if timers.is_empty() {
-            return Wait::Completion;
-        }
         let Some(deadline_ns) = timers.next_deadline() else { return Wait::Completion };
         drop(timers);
         if core.clock.is_paused() {
@@ -295,6 +329,27 @@ mod tests {
         let spinning = |us| Waiting::new(&Settings { spin: Duration::from_micros(us), ..Settings::default() });
         assert_eq!(spinning(20).for_timer(2_000, 4), 30_000);
         assert_eq!(spinning(60).for_timer(2_000, 4), 2_000, "it has looked for longer than that");
+    }
+
+    #[test]
+    fn a_loop_that_nobody_calls_says_once_that_it_sleeps() {
+        let waiting = waiting(0);
+        // The first time it says so anew, and finds out that nobody calls.
+        assert!(!waiting.lets_stand(true));
+        for _ in 1..WARY {
+            assert!(!waiting.lets_stand(true));
+        }
+        assert!(waiting.lets_stand(true));
+        for _ in 0..3 {
+            assert!(waiting.lets_stand(false));
+        }
+        // Somebody has called.
+        for _ in 0..WARY {
+            assert!(!waiting.lets_stand(true));
+        }
+        assert!(waiting.lets_stand(true) && waiting.lets_stand(false));
+        let spinning = Waiting::new(&Settings { spin: Duration::from_micros(20), ..Settings::default() });
+        assert!(!(0..3 * WARY).any(|_| spinning.lets_stand(true)));
     }
 
     #[test]

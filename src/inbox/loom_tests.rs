@@ -49,6 +49,37 @@ fn no_push_is_slept_through() {
     });
 }
 
+/// A loop that leaves its announcement standing while it is awake, and looks again only if it had to announce anew.
+#[test]
+fn no_push_is_slept_through_where_an_announcement_stands() {
+    model(3, || {
+        let inbox = Inbox::<()>::new(1).unwrap();
+        let queues: Arc<[AtomicUsize; 2]> = Arc::new([AtomicUsize::new(0), AtomicUsize::new(0)]);
+        let pushers = [0, 1].map(|index| {
+            let (inbox, queues) = (Arc::clone(&inbox), Arc::clone(&queues));
+            thread::spawn(move || {
+                queues[index].store(1, Ordering::Relaxed);
+                inbox.kick();
+            })
+        });
+        let pushed = || queues.iter().filter(|queue| queue.load(Ordering::Relaxed) == 1).count();
+        loop {
+            let seen = pushed();
+            if seen == 2 {
+                break;
+            }
+            if inbox.announce_sleep() && pushed() > seen {
+                continue;
+            }
+            inbox.event.wait();
+        }
+        for pusher in pushers {
+            pusher.join().unwrap();
+        }
+        assert!(inbox.event.signals() <= 2, "one for each announcement");
+    });
+}
+
 /// A loop that looks for a while before it announces that it sleeps (`Builder::spin`): nobody kicks it while it looks, and it
 /// sleeps through nothing that comes when it has just looked for the last time.
 #[test]

@@ -133,14 +133,18 @@ impl Own {
         }
     }
 
-    /// Keeps a reference, if it can be kept: there are not too many, and the task's end is still to come, which gives them up.
+    /// Keeps a reference, if it can be kept: there are not too many, and the task's end is still to come, which gives them up. Of a task
+    /// that `lives` that is known.
     #[inline(always)]
-    pub(super) unsafe fn keep(&self) -> bool {
+    pub(super) unsafe fn keep(&self, lives: bool) -> bool {
         // SAFETY: see above.
         unsafe {
             self.with(|own| {
-                let keeps = own.kept < KEPT_AT_MOST && own.place != Place::Over;
-                own.kept += u16::from(keeps);
+                debug_assert!(!lives || own.place != Place::Over);
+                let keeps = own.kept < KEPT_AT_MOST && (lives || own.place != Place::Over);
+                if keeps {
+                    own.kept += 1;
+                }
                 keeps
             })
         }
@@ -211,14 +215,14 @@ mod tests {
         // SAFETY: one thread, one access at a time.
         unsafe {
             assert!(!own.take_kept());
-            assert!((0..3).all(|_| own.keep()));
+            assert!((0..3).all(|_| own.keep(false)));
             assert!(own.take_kept());
             assert_eq!(own.finish(), 2);
-            assert!(!own.keep() && !own.take_kept());
+            assert!(!own.keep(false) && !own.take_kept());
             assert_eq!(own.finish(), 0);
             let own = Own::new(Queued);
-            assert!((0..KEPT_AT_MOST).all(|_| own.keep()));
-            assert!(!own.keep());
+            assert!((0..KEPT_AT_MOST).all(|_| own.keep(true)));
+            assert!(!own.keep(false));
             assert_eq!(own.finish(), usize::from(KEPT_AT_MOST));
         }
     }

@@ -123,18 +123,20 @@ impl TaskRef {
         }
     }
 
-    /// Wakes the task.
+    /// Wakes the task. Whether it waited, and so lives.
     ///
     /// # Safety
     ///
     /// This is the thread of the loop that `scheduler` is of, as for [`Scheduler::push_local`], and it is the task's.
     #[inline(always)]
-    unsafe fn wake_here(&self, scheduler: &Scheduler) {
+    unsafe fn wake_here(&self, scheduler: &Scheduler) -> bool {
         // SAFETY: passed on. A task that waits is in the set of live tasks, which keeps it, and in no queue.
         unsafe {
-            if self.header().own.wake() {
+            let waited = self.header().own.wake();
+            if waited {
                 scheduler.push_local(self.entry());
             }
+            waited
         }
     }
 
@@ -142,11 +144,11 @@ impl TaskRef {
     ///
     /// # Safety
     ///
-    /// As for [`TaskRef::wake_here`].
+    /// As for [`TaskRef::wake_here`]; the task `lives` if that is said.
     #[inline(always)]
-    unsafe fn leave_here(self) {
+    unsafe fn leave_here(self, lives: bool) {
         // SAFETY: passed on.
-        if unsafe { self.header().own.keep() } {
+        if unsafe { self.header().own.keep(lives) } {
             std::mem::forget(self);
         }
     }
@@ -192,8 +194,8 @@ impl TaskRef {
                 std::mem::forget(waker);
                 // SAFETY: passed on; the reference was the waker's.
                 unsafe {
-                    task.wake_here(scheduler);
-                    ManuallyDrop::into_inner(task).leave_here();
+                    let lives = task.wake_here(scheduler);
+                    ManuallyDrop::into_inner(task).leave_here(lives);
                 }
                 Ok(())
             }
@@ -224,7 +226,7 @@ impl TaskRef {
         // SAFETY: passed on.
         unsafe {
             let wakes = self.header().own.arrive();
-            self.leave_here();
+            self.leave_here(wakes);
             wakes
         }
     }
@@ -429,8 +431,8 @@ unsafe fn wake_by_value(data: *const ()) {
         // SAFETY: it has just been asked whether this is the thread of the task's loop, with that entered: so it keeps the
         // scheduler, whatever becomes of the task.
         unsafe {
-            task.wake_here(&*scheduler);
-            task.leave_here();
+            let lives = task.wake_here(&*scheduler);
+            task.leave_here(lives);
         }
     } else if task.header().state.wake_by_value() == Wake::Queue {
         task.schedule_remote();
@@ -454,6 +456,6 @@ unsafe fn drop_waker(data: *const ()) {
     let task = ManuallyDrop::into_inner(unsafe { loan(data) });
     if task.scheduler_here().is_some() {
         // SAFETY: it has just been asked whether this is the thread of the task's loop.
-        unsafe { task.leave_here() };
+        unsafe { task.leave_here(false) };
     }
 }

@@ -259,7 +259,7 @@ impl EventLoop {
                     break ready;
                 }
             };
-            self.finish_turn(&rounds, ready);
+            self.finish_turn(rounds.polls, rounds.looks_again, ready);
         }
     }
 
@@ -281,7 +281,7 @@ impl EventLoop {
                 }
             };
             // It does not sleep when the last task has ended.
-            self.finish_turn(&rounds, ready || self.executor.live_tasks() == 0);
+            self.finish_turn(rounds.polls, rounds.looks_again, ready || self.executor.live_tasks() == 0);
         }
     }
 
@@ -330,9 +330,9 @@ impl EventLoop {
     }
 
     /// The rest of a turn. It does not sleep if somebody is `ready`.
-    fn finish_turn(&self, rounds: &Rounds, mut ready: bool) {
+    fn finish_turn(&self, polls: usize, looks_again: bool, mut ready: bool) {
         let core = &*self.core;
-        if rounds.looks_again {
+        if looks_again {
             self.take_in_mail();
             ready |= self.executor.has_ready() || self.main.is_woken();
         }
@@ -344,7 +344,7 @@ impl EventLoop {
         {
             let mut driver = core.driver.borrow_mut();
             driver.metrics.turns += 1;
-            driver.metrics.polls += rounds.polls as u64;
+            driver.metrics.polls += polls as u64;
             driver.stage_cancels();
             // Tasks that wake each other and ask nothing of the kernel cost no more than that.
             if ready && driver.is_idle() {

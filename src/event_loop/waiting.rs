@@ -90,7 +90,7 @@ impl Waiting {
     fn gathering(&self, wait: Wait) -> Wait {
         let (several, within_ns) = (self.gather.get(), self.gather_ns);
         match wait {
-            _ if several < 2 || within_ns == 0 => wait,
+            _ if several < 2 => wait,
             Wait::Completion => Wait::Gather { several, within_ns, at_most_ns: None },
             Wait::AtMostNs(ns) if ns > within_ns => Wait::Gather { several, within_ns, at_most_ns: Some(ns) },
             other => other,
@@ -145,7 +145,7 @@ impl EventLoop {
         let wait = if called { Wait::No } else { self.how_long(has_timers) };
         if wait != Wait::No {
             driver.metrics.sleeps += 1;
-            driver.enter(self.waiting.gathering(wait));
+            driver.enter(if self.waiting.gather_ns > 0 { self.waiting.gathering(wait) } else { wait });
         } else if driver.needs_enter() {
             driver.enter(Wait::No);
         }

@@ -95,6 +95,12 @@ impl MainWaker {
     /// The same, and what comes next is another wake. What was done before a wake is seen after this.
     #[inline]
     pub(crate) fn take_woken(&self) -> bool {
+        self.is_woken() && self.take_flags()
+    }
+
+    /// Not inlined: a loop that runs tasks finds nothing, most of the time.
+    #[inline(never)]
+    fn take_flags(&self) -> bool {
         let here = self.0.here.load(Ordering::Relaxed);
         if here {
             self.0.here.store(false, Ordering::Relaxed);

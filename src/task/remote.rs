@@ -48,6 +48,7 @@ impl RemoteStack {
     }
 
     /// Whether there is nothing to take.
+    #[inline]
     pub(super) fn is_empty(&self) -> bool {
         let head = self.head.load(Ordering::Acquire);
         head.is_null() || head == closed()

@@ -12,6 +12,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use counting::allocations;
+use ringtoss::buf::{IoBufMut, RegisteredPool};
 use ringtoss::fs::{self, File};
 use ringtoss::net::{TcpListener, TcpStream, UdpSocket};
 use ringtoss::{JoinHandle, metrics, op, spawn, time, yield_now};
@@ -80,7 +81,13 @@ impl Bench {
             "yield" => spread(count, in_flight, yields).await,
             "timeout" => spread(count, in_flight, timeouts).await,
             "fire" => spread(count, in_flight, fires).await,
-            "read" => spread(count, in_flight, |count| reads(count, file.clone())).await,
+            "read" => {
+                spread(count, in_flight, |count| reads(count, file.clone(), Vec::with_capacity(BLOCK_BYTES))).await
+            }
+            "pooled-read" => {
+                let pool = RegisteredPool::new(BLOCK_BYTES, in_flight).unwrap();
+                spread(count, in_flight, |count| reads(count, file.clone(), pool.try_take().unwrap())).await;
+            }
             "fs-read" => spread(count, in_flight, |count| whole_files(count, path.clone())).await,
             "echo" => echoes(count, in_flight, server_of).await,
             "lease-echo" => echoes(count, in_flight, lease_server_of).await,
@@ -148,8 +155,7 @@ async fn fires(count: usize) {
     }
 }
 
-async fn reads(count: usize, file: Rc<File>) {
-    let mut buf = Vec::with_capacity(BLOCK_BYTES);
+async fn reads(count: usize, file: Rc<File>, mut buf: impl IoBufMut) {
     for _ in 0..count {
         let (result, read) = file.read_at(buf, 0).await;
         assert_eq!(result.unwrap(), BLOCK_BYTES);

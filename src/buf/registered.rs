@@ -42,9 +42,17 @@ pub struct Region {
 
 impl Region {
     /// Its index in the table of a loop. For that loop's thread.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn index_on(&self, loop_id: u64) -> Option<u16> {
         // Relaxed: a loop's entry was made on its own thread.
+        let first = self.homes[0].load(Ordering::Relaxed);
+        if first >> 16 == loop_id { Some(first as u16) } else { self.index_on_another(loop_id) }
+    }
+
+    /// The same where that is not the first loop that knows it.
+    #[cold]
+    #[inline(never)]
+    fn index_on_another(&self, loop_id: u64) -> Option<u16> {
         let homes = self.homes.iter().map(|home| home.load(Ordering::Relaxed)).take_while(|&home| home != 0);
         homes.map(|home| (home >> 16, home as u16)).find(|home| home.0 == loop_id).map(|home| home.1)
     }

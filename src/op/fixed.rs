@@ -15,32 +15,34 @@ const FIXED_BUF: u16 = 1 << 2;
 /// This kernel has no vectored operations on registered buffers.
 static VECTORED_REFUSED: AtomicBool = AtomicBool::new(false);
 
-/// Has the kernel use the pages that it has pinned, if the buffer is registered with this loop. Says whether.
-#[inline]
-pub(super) fn prefer(sqe: &mut Sqe, region: Option<&Region>, arena: &Arena) -> bool {
-    match region {
-        Some(region) => use_registered(sqe, region, arena),
-        None => false,
+/// Has the kernel use the pages that it has pinned, if the buffer is registered with this loop: by `code`, which is that of the same
+/// transfer with a registered buffer.
+#[inline(always)]
+pub(super) fn prefer(sqe: &mut Sqe, code: u8, region: Option<&Region>, arena: &Arena) {
+    if let Some(region) = region
+        && sqe.len > 0
+        && let Some(index) = region.index_on(arena.loop_id)
+    {
+        sqe.opcode = code;
+        sqe.buf_index = index;
     }
 }
 
-#[inline(never)]
-fn use_registered(sqe: &mut Sqe, region: &Region, arena: &Arena) -> bool {
+/// The same for a transfer of several buffers, or one without copying. Says whether.
+pub(super) fn use_registered(sqe: &mut Sqe, region: Option<&Region>, arena: &Arena) -> bool {
     use io_uring::opcode;
 
-    let Some(index) = region.index_on(arena.loop_id) else { return false };
-    match sqe.opcode {
-        opcode::Read::CODE if sqe.len > 0 => sqe.opcode = opcode::ReadFixed::CODE,
-        opcode::Write::CODE if sqe.len > 0 => sqe.opcode = opcode::WriteFixed::CODE,
-        opcode::Readv::CODE if !VECTORED_REFUSED.load(Ordering::Relaxed) && has_iterators(sqe.fd) => {
-            sqe.opcode = opcode::ReadvFixed::CODE
+    let Some(index) = region.and_then(|region| region.index_on(arena.loop_id)) else { return false };
+    let code = match sqe.opcode {
+        opcode::SendZc::CODE => {
+            sqe.ioprio |= FIXED_BUF;
+            opcode::SendZc::CODE
         }
-        opcode::Writev::CODE if !VECTORED_REFUSED.load(Ordering::Relaxed) && has_iterators(sqe.fd) => {
-            sqe.opcode = opcode::WritevFixed::CODE
-        }
-        opcode::SendZc::CODE => sqe.ioprio |= FIXED_BUF,
+        opcode::Readv::CODE if knows_vectored(sqe.fd) => opcode::ReadvFixed::CODE,
+        opcode::Writev::CODE if knows_vectored(sqe.fd) => opcode::WritevFixed::CODE,
         _ => return false,
-    }
+    };
+    sqe.opcode = code;
     sqe.buf_index = index;
     true
 }
@@ -50,6 +52,10 @@ fn use_registered(sqe: &mut Sqe, region: &Region, arena: &Arena) -> bool {
 /// opened with `O_DIRECT`.
 fn has_iterators(fd: i32) -> bool {
     crate::sys::status_flags(fd).is_ok_and(|flags| flags & libc::O_DIRECT != 0)
+}
+
+fn knows_vectored(fd: i32) -> bool {
+    !VECTORED_REFUSED.load(Ordering::Relaxed) && has_iterators(fd)
 }
 
 /// How a vectored operation goes. Kernels before 6.15 do not know the ones on registered buffers, which they say with the
@@ -65,7 +71,7 @@ pub(super) enum Vectored {
 
 impl Vectored {
     pub(super) fn prefer(&mut self, sqe: &mut Sqe, region: Option<&Region>, arena: &Arena) {
-        if *self != Vectored::Doubted && prefer(sqe, region, arena) {
+        if *self != Vectored::Doubted && use_registered(sqe, region, arena) {
             *self = Vectored::Fixed;
         }
     }

@@ -250,7 +250,7 @@ unsafe impl<B: IoBufMut> Op for Read<B> {
             .len(len)
             .offset(offset)
             .op_flags(self.flags);
-        fixed::prefer(sqe, self.fill.buf.registered(), arena);
+        fixed::prefer(sqe, io_uring::opcode::ReadFixed::CODE, self.fill.buf.registered(), arena);
         self.worker.spare_loop(sqe, len as usize);
         Ok(())
     }

@@ -197,7 +197,7 @@ unsafe impl<B: IoBuf> Op for Write<B> {
             .len(len)
             .offset(offset)
             .op_flags(self.flags);
-        fixed::prefer(sqe, self.drain.buf.registered(), arena);
+        fixed::prefer(sqe, io_uring::opcode::WriteFixed::CODE, self.drain.buf.registered(), arena);
         self.worker.spare_loop(sqe, len as usize);
         Ok(())
     }

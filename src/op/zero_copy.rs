@@ -245,7 +245,7 @@ unsafe impl<O: Sends> Op for ZeroCopy<O> {
             op_flags: sqe.op_flags | whole,
             ..*sqe
         };
-        fixed::prefer(sqe, self.inner.registered(), arena);
+        fixed::use_registered(sqe, self.inner.registered(), arena);
         Ok(())
     }
 

@@ -399,7 +399,8 @@ impl Driver {
         }
     }
 
-    /// Whether the loop may sleep, because the kernel will tell it of everything and there is nothing to hand out. Has it tell of what comes to the inbox.
+    /// Whether the loop, which has nothing to hand out, may sleep, because the kernel will tell it of everything. Has it tell of what comes
+    /// to the inbox; if that brings up something to hand out, it may not.
     #[inline]
     pub(crate) fn may_sleep(&mut self) -> bool {
         self.sleepless == 0 || self.see_to_sleep()

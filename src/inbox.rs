@@ -34,7 +34,10 @@
 //! and after its last look it announces and looks again like any other.
 //!
 //! A loop to which nobody has anything to say need not say that it is awake, and so need not announce anew: the announcement
-//! *stands*. Whoever comes then kicks a loop that may be awake, once, for with that the announcement is over.
+//! *stands*. Whoever comes then kicks a loop that may be awake, once, for with that the announcement is over. So a loop that finds it
+//! standing need not look again: what was left after its last look has kicked, or is about to. It may find it so though somebody
+//! has just taken it back, but not once it has met the completion by which that one kicks, whose way through the kernel comes
+//! after the swap; and until it has, that completion ends the sleep.
 //!
 //! The swap makes it one kick per sleep, however many senders there are. A sender that was delayed
 //! between its look and its swap may kick the *next* sleep, for nothing; that costs one idle turn.
@@ -140,6 +143,7 @@ impl<M> Inbox<M> {
     /// Says that the loop is about to sleep. Whether it had to be said: then the loop must look at all its queues afterwards, and
     /// sleep only if they are empty. The fence that must stand between the two is in here. If not, the last announcement
     /// stands still: nobody has called since, and whoever has left something that the loop has not seen is about to.
+    #[must_use = "it says whether to look again"]
     pub(crate) fn announce_sleep(&self) -> bool {
         if self.sleeping.load(Ordering::Relaxed) {
             return false;

@@ -45,6 +45,7 @@ impl Region {
     #[inline(always)]
     pub(crate) fn index_on(&self, loop_id: u64) -> Option<u16> {
         // Relaxed: a loop's entry was made on its own thread.
+        debug_assert_ne!(loop_id, 0, "no loop has it, nor an empty place");
         let first = self.homes[0].load(Ordering::Relaxed);
         if first >> 16 == loop_id { Some(first as u16) } else { self.index_on_another(loop_id) }
     }

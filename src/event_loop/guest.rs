@@ -213,7 +213,8 @@ impl Guest {
         if executor.has_ready() || !driver.may_sleep() || driver.has_events() {
             return false;
         }
-        core.inbox.announce_sleep();
+        // It looks again in any case.
+        let _anew = core.inbox.announce_sleep();
         driver.set_quiet(false);
         if driver.has_events() || !core.inbox.is_empty() || !executor.remote_is_empty() {
             core.inbox.announce_awake();

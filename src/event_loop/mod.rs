@@ -272,6 +272,8 @@ impl EventLoop {
         let _before = Before::note();
         self.catch_up();
         while self.executor.live_tasks() > 0 || !self.executor.remote_is_empty() {
+            // There is no main future, so nobody is to be kept awake by what its waker has left.
+            self.main.take_woken();
             let mut rounds = self.rounds();
             let ready = loop {
                 self.run_round(&mut rounds);

@@ -129,6 +129,10 @@ impl EventLoop {
             // What completes at once is to have completed before the clock jumps: what was asked for, and what follows of it.
             driver.let_thread_settle();
             driver.let_thread_settle();
+            if driver.has_harvest() {
+                self.turns_since_clock.set(TURNS_PER_CLOCK_READ);
+                return;
+            }
         }
         if !driver.may_sleep() {
             // No interrupt tells when what is polled for is done, or there is something to hand out. It has not announced sleep, so
@@ -138,6 +142,7 @@ impl EventLoop {
             self.reap(driver);
             return;
         }
+        debug_assert!(!driver.has_harvest(), "who is to be told of something is told before the loop sleeps");
         let anew = core.inbox.announce_sleep();
         // Where an announcement stands, who has left something since the loop looked calls it, and it does not sleep. But a clock
         // that is to jump does not wait for that.

@@ -68,6 +68,11 @@ mod model {
             std::mem::take(&mut *signals)
         }
 
+        /// Takes all signals there are, as a loop does that comes upon their completion before it sleeps.
+        pub(crate) fn take(&self) -> usize {
+            std::mem::take(&mut *self.signals.lock().unwrap())
+        }
+
         pub(crate) fn signals(&self) -> usize {
             *self.signals.lock().unwrap()
         }

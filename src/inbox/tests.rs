@@ -34,7 +34,7 @@ fn a_loop_that_is_awake_is_not_kicked() {
     let inbox = Inbox::new(1).unwrap();
     inbox.post(()).unwrap();
     inbox.kick();
-    inbox.announce_sleep();
+    let _anew = inbox.announce_sleep();
     inbox.announce_awake();
     inbox.post(()).unwrap();
     assert_eq!(kicks(&inbox), 0);
@@ -44,7 +44,7 @@ fn a_loop_that_is_awake_is_not_kicked() {
 fn a_sleep_is_ended_by_one_kick() {
     let inbox = Inbox::new(1).unwrap();
     for _ in 0..3 {
-        inbox.announce_sleep();
+        let _anew = inbox.announce_sleep();
         for _ in 0..10 {
             inbox.post(()).unwrap();
             inbox.kick();

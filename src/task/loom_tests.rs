@@ -252,40 +252,47 @@ fn complete_against_join() {
 /// it beside.
 #[test]
 fn the_main_future_is_woken_from_another_thread() {
-    model(3, || {
-        let model = ModelLoop::new(1);
-        let main = MainWaker::new(Arc::clone(&model.inbox));
-        let seen: Arc<[AtomicUsize; 2]> = Arc::new([AtomicUsize::new(0), AtomicUsize::new(0)]);
-        let wakers = [0, 1].map(|index| {
-            let (seen, waker) = (Arc::clone(&seen), main.waker());
-            thread::spawn(move || {
-                seen[index].store(1, Ordering::Relaxed);
-                waker.wake();
-            })
-        });
-        let own = main.waker();
-        own.wake_by_ref();
-        loop {
-            if main.take_woken() {
-                drop(own.clone());
-                if seen.iter().all(|seen| seen.load(Ordering::Relaxed) == 1) {
-                    break;
+    for stands in [false, true] {
+        model(3, move || {
+            let model = ModelLoop::new(1);
+            let main = MainWaker::new(Arc::clone(&model.inbox));
+            let seen: Arc<[AtomicUsize; 2]> = Arc::new([AtomicUsize::new(0), AtomicUsize::new(0)]);
+            let wakers = [0, 1].map(|index| {
+                let (seen, waker) = (Arc::clone(&seen), main.waker());
+                thread::spawn(move || {
+                    seen[index].store(1, Ordering::Relaxed);
+                    waker.wake();
+                })
+            });
+            let own = main.waker();
+            own.wake_by_ref();
+            loop {
+                if main.take_woken() {
+                    drop(own.clone());
+                    if seen.iter().all(|seen| seen.load(Ordering::Relaxed) == 1) {
+                        break;
+                    }
+                }
+                if main.is_woken() {
+                    continue;
+                }
+                let called = model.inbox.announce_sleep() && main.is_woken();
+                if !called {
+                    model.inbox.wait();
+                }
+                if !stands {
+                    model.inbox.announce_awake();
                 }
             }
-            model.inbox.announce_sleep();
-            if !main.is_woken() {
-                model.inbox.wait();
+            for waker in wakers {
+                waker.join().unwrap();
             }
-            model.inbox.announce_awake();
-        }
-        for waker in wakers {
-            waker.join().unwrap();
-        }
-        drop(own);
-        main.close();
-        assert_eq!(main.references(), (1, 0));
-        model.end();
-    });
+            drop(own);
+            main.close();
+            assert_eq!(main.references(), (1, 0));
+            model.end();
+        });
+    }
 }
 
 /// A task spawned from elsewhere runs, also when the loop is going to sleep.
@@ -304,7 +311,7 @@ fn spawn_from_another_thread() {
         });
         while seen.load(Ordering::Relaxed) == 0 {
             model.turn();
-            model.inbox.announce_sleep();
+            let _anew = model.inbox.announce_sleep();
             if model.owner.remote_is_empty() && !model.owner.has_ready() && seen.load(Ordering::Relaxed) == 0 {
                 model.inbox.wait();
             }
@@ -328,7 +335,7 @@ fn spawns_from_two_threads() {
         });
         while drops.count() < 2 {
             model.turn();
-            model.inbox.announce_sleep();
+            let _anew = model.inbox.announce_sleep();
             if model.owner.remote_is_empty() && drops.count() < 2 {
                 model.inbox.wait();
             }

@@ -31,18 +31,25 @@ impl ModelLoop {
         self.owner.run_ready(usize::MAX);
     }
 
-    /// Turns, and sleeps where a real loop would, until no task is left.
+    /// Turns, and sleeps where a real loop would, until no task is left. Its announcement that it sleeps stands from the second sleep on.
     pub fn run(&self) {
+        let mut sleeps = 0;
         loop {
             self.turn();
             if self.owner.live_tasks() == 0 && self.owner.remote_is_empty() {
                 return;
             }
-            self.inbox.announce_sleep();
-            if !self.owner.has_ready() && self.owner.remote_is_empty() {
-                self.inbox.wait();
+            if self.owner.has_ready() {
+                continue;
             }
-            self.inbox.announce_awake();
+            if self.inbox.announce_sleep() && !self.owner.remote_is_empty() {
+                continue;
+            }
+            self.inbox.wait();
+            if sleeps == 0 {
+                self.inbox.announce_awake();
+            }
+            sleeps += 1;
         }
     }
 

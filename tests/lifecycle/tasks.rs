@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use ringtoss::{EventLoop, op, spawn, yield_now};
 
-use crate::util::{Count, often, pipe, run};
+use crate::util::{Count, often, pipe, poll_once, run};
 
 #[test]
 fn a_million_wakes_from_four_threads_and_none_is_lost() {
@@ -71,28 +71,78 @@ fn single_wakes_reach_a_loop_that_sleeps() {
     answerer.join().unwrap();
 }
 
-/// The loop is awake and has taken in what others had woken, so nobody kicks it: it looks once more before it sleeps.
+/// Waits for another thread, which wakes `waker` when it is told to.
+async fn waits(place: Arc<Mutex<Option<Waker>>>) {
+    poll_fn(|cx| match place.lock().unwrap().replace(cx.waker().clone()) {
+        Some(_) => Poll::Ready(()),
+        None => Poll::Pending,
+    })
+    .await;
+}
+
+/// The loop has taken in what others had woken when another thread wakes, before it sleeps. It looks once more then, or was
+/// called, because nobody had called it for so long that it does not look.
 #[test]
 fn a_wake_from_elsewhere_at_the_end_of_a_turn_is_not_slept_through() {
     run(async {
-        let waking = spawn(async {
-            for _ in 0..100 {
-                let place: Arc<Mutex<Option<Waker>>> = Arc::default();
-                let waiting = spawn({
-                    let place = place.clone();
-                    poll_fn(move |cx| match place.lock().unwrap().replace(cx.waker().clone()) {
-                        Some(_) => Poll::Ready(()),
-                        None => Poll::Pending,
-                    })
+        for (sleeps, rounds) in [(0, 100), (600, 5)] {
+            for _ in 0..rounds {
+                // Nobody calls it meanwhile.
+                for _ in 0..sleeps {
+                    op::nop().await.unwrap();
+                }
+                let waking = spawn(async {
+                    let place: Arc<Mutex<Option<Waker>>> = Arc::default();
+                    let waiting = spawn(waits(place.clone()));
+                    op::nop().await.unwrap();
+                    // A task is polled behind the mail, and this one wakes nobody here.
+                    let waker = place.lock().unwrap().clone().expect("it has been polled");
+                    std::thread::spawn(move || waker.wake()).join().unwrap();
+                    waiting.await.unwrap();
                 });
-                op::nop().await.unwrap();
-                // A task is polled behind the mail, and this one wakes nobody here.
-                let waker = place.lock().unwrap().clone().expect("it has been polled");
-                std::thread::spawn(move || waker.wake()).join().unwrap();
-                waiting.await.unwrap();
+                waking.await.unwrap();
             }
-        });
-        waking.await.unwrap();
+        }
+    });
+}
+
+/// The same of the future that `block_on` runs, of mail and of the pool, by a loop that nobody has called for long.
+#[test]
+fn a_loop_that_does_not_look_again_is_called() {
+    run(async {
+        for _ in 0..5 {
+            for _ in 0..600 {
+                op::nop().await.unwrap();
+            }
+            // The main future: its waker is left by the first poll, and used by a task, which is polled behind that.
+            let place: Arc<Mutex<Option<Waker>>> = Arc::default();
+            let waking = spawn({
+                let place = place.clone();
+                async move {
+                    let waker = place.lock().unwrap().clone().expect("it has been polled");
+                    std::thread::spawn(move || waker.wake()).join().unwrap();
+                }
+            });
+            waits(place).await;
+            waking.await.unwrap();
+            for _ in 0..600 {
+                op::nop().await.unwrap();
+            }
+            // Mail: what another thread drops is cancelled and closed here.
+            let (ours, theirs) = ringtoss::net::UnixStream::pair().unwrap();
+            let mut reading = Box::pin(async move { { ours }.read(Vec::with_capacity(1)).await.0 });
+            assert!(poll_once(&mut reading).await.is_pending());
+            let ended = spawn(async move { { theirs }.read(Vec::with_capacity(1)).await.0 });
+            for _ in 0..3 {
+                op::nop().await.unwrap();
+            }
+            spawn(async move { std::thread::spawn(move || drop(reading)).join().unwrap() }).await.unwrap();
+            assert_eq!(ended.await.unwrap().unwrap(), 0);
+            for _ in 0..600 {
+                op::nop().await.unwrap();
+            }
+            assert_eq!(ringtoss::spawn_blocking(|| 7).await.unwrap(), 7);
+        }
     });
 }
 

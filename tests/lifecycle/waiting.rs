@@ -334,6 +334,7 @@ fn what_the_kernels_thread_has_closed_is_gone() {
         }
         // And a paused clock does not overtake what completes at once, or because of that.
         time::pause();
+        let now = time::Instant::now();
         for _ in 0..20 {
             time::timeout(Duration::from_secs(3600), op::nop()).await.expect("it takes no hour").unwrap();
             let (mut sender, mut receiver) = ringtoss::net::UnixStream::pair().unwrap();
@@ -341,6 +342,7 @@ fn what_the_kernels_thread_has_closed_is_gone() {
             sender.write_all("x").await.0.unwrap();
             let read = time::timeout(Duration::from_secs(3600), reading).await.expect("it takes no hour");
             assert_eq!(read.unwrap().unwrap(), 1);
+            assert_eq!(time::Instant::now(), now);
         }
     });
 }

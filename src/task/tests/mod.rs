@@ -71,7 +71,7 @@ impl MiniLoop {
                 return output;
             }
             self.turn();
-            self.inbox.announce_sleep();
+            let _anew = self.inbox.announce_sleep();
             if !self.main.is_woken() && !self.owner.has_ready() && self.owner.remote_is_empty() {
                 sleep_on(&self.inbox);
             }

@@ -1,12 +1,12 @@
 //! The turn: how often the kernel is entered, and what must not be missed when it is not.
 
 use std::cell::Cell;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::os::fd::AsRawFd;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::Waker;
+use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
 use ringtoss::op::{self, Sqe};
@@ -278,4 +278,19 @@ fn tasks_that_wake_each_other_share_turns_and_hold_nothing_up() {
         asking.abort();
         echo.abort();
     });
+}
+
+/// `run` polls no main future, and does not stay awake for what woke the last one.
+#[test]
+fn the_wake_of_a_future_that_has_ended_keeps_no_loop_awake() {
+    let event_loop = EventLoop::new().unwrap();
+    event_loop.block_on(poll_fn(|cx| {
+        cx.waker().wake_by_ref();
+        Poll::Ready(())
+    }));
+    event_loop.spawn(ringtoss::time::sleep(Duration::from_millis(50)));
+    let before = event_loop.metrics().turns;
+    event_loop.run();
+    let turns = event_loop.metrics().turns - before;
+    assert!(turns < 100, "{turns} turns for one timer");
 }

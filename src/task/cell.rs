@@ -27,7 +27,7 @@ pub(super) struct Header {
     /// Where the task is queued. `None` for tasks that never are: blocking jobs, and those that
     /// were refused.
     pub(super) scheduler: Option<Arc<Scheduler>>,
-    /// Whom to wake on completion. Whose it is, `JOIN_WAKER` tells.
+    /// Whom to wake on completion, if the handle was polled elsewhere. Whose it is, `JOIN_WAKER` tells.
     pub(super) join_waker: UnsafeCell<Option<Waker>>,
     /// The link of the remote stack. It belongs to whoever set `SCHEDULED`, until the push; then to
     /// the stack, until the loop takes that apart.
@@ -319,6 +319,11 @@ unsafe fn free<F: Future>(header: NonNull<Header>) {
         // SAFETY: the cell is ours.
         let no_waker = |waker: *const Option<Waker>| unsafe { &*waker }.is_none();
         assert!(cell.header.join_waker.with(no_waker), "freed a join waker");
+        // SAFETY: the cell is ours.
+        assert!(
+            unsafe { cell.header.own.replace_join_waker(None) }.is_none(),
+            "freed a join waker of the loop's thread"
+        );
     }
     let scheduler = cell.header.scheduler.take();
     // Nothing is left that has to be dropped, but what loom keeps about its types.

@@ -109,6 +109,9 @@ impl<T> JoinHandle<T> {
         if header.state.has_join_waker() {
             return self.register_again(waker);
         }
+        if self.task.is_here() {
+            return self.register_here(waker);
+        }
         let waker = waker.clone();
         // SAFETY: JOIN_WAKER is clear, and nobody but us sets it: the field is ours. It is empty, so there is nothing to be
         // dropped, and the compiler need not look.
@@ -121,7 +124,25 @@ impl<T> JoinHandle<T> {
         false
     }
 
-    /// The same where one was left before.
+    /// The same on the thread of the task's loop, where the task ends: without an atomic operation.
+    #[inline(always)]
+    fn register_here(&mut self, waker: &Waker) -> bool {
+        let header = self.task.header();
+        // SAFETY: it has just been asked whether this is the loop's thread, on which the loop stays entered. So it is below.
+        if unsafe { header.own.has_join_waker(waker) } {
+            return true;
+        }
+        // The waker's functions are other people's code, and may run the loop.
+        let waker = waker.clone();
+        if self.is_finished() {
+            return false;
+        }
+        // SAFETY: as above; what was there is dropped when it has been replaced.
+        drop(unsafe { header.own.replace_join_waker(Some(waker)) });
+        true
+    }
+
+    /// The same where one was left before, elsewhere.
     #[inline(never)]
     fn register_again(&mut self, waker: &Waker) -> bool {
         let header = self.task.header();
@@ -171,6 +192,11 @@ impl<T> Drop for JoinHandle<T> {
             return unsafe { ManuallyDrop::drop(&mut self.task) };
         }
         let header = self.task.header();
+        // SAFETY: it is asked whether this is the thread of the task's loop.
+        let waker_here = if self.task.is_here() { unsafe { header.own.replace_join_waker(None) } } else { None };
+        if waker_here.is_some() {
+            quietly(|| drop(waker_here));
+        }
         match header.state.detach() {
             // The reference is gone as well.
             Detach::Done => return,

@@ -236,10 +236,13 @@ fn complete_against_the_drop_of_the_handle() {
 /// The handle is awaited elsewhere while the task completes: the output arrives.
 #[test]
 fn complete_against_join() {
-    for fresh in [false, true] {
+    for (fresh, first_here) in [(false, false), (true, false), (false, true)] {
         model(4, move || {
             let model = ModelLoop::new(1);
-            let handle = model.owner.spawn(async { 7 });
+            let mut handle = model.owner.spawn(async { 7 });
+            if first_here {
+                assert!(Pin::new(&mut handle).poll(&mut Context::from_waker(Waker::noop())).is_pending());
+            }
             let joining = thread::spawn(move || assert_eq!(block_on(handle, fresh), 7));
             model.run();
             joining.join().unwrap();

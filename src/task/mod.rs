@@ -65,7 +65,9 @@
 //! **The join waker** belongs to the runner while `JOIN_WAKER` is set and to the handle while it is
 //! clear; only the handle flips the bit, and not after `COMPLETE`. So there is no lock: the handle
 //! takes the field back, changes it, and hands it over again, and if the task completes in between
-//! the failing swap tells it so.
+//! the failing swap tells it so. A handle that is polled on the thread of the task's loop, with the loop entered, leaves its waker beside
+//! the word instead, where the runner finds it when the task ends: nobody else can get there, so it takes no atomic operation. If such a handle
+//! goes elsewhere and is polled there, it hands over the field, and the waker here is dropped with the task's end.
 //!
 //! **The local queue and the live set** belong to the loop's thread. One comes to them with the
 //! [`Owner`], which is neither Send nor Sync, or after `current_id() == id`. The second is as good as

@@ -1,5 +1,7 @@
 //! What a loop's thread keeps about a task of its own beside the state word, without an atomic operation: where the task
-//! is, and which of its references are left over.
+//! is, which of its references are left over, and who awaits it there.
+
+use std::task::Waker;
 
 use crate::inbox::sync::UnsafeCell;
 
@@ -30,6 +32,8 @@ struct Fields {
     /// References that wakers have left on the loop's thread, for those that are made there. Counted in the state word,
     /// and given up with the task's end.
     kept: u16,
+    /// Of the join handle, if it was last polled here.
+    join_waker: Option<Waker>,
 }
 
 /// More references are not kept: wakers that are cloned elsewhere and consumed here would leave ever more of them.
@@ -37,7 +41,7 @@ const KEPT_AT_MOST: u16 = 64;
 
 impl Own {
     pub(super) fn new(place: Place) -> Own {
-        Own(UnsafeCell::new(Fields { place, kept: 0 }))
+        Own(UnsafeCell::new(Fields { place, kept: 0, join_waker: None }))
     }
 
     /// # Safety
@@ -121,16 +125,36 @@ impl Own {
         unsafe { self.with(|own| own.place = Place::Polled) }
     }
 
-    /// The task is complete. Gives how many references were left over; from here on none are kept.
+    /// The task is complete. Gives how many references were left over, and who awaits it; from here on none are kept, and nobody's
+    /// waker.
     #[inline(always)]
-    pub(super) unsafe fn finish(&self) -> usize {
+    pub(super) unsafe fn finish(&self) -> (usize, Option<Waker>) {
         // SAFETY: see above.
         unsafe {
             self.with(|own| {
                 own.place = Place::Over;
-                usize::from(std::mem::take(&mut own.kept))
+                (usize::from(std::mem::take(&mut own.kept)), own.join_waker.take())
             })
         }
+    }
+
+    /// Leaves the waker of the join handle, or takes it back; gives the one that was there, to be dropped outside.
+    #[inline(always)]
+    pub(super) unsafe fn replace_join_waker(&self, waker: Option<Waker>) -> Option<Waker> {
+        // SAFETY: see above.
+        unsafe {
+            self.with(|own| {
+                debug_assert!(waker.is_none() || own.place != Place::Over);
+                std::mem::replace(&mut own.join_waker, waker)
+            })
+        }
+    }
+
+    /// Whether it is this waker that the join handle has left.
+    #[inline(always)]
+    pub(super) unsafe fn has_join_waker(&self, waker: &Waker) -> bool {
+        // SAFETY: see above.
+        unsafe { self.with(|own| own.join_waker.as_ref().is_some_and(|own| own.will_wake(waker))) }
     }
 
     /// Keeps a reference, if it can be kept: there are not too many, and the task's end is still to come, which gives them up. Of a task
@@ -205,7 +229,7 @@ mod tests {
         assert!(step(Again, end, Queued));
         for place in [New, Waiting, Queued, Polled, Again] {
             step(place, |own| unsafe { own.begin_end() }, Polled);
-            assert_eq!(step(place, |own| unsafe { own.finish() }, Over), 0);
+            assert_eq!(step(place, |own| unsafe { own.finish().0 }, Over), 0);
         }
     }
 
@@ -217,13 +241,13 @@ mod tests {
             assert!(!own.take_kept());
             assert!((0..3).all(|_| own.keep(false)));
             assert!(own.take_kept());
-            assert_eq!(own.finish(), 2);
+            assert_eq!(own.finish().0, 2);
             assert!(!own.keep(false) && !own.take_kept());
-            assert_eq!(own.finish(), 0);
+            assert_eq!(own.finish().0, 0);
             let own = Own::new(Queued);
             assert!((0..KEPT_AT_MOST).all(|_| own.keep(true)));
             assert!(!own.keep(false));
-            assert_eq!(own.finish(), usize::from(KEPT_AT_MOST));
+            assert_eq!(own.finish().0, usize::from(KEPT_AT_MOST));
         }
     }
 }

@@ -123,6 +123,12 @@ impl TaskRef {
         }
     }
 
+    /// Whether this is the thread of the task's loop, and it is entered.
+    #[inline(always)]
+    pub(super) fn is_here(&self) -> bool {
+        self.scheduler_here().is_some()
+    }
+
     /// Wakes the task. Whether it waited, and so lives.
     ///
     /// # Safety
@@ -277,21 +283,24 @@ impl TaskRef {
     pub(super) unsafe fn finish(self, stays: bool) {
         let header = self.into_raw();
         // SAFETY: the header is live: the references are ours. We are the runner.
-        let count = unsafe { header.as_ref().own.finish() } + usize::from(!stays);
+        let (kept, waker_here) = unsafe { header.as_ref().own.finish() };
+        let count = kept + usize::from(!stays);
         // SAFETY: the references are ours, so the header is live until they are given up, in `state.finish` if that says so or
         // by `release`; and if they were the last, it is ours to free. We are the runner.
         unsafe {
             match header.as_ref().state.finish(count) {
-                Finished::Released => return,
-                Finished::Kept => {}
+                Finished::Released => return wake_quietly(waker_here),
+                Finished::Kept => wake_quietly(waker_here),
                 // The handle was dropped before the task was complete, so the output is ours.
-                Finished::Unwanted => Header::drop_output(header),
+                Finished::Unwanted => {
+                    Header::drop_output(header);
+                    quietly(|| drop(waker_here));
+                }
                 Finished::Awaited => {
+                    // The handle has gone elsewhere since, where it is awaited now.
+                    quietly(|| drop(waker_here));
                     // JOIN_WAKER was set when the task became complete, so the field is ours from there on.
-                    let waker = header.as_ref().join_waker.with_mut(|waker| (*waker).take());
-                    if let Some(waker) = waker {
-                        quietly(|| waker.wake());
-                    }
+                    wake_quietly(header.as_ref().join_waker.with_mut(|waker| (*waker).take()));
                 }
             }
             if header.as_ref().state.release(count) {
@@ -357,6 +366,14 @@ impl Queued {
     }
 }
 
+/// Wakes who awaits a task, and lives with what that does.
+#[inline(always)]
+fn wake_quietly(waker: Option<Waker>) {
+    if let Some(waker) = waker {
+        quietly(|| waker.wake());
+    }
+}
+
 /// # Safety
 ///
 /// See [`Header::cancel`].
@@ -410,7 +427,7 @@ unsafe fn clone_waker(data: *const ()) -> RawWaker {
     // SAFETY: passed on.
     let task = unsafe { loan(data) };
     // SAFETY: it has just been asked whether this is the thread of the task's loop.
-    if !(task.scheduler_here().is_some() && unsafe { task.header().own.take_kept() }) {
+    if !(task.is_here() && unsafe { task.header().own.take_kept() }) {
         retain(&task);
     }
     RawWaker::new(data, &WAKER)
@@ -454,7 +471,7 @@ unsafe fn wake_by_ref(data: *const ()) {
 unsafe fn drop_waker(data: *const ()) {
     // SAFETY: passed on. The waker is being dropped, so its reference is ours.
     let task = ManuallyDrop::into_inner(unsafe { loan(data) });
-    if task.scheduler_here().is_some() {
+    if task.is_here() {
         // SAFETY: it has just been asked whether this is the thread of the task's loop.
         unsafe { task.leave_here(false) };
     }

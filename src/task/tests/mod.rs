@@ -2,6 +2,7 @@
 #![allow(clippy::waker_clone_wake, reason = "cloning a waker and consuming the clone are among the things tested")]
 
 mod abort;
+mod join;
 mod life;
 mod main_waker;
 mod panics;

@@ -204,7 +204,7 @@ fn into_panic_of_a_cancelled_task_panics() {
 
 /// Of panics that nobody hears of, the payloads may panic, too. What they panic with is leaked.
 #[test]
-#[cfg_attr(fresh_tasks, ignore = "a sanitizer would find the leak")]
+#[cfg_attr(any(fresh_tasks, miri), ignore = "a sanitizer would find the leak")]
 fn in_the_drop_of_what_a_panic_was_made_with() {
     crate::task::error::quietly(|| std::panic::panic_any(Bomb("the payload's own")));
     let payload = std::panic::catch_unwind(|| std::panic::panic_any(Bomb("again"))).unwrap_err();

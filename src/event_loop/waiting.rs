@@ -24,6 +24,11 @@ const DRAINS_AT_MOST: u32 = 8;
 const CROWD: usize = 4;
 const SHORTEST_IN_CROWD_NS: u64 = 50_000;
 
+/// The same of a throng. A sleep with a time limit costs some fifteen microseconds, on a virtual machine, which such a number has to be
+/// worth; most runtimes' timers are late by up to a millisecond whatever their number.
+const THRONG: usize = 32;
+const SHORTEST_IN_THRONG_NS: u64 = 200_000;
+
 /// So many sleeps a loop that was called by other threads says each time that it is awake again, so that nobody calls it for nothing;
 /// then it finds out whether anybody still would.
 const WARY: u32 = 256;
@@ -83,7 +88,12 @@ impl Waiting {
     /// For how long to sleep for a timer that is due in so many nanoseconds, after so many were due since the last sleep. In a crowd it comes with
     /// those that are due a little later; what the loop has spent looking counts.
     fn for_timer(&self, in_ns: u64, fired: usize) -> u64 {
-        if fired < CROWD { in_ns } else { in_ns.max(SHORTEST_IN_CROWD_NS.saturating_sub(self.spin_ns)) }
+        let shortest_ns = match fired {
+            THRONG.. => SHORTEST_IN_THRONG_NS,
+            CROWD.. => SHORTEST_IN_CROWD_NS,
+            _ => return in_ns,
+        };
+        in_ns.max(shortest_ns.saturating_sub(self.spin_ns))
     }
 
     /// Makes of a wait for one completion one for several, where that can be had without waiting for longer than was asked.
@@ -331,6 +341,9 @@ mod tests {
         assert_eq!(idle.for_timer(2_000, 3), 2_000, "a few are no crowd");
         assert_eq!(idle.for_timer(2_000, 4), 50_000);
         assert_eq!(idle.for_timer(60_000, 4), 60_000);
+        assert_eq!(idle.for_timer(2_000, 31), 50_000);
+        assert_eq!(idle.for_timer(2_000, 32), 200_000);
+        assert_eq!(idle.for_timer(201_000, 1_000), 201_000);
         let spinning = |us| Waiting::new(&Settings { spin: Duration::from_micros(us), ..Settings::default() });
         assert_eq!(spinning(20).for_timer(2_000, 4), 30_000);
         assert_eq!(spinning(60).for_timer(2_000, 4), 2_000, "it has looked for longer than that");

@@ -33,10 +33,18 @@ pub(super) struct Header {
     /// the stack, until the loop takes that apart.
     pub(super) next: UnsafeCell<*mut Header>,
     pub(super) own: Own,
-    /// Whether the join handle has given the output. The handle's only.
-    pub(super) taken: UnsafeCell<bool>,
+    /// What the join handle notes. The handle's only.
+    pub(super) notes: UnsafeCell<Notes>,
     /// The place in the loop's set of live tasks. The loop's thread only.
     pub(super) links: UnsafeCell<Links>,
+}
+
+/// See [`Header::notes`].
+pub(super) struct Notes {
+    /// The output has been given.
+    pub(super) taken: bool,
+    /// A waker was left on the loop's thread, beside the word, and may be there still.
+    pub(super) left_here: bool,
 }
 
 /// What depends on the type of the future. The functions take the header of a `Cell<F>` for the
@@ -96,7 +104,7 @@ impl<F: Future> Cell<F> {
             join_waker: UnsafeCell::new(None),
             next: UnsafeCell::new(ptr::null_mut()),
             own: Own::new(place_of_task),
-            taken: UnsafeCell::new(false),
+            notes: UnsafeCell::new(Notes { taken: false, left_here: false }),
             links: UnsafeCell::new(Links::none()),
         };
         // The pointer is that of the whole memory, not made from a reference to the header, so that it may be

@@ -7,7 +7,7 @@ use std::mem::ManuallyDrop;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
-use super::cell::Header;
+use super::cell::{Header, Notes};
 use super::error::{JoinError, quietly};
 use super::id::Id;
 use super::state::Detach;
@@ -98,7 +98,7 @@ impl<T> JoinHandle<T> {
         // ours. `T` is its type, by `new`.
         let output = unsafe { Header::take_output(self.task.pointer()) };
         // SAFETY: the field belongs to the handle, which we have for ourselves.
-        self.task.header().taken.with_mut(|taken| unsafe { *taken = true });
+        self.task.header().notes.with_mut(|notes| unsafe { (*notes).taken = true });
         output.expect("JoinHandle polled after completion")
     }
 
@@ -117,6 +117,7 @@ impl<T> JoinHandle<T> {
         // dropped, and the compiler need not look.
         header.join_waker.with_mut(|slot| unsafe { std::mem::forget((*slot).replace(waker)) });
         if header.state.offer_join_waker() {
+            self.call_back_from_here();
             return true;
         }
         // SAFETY: the runner found JOIN_WAKER clear when it completed the task.
@@ -137,9 +138,24 @@ impl<T> JoinHandle<T> {
         if self.is_finished() {
             return false;
         }
-        // SAFETY: as above; what was there is dropped when it has been replaced.
-        drop(unsafe { header.own.replace_join_waker(Some(waker)) });
+        // SAFETY: as above; what was there is dropped when it has been replaced. The notes are the handle's, which we have for
+        // ourselves.
+        let old = unsafe {
+            header.notes.with_mut(|notes| (*notes).left_here = true);
+            header.own.replace_join_waker(Some(waker))
+        };
+        drop(old);
         true
+    }
+
+    /// Has the loop drop the waker that was left there, if there is one: it is not wanted any more, and cannot be reached from here. The word
+    /// says so already.
+    #[inline]
+    fn call_back_from_here(&self) {
+        // SAFETY: the notes are the handle's.
+        if self.task.header().notes.with_mut(|notes| unsafe { std::mem::take(&mut (*notes).left_here) }) {
+            TaskRef::clone(&self.task).wake_elsewhere();
+        }
     }
 
     /// The same where one was left before, elsewhere.
@@ -185,19 +201,30 @@ impl<T> Future for JoinHandle<T> {
 impl<T> Drop for JoinHandle<T> {
     #[inline]
     fn drop(&mut self) {
-        // SAFETY: the field belongs to the handle.
-        if self.task.header().taken.with(|taken| unsafe { *taken }) {
+        // SAFETY: the notes belong to the handle.
+        let Notes { taken, left_here } = self.task.header().notes.with(|notes| unsafe { notes.read() });
+        if taken {
             // The task is complete, and nothing is left in it.
             // SAFETY: the field is not used again.
             return unsafe { ManuallyDrop::drop(&mut self.task) };
         }
-        let header = self.task.header();
-        // SAFETY: it is asked whether this is the thread of the task's loop.
-        let waker_here = if self.task.is_here() { unsafe { header.own.replace_join_waker(None) } } else { None };
-        if waker_here.is_some() {
-            quietly(|| drop(waker_here));
+        let mut elsewhere = None;
+        if left_here {
+            if self.task.is_here() {
+                // SAFETY: it has just been asked whether this is the thread of the task's loop.
+                let waker = unsafe { self.task.header().own.replace_join_waker(None) };
+                quietly(|| drop(waker));
+            } else {
+                elsewhere = Some(TaskRef::clone(&self.task));
+            }
         }
-        match header.state.detach() {
+        let header = self.task.header();
+        let detached = header.state.detach();
+        if let Some(task) = elsewhere {
+            // Now that there is no handle, its loop drops the waker.
+            task.wake_elsewhere();
+        }
+        match detached {
             // The reference is gone as well.
             Detach::Done => return,
             Detach::TakeWaker => {

@@ -212,19 +212,23 @@ fn abort_wake_and_run() {
 /// The handle is dropped elsewhere while the task completes: the output is dropped once.
 #[test]
 fn complete_against_the_drop_of_the_handle() {
-    for polled in [false, true] {
-        model(4, move || {
+    // Polled nowhere, here, where it is dropped.
+    for (here, elsewhere) in [(false, false), (true, false), (false, true), (true, true)] {
+        model(3, move || {
             let model = ModelLoop::new(1);
             let drops = Drops::default();
             let guard = drops.guard(None);
             let mut handle = model.owner.spawn(async move { guard });
-            if polled {
-                let inbox = Inbox::new(2).unwrap();
-                let waker = Waker::from(Arc::new(Parker(inbox)));
-                let mut cx = Context::from_waker(&waker);
-                assert!(Pin::new(&mut handle).poll(&mut cx).is_pending());
+            let waker = Waker::from(Arc::new(Parker(Inbox::new(2).unwrap())));
+            if here {
+                assert!(Pin::new(&mut handle).poll(&mut Context::from_waker(&waker)).is_pending());
             }
-            let dropping = thread::spawn(move || drop(handle));
+            let dropping = thread::spawn(move || {
+                if elsewhere {
+                    let _ = Pin::new(&mut handle).poll(&mut Context::from_waker(&waker));
+                }
+                drop(handle);
+            });
             model.run();
             dropping.join().unwrap();
             assert_eq!(drops.count(), 1);
@@ -236,7 +240,7 @@ fn complete_against_the_drop_of_the_handle() {
 /// The handle is awaited elsewhere while the task completes: the output arrives.
 #[test]
 fn complete_against_join() {
-    for (fresh, first_here) in [(false, false), (true, false), (false, true)] {
+    for (fresh, first_here) in [(false, false), (true, false), (false, true), (true, true)] {
         model(4, move || {
             let model = ModelLoop::new(1);
             let mut handle = model.owner.spawn(async { 7 });

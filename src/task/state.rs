@@ -150,10 +150,11 @@ impl State {
     }
 
     /// The runner has taken the task from the stack. What was done before it was left there is seen from here on, and who
-    /// wakes it from here on leaves it there again.
-    pub(super) fn arrive(&self) {
+    /// wakes it from here on leaves it there again. Whether there may be a handle that awaits it on the runner's thread.
+    pub(super) fn arrive(&self) -> bool {
         let word = self.0.fetch_and(!SCHEDULED, Ordering::AcqRel);
         debug_assert_ne!(word & SCHEDULED, 0, "what is on the stack is scheduled");
+        word & (HANDLE | JOIN_WAKER) == HANDLE
     }
 
     /// Whether the runner is to drop the future.
@@ -267,7 +268,7 @@ impl State {
 pub(super) enum Finished {
     /// The handle is gone: drop it.
     Unwanted,
-    /// The handle will ask, or its drop will see to it.
+    /// The handle will ask, or its drop will see to it; or whoever awaits it on the runner's thread is to be woken.
     Kept,
     /// The same, and the references have been given up.
     Released,

@@ -159,6 +159,15 @@ impl TaskRef {
         }
     }
 
+    /// Wakes the task from elsewhere, and gives the reference up.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn wake_elsewhere(self) {
+        if self.header().state.wake_by_value() == Wake::Queue {
+            self.schedule_remote();
+        }
+    }
+
     /// Puts the task in its loop's queue, from elsewhere. For whoever has just set `SCHEDULED`.
     #[cold]
     #[inline(never)]
@@ -228,11 +237,16 @@ impl TaskRef {
     ///
     /// This is the loop's thread, and the task has been taken off the stack. If it is new, it is in the set of live tasks now.
     pub(super) unsafe fn arrive(self) -> bool {
-        self.header().state.arrive();
+        let awaited_here = self.header().state.arrive();
         // SAFETY: passed on.
         unsafe {
             let wakes = self.header().own.arrive();
+            // Its handle is gone, or awaits it elsewhere.
+            let stale = if awaited_here { None } else { self.header().own.replace_join_waker(None) };
             self.leave_here(wakes);
+            if stale.is_some() {
+                quietly(|| drop(stale));
+            }
             wakes
         }
     }
@@ -297,10 +311,10 @@ impl TaskRef {
                     quietly(|| drop(waker_here));
                 }
                 Finished::Awaited => {
-                    // The handle has gone elsewhere since, where it is awaited now.
-                    quietly(|| drop(waker_here));
                     // JOIN_WAKER was set when the task became complete, so the field is ours from there on.
                     wake_quietly(header.as_ref().join_waker.with_mut(|waker| (*waker).take()));
+                    // The handle has gone elsewhere since this one was left.
+                    quietly(|| drop(waker_here));
                 }
             }
             if header.as_ref().state.release(count) {
@@ -451,8 +465,8 @@ unsafe fn wake_by_value(data: *const ()) {
             let lives = task.wake_here(&*scheduler);
             task.leave_here(lives);
         }
-    } else if task.header().state.wake_by_value() == Wake::Queue {
-        task.schedule_remote();
+    } else {
+        task.wake_elsewhere();
     }
 }
 

@@ -10,8 +10,8 @@
 //! Time is counted in nanoseconds and never rounded. A timer never fires early. It fires late by what the kernel
 //! takes to wake the thread, and by what other tasks of the loop take to yield. Where timers come in crowds (four or
 //! more between two sleeps of the loop), a sleep lasts for 50 µs at least, so that the next may be later by that: as late as
-//! the kernel's timers are by default elsewhere (`PR_SET_TIMERSLACK` in [prctl(2)]). A loop that
-//! [spins](crate::Builder::spin) for longer than that is not late.
+//! the kernel's timers are by default elsewhere (`PR_SET_TIMERSLACK` in [prctl(2)]). Where they come in throngs (32 or more), it lasts for
+//! 200 µs. A loop that [spins](crate::Builder::spin) for longer than that is not late.
 //!
 //! Timers belong to no loop until they are polled: a [`Sleep`] may be made anywhere and sent to any thread. It
 //! registers with the loop that polls it. Everything here may be dropped at any moment; nothing is lost but the

@@ -34,7 +34,7 @@ fn a_life() {
     assert_eq!(state.wake_by_value(), Wake::Queue);
     is(3, "hs");
     assert_eq!(state.wake_by_ref(), Wake::Nothing);
-    state.arrive();
+    assert!(state.arrive());
     is(3, "h");
     assert_eq!(state.finish(2), Finished::Released);
     is(1, "ch");
@@ -54,9 +54,9 @@ fn waking_from_elsewhere() {
             assert_eq!(step((3, flags), wake, (3, flags)), Wake::Nothing, "{flags}");
         }
     }
-    for flags in ["h", "ha", "ch", "c", ""] {
+    for (flags, awaited_here) in [("h", true), ("ha", true), ("hj", false), ("ch", true), ("c", false), ("", false)] {
         let scheduled = [flags, "s"].concat();
-        step((3, &scheduled), State::arrive, (3, flags));
+        assert_eq!(step((3, &scheduled), State::arrive, (3, flags)), awaited_here, "{flags}");
     }
 }
 

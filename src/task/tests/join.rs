@@ -29,6 +29,7 @@ fn the_last_waker_is_woken_wherever_it_was_left() {
         poll(&mini, &mut handle, &last, second);
         poll(&mini, &mut handle, &last, second);
         mini.settle();
+        assert_eq!((Arc::strong_count(&before), Arc::strong_count(&last)), (1, 2), "{first} {second}");
         latch.open();
         mini.settle();
         assert!(last.woken.load(Ordering::Relaxed), "{first} {second}");
@@ -52,8 +53,12 @@ fn the_waker_of_a_handle_that_is_gone_is_dropped_by_whoever_may() {
             } else {
                 mini.outside(|| drop(handle));
             }
-            // What lies on the loop's thread cannot be reached from elsewhere.
-            assert_eq!(Arc::strong_count(&waiter), if polled && !dropped { 2 } else { 1 });
+            if polled && !dropped {
+                // What lies on the loop's thread cannot be reached from elsewhere: the loop drops it.
+                assert_eq!(Arc::strong_count(&waiter), 2);
+                mini.owner.take_remote();
+            }
+            assert_eq!(Arc::strong_count(&waiter), 1);
             mini.settle();
             if ends {
                 latch.open();
@@ -62,8 +67,84 @@ fn the_waker_of_a_handle_that_is_gone_is_dropped_by_whoever_may() {
                 mini.owner.shutdown();
             }
             assert_eq!(Arc::strong_count(&waiter), 1);
+            assert_eq!(mini.owner.live_tasks(), 0);
             assert!(!waiter.woken.load(Ordering::Relaxed));
         }
+    }
+}
+
+#[test]
+fn a_handle_goes_to_and_fro() {
+    let mini = MiniLoop::new();
+    let latch = Latch::default();
+    let mut handle = mini.owner.spawn(latch.clone());
+    let waiters: Vec<_> = (0..6).map(|_| waiter(&mini)).collect();
+    for (index, waiter) in waiters.iter().enumerate() {
+        poll(&mini, &mut handle, waiter, index % 2 == 0);
+    }
+    mini.settle();
+    latch.open();
+    mini.settle();
+    let woken: Vec<_> = waiters.iter().map(|waiter| waiter.woken.load(Ordering::Relaxed)).collect();
+    assert_eq!(woken, [false, false, false, false, false, true]);
+    assert!(waiters.iter().all(|waiter| Arc::strong_count(waiter) == 1));
+    output(handle).unwrap();
+}
+
+/// Panics when it is cloned, or dropped.
+static PANICS_ON_CLONE: RawWakerVTable =
+    RawWakerVTable::new(|_| panic!("cloned"), |_| panic!("woken"), |_| panic!("woken"), |_| {});
+static PANICS_ON_DROP: RawWakerVTable = RawWakerVTable::new(
+    |data| RawWaker::new(data, &PANICS_ON_DROP),
+    |_| {},
+    |_| {},
+    |_| {
+        if !std::thread::panicking() {
+            panic!("dropped")
+        }
+    },
+);
+
+#[test]
+fn wakers_that_panic_leave_the_task_as_it_was() {
+    let mini = MiniLoop::new();
+    for here in [true, false] {
+        let latch = Latch::default();
+        let mut handle = mini.owner.spawn(latch.clone());
+        let mut poll_panicking = |table| {
+            // SAFETY: the functions do nothing with the data. It is never dropped.
+            let waker = std::mem::ManuallyDrop::new(unsafe { Waker::from_raw(RawWaker::new(std::ptr::null(), table)) });
+            let mut poll = || drop(Pin::new(&mut handle).poll(&mut Context::from_waker(&waker)));
+            let poll = std::panic::AssertUnwindSafe(|| if here { poll() } else { mini.outside(poll) });
+            std::panic::catch_unwind(poll).is_err()
+        };
+        assert!(poll_panicking(&PANICS_ON_CLONE));
+        assert!(!poll_panicking(&PANICS_ON_DROP));
+        let waiter = waiter(&mini);
+        let waker = Waker::from(Arc::clone(&waiter));
+        let poll = std::panic::AssertUnwindSafe(|| {
+            let mut poll = || drop(Pin::new(&mut handle).poll(&mut Context::from_waker(&waker)));
+            if here { poll() } else { mini.outside(poll) }
+        });
+        assert!(std::panic::catch_unwind(poll).is_err(), "the one before it is dropped");
+        mini.settle();
+        latch.open();
+        mini.settle();
+        assert!(waiter.woken.load(Ordering::Relaxed), "{here}");
+        output(handle).unwrap();
+        // In the drop of a handle nobody hears of it.
+        let mut handle = mini.owner.spawn(Latch::default());
+        // SAFETY: as above.
+        let waker = unsafe { Waker::from_raw(RawWaker::new(std::ptr::null(), &PANICS_ON_DROP)) };
+        let waker = std::mem::ManuallyDrop::new(waker);
+        let mut poll = || assert!(Pin::new(&mut handle).poll(&mut Context::from_waker(&waker)).is_pending());
+        if here {
+            poll()
+        } else {
+            mini.outside(poll)
+        }
+        drop(handle);
+        mini.settle();
     }
 }
 

@@ -118,11 +118,18 @@ fn in_the_waker_of_a_handle() {
         }
     }
     let mini = MiniLoop::new();
-    let mut handle = mini.owner.spawn(async { 2 });
-    let waker = Waker::from(Arc::new(PanicWaker));
-    assert!(Pin::new(&mut handle).poll(&mut Context::from_waker(&waker)).is_pending());
-    mini.settle();
-    assert_eq!(output(handle).unwrap(), 2);
+    for here in [false, true] {
+        let mut handle = mini.owner.spawn(async { 2 });
+        let waker = Waker::from(Arc::new(PanicWaker));
+        let mut poll = || assert!(Pin::new(&mut handle).poll(&mut Context::from_waker(&waker)).is_pending());
+        if here {
+            poll()
+        } else {
+            mini.outside(poll)
+        }
+        mini.settle();
+        assert_eq!(output(handle).unwrap(), 2);
+    }
 }
 
 #[test]

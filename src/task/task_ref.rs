@@ -275,6 +275,8 @@ impl TaskRef {
         let place = unsafe { self.header().own.place() };
         if matches!(place, Place::Polled | Place::Again) {
             self.header().state.abort_here();
+            // SAFETY: as above. It is not queued for that, but looked at when the poll returns.
+            unsafe { self.header().own.wake() };
             return Err(self);
         }
         // SAFETY: we are the runner, the task is not being polled, and the future is there, because the task is not complete.
@@ -356,13 +358,19 @@ impl Queued {
             return Ran::Complete;
         }
         // The reference outlives this: a task that is being polled stays in the set.
+        // SAFETY: see above.
+        if !unsafe { header.own.end() } {
+            return Ran::Waiting;
+        }
         if header.state.is_aborted() {
-            // SAFETY: still pending.
-            unsafe { drop_future(self.0) };
+            // It was aborted by itself, or by what it has called. SAFETY: still pending, and in no queue yet.
+            unsafe {
+                header.own.begin_end();
+                drop_future(self.0);
+            }
             return Ran::Complete;
         }
-        // SAFETY: see above.
-        if unsafe { header.own.end() } { Ran::Again } else { Ran::Waiting }
+        Ran::Again
     }
 
     pub(super) fn pointer(self) -> NonNull<Header> {

@@ -260,12 +260,15 @@ impl EventLoop {
 
     #[inline(always)]
     fn how_long(&self, has_timers: bool) -> Wait {
-        let fired = self.waiting.fired.take();
-        if has_timers { self.how_long_for_timers(fired) } else { Wait::Completion }
+        if has_timers {
+            return self.how_long_for_timers();
+        }
+        self.waiting.fired.set(0);
+        Wait::Completion
     }
 
     #[inline(never)]
-    fn how_long_for_timers(&self, fired: usize) -> Wait {
+    fn how_long_for_timers(&self) -> Wait {
         let core = &*self.core;
         let mut timers = core.timers.borrow_mut();
         let Some(deadline_ns) = timers.next_deadline() else { return Wait::Completion };
@@ -280,8 +283,9 @@ impl EventLoop {
             now_ns => now_ns,
         };
         match deadline_ns.saturating_sub(now_ns) {
+            // No sleep: those that were due count for the next one.
             0 => Wait::No,
-            ns => Wait::AtMostNs(self.waiting.for_timer(ns, fired)),
+            ns => Wait::AtMostNs(self.waiting.for_timer(ns, self.waiting.fired.take())),
         }
     }
 

@@ -120,7 +120,7 @@ impl<F: Future> Cell<F> {
 
     /// A task that is to run. `kept` is memory of its shape, if there is any.
     #[inline(always)]
-    pub(super) fn new(
+    pub(super) fn born(
         future: F,
         state: State,
         place: Place,
@@ -328,10 +328,8 @@ unsafe fn free<F: Future>(header: NonNull<Header>) {
         let no_waker = |waker: *const Option<Waker>| unsafe { &*waker }.is_none();
         assert!(cell.header.join_waker.with(no_waker), "freed a join waker");
         // SAFETY: the cell is ours.
-        assert!(
-            unsafe { cell.header.own.replace_join_waker(None) }.is_none(),
-            "freed a join waker of the loop's thread"
-        );
+        let left_here = unsafe { cell.header.own.replace_join_waker(None) };
+        assert!(left_here.is_none(), "freed a join waker of the loop's thread");
     }
     let scheduler = cell.header.scheduler.take();
     // Nothing is left that has to be dropped, but what loom keeps about its types.

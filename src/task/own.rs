@@ -207,11 +207,18 @@ mod tests {
 
     #[test]
     fn places() {
-        // SAFETY: one thread, one access at a time; so it is below.
+        // SAFETY: one thread, one access at a time.
         let wake = |own: &Own| unsafe { own.wake() };
+        // SAFETY: as above.
         let arrive = |own: &Own| unsafe { own.arrive() };
+        // SAFETY: as above.
         let begin = |own: &Own| unsafe { own.begin() };
+        // SAFETY: as above.
         let end = |own: &Own| unsafe { own.end() };
+        // SAFETY: as above.
+        let begin_end = |own: &Own| unsafe { own.begin_end() };
+        // SAFETY: as above.
+        let finish = |own: &Own| unsafe { own.finish().0 };
         assert!(step(Waiting, wake, Queued));
         assert!(!step(Polled, wake, Again));
         assert!(step(New, arrive, Queued));
@@ -228,8 +235,8 @@ mod tests {
         assert!(!step(Polled, end, Waiting));
         assert!(step(Again, end, Queued));
         for place in [New, Waiting, Queued, Polled, Again] {
-            step(place, |own| unsafe { own.begin_end() }, Polled);
-            assert_eq!(step(place, |own| unsafe { own.finish().0 }, Over), 0);
+            step(place, begin_end, Polled);
+            assert_eq!(step(place, finish, Over), 0);
         }
     }
 

@@ -54,7 +54,7 @@ impl TaskRef {
         scheduler: Arc<Scheduler>,
         kept: Option<NonNull<u8>>,
     ) -> (TaskRef, JoinHandle<F::Output>) {
-        let header = Cell::new(future, State::new(2), Place::Queued, Some(scheduler), kept);
+        let header = Cell::born(future, State::new(2), Place::Queued, Some(scheduler), kept);
         // SAFETY: the handle is the one there is, and of this task's type.
         let handle = unsafe { JoinHandle::new(TaskRef(header)) };
         (TaskRef(header), handle)
@@ -65,7 +65,7 @@ impl TaskRef {
         future: F,
         scheduler: Arc<Scheduler>,
     ) -> (TaskRef, TaskRef, JoinHandle<F::Output>) {
-        let header = Cell::new(future, State::scheduled(3), Place::New, Some(scheduler), None);
+        let header = Cell::born(future, State::scheduled(3), Place::New, Some(scheduler), None);
         // SAFETY: as in `born_here`.
         let handle = unsafe { JoinHandle::new(TaskRef(header)) };
         (TaskRef(header), TaskRef(header), handle)
@@ -73,7 +73,7 @@ impl TaskRef {
 
     /// A new task that no loop runs: the reference of its runner, and the join handle.
     pub(super) fn unscheduled<F: Future>(future: F) -> (TaskRef, JoinHandle<F::Output>) {
-        let header = Cell::new(future, State::scheduled(2), Place::New, None, None);
+        let header = Cell::born(future, State::scheduled(2), Place::New, None, None);
         // SAFETY: as in `born_here`.
         let handle = unsafe { JoinHandle::new(TaskRef(header)) };
         (TaskRef(header), handle)

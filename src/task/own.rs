@@ -165,7 +165,9 @@ impl Own {
         unsafe {
             self.with(|own| {
                 debug_assert!(!lives || own.place != Place::Over);
-                let keeps = own.kept < KEPT_AT_MOST && (lives || own.place != Place::Over);
+                let has_room = own.kept < KEPT_AT_MOST;
+                let lives = lives || own.place != Place::Over;
+                let keeps = has_room && lives;
                 if keeps {
                     own.kept += 1;
                 }

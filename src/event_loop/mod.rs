@@ -254,7 +254,7 @@ impl EventLoop {
                     rounds.looks_again = !rounds.first;
                 }
                 self.run_round(&mut rounds);
-                let ready = self.main.is_woken() || self.executor.has_ready();
+                let ready = self.is_ready();
                 if !(ready && rounds.may_go_on()) {
                     break ready;
                 }
@@ -331,17 +331,23 @@ impl EventLoop {
         rounds.note(round.polls, round.gave_way);
     }
 
+    /// Whether the main future or a task is to be polled.
+    #[inline(always)]
+    fn is_ready(&self) -> bool {
+        self.main.is_woken() || self.executor.has_ready()
+    }
+
     /// The rest of a turn. It does not sleep if somebody is `ready`.
     fn finish_turn(&self, polls: usize, looks_again: bool, mut ready: bool) {
         let core = &*self.core;
         if looks_again {
             self.take_in_mail();
-            ready |= self.executor.has_ready() || self.main.is_woken();
+            ready |= self.is_ready();
         }
         let has_timers = !core.timers.borrow().is_empty();
         if has_timers {
             self.fire_timers();
-            ready |= self.executor.has_ready() || self.main.is_woken();
+            ready |= self.is_ready();
         }
         {
             let mut driver = core.driver.borrow_mut();

@@ -14,21 +14,26 @@ fn model(preemptions: usize, f: impl Fn() + Send + Sync + 'static) {
     builder.check(f);
 }
 
+/// Two threads that push something each and kick, and how many of them are seen to have pushed.
+fn two_pushers(inbox: &Arc<Inbox<()>>) -> ([thread::JoinHandle<()>; 2], impl Fn() -> usize) {
+    let queues: Arc<[AtomicUsize; 2]> = Arc::new([AtomicUsize::new(0), AtomicUsize::new(0)]);
+    let pushers = [0, 1].map(|index| {
+        let (inbox, queues) = (Arc::clone(inbox), Arc::clone(&queues));
+        thread::spawn(move || {
+            queues[index].store(1, Ordering::Relaxed);
+            inbox.kick();
+        })
+    });
+    (pushers, move || queues.iter().filter(|queue| queue.load(Ordering::Relaxed) == 1).count())
+}
+
 /// Pushers that only store to an atomic, with no order of its own: the two fences alone must see to
 /// it that the loop does not sleep through them. A lost wake-up is a deadlock here.
 #[test]
 fn no_push_is_slept_through() {
     model(3, || {
         let inbox = Inbox::<()>::new(1).unwrap();
-        let queues: Arc<[AtomicUsize; 2]> = Arc::new([AtomicUsize::new(0), AtomicUsize::new(0)]);
-        let pushers = [0, 1].map(|index| {
-            let (inbox, queues) = (Arc::clone(&inbox), Arc::clone(&queues));
-            thread::spawn(move || {
-                queues[index].store(1, Ordering::Relaxed);
-                inbox.kick();
-            })
-        });
-        let pushed = || queues.iter().filter(|queue| queue.load(Ordering::Relaxed) == 1).count();
+        let (pushers, pushed) = two_pushers(&inbox);
         let mut sleeps = 0;
         let mut seen = 0;
         while seen < 2 {
@@ -56,15 +61,7 @@ fn no_push_is_slept_through_where_an_announcement_stands() {
     for (comes_upon_kicks, is_wary) in [(false, false), (true, false), (false, true), (true, true)] {
         model(3, move || {
             let inbox = Inbox::<()>::new(1).unwrap();
-            let queues: Arc<[AtomicUsize; 2]> = Arc::new([AtomicUsize::new(0), AtomicUsize::new(0)]);
-            let pushers = [0, 1].map(|index| {
-                let (inbox, queues) = (Arc::clone(&inbox), Arc::clone(&queues));
-                thread::spawn(move || {
-                    queues[index].store(1, Ordering::Relaxed);
-                    inbox.kick();
-                })
-            });
-            let pushed = || queues.iter().filter(|queue| queue.load(Ordering::Relaxed) == 1).count();
+            let (pushers, pushed) = two_pushers(&inbox);
             let mut sleeps = 0;
             loop {
                 let seen = pushed();
@@ -98,15 +95,7 @@ fn no_push_is_slept_through_where_an_announcement_stands() {
 fn a_spinning_loop_is_not_kicked_and_sleeps_through_nothing() {
     model(3, || {
         let inbox = Inbox::<()>::new(1).unwrap();
-        let queues: Arc<[AtomicUsize; 2]> = Arc::new([AtomicUsize::new(0), AtomicUsize::new(0)]);
-        let pushers = [0, 1].map(|index| {
-            let (inbox, queues) = (Arc::clone(&inbox), Arc::clone(&queues));
-            thread::spawn(move || {
-                queues[index].store(1, Ordering::Relaxed);
-                inbox.kick();
-            })
-        });
-        let pushed = || queues.iter().filter(|queue| queue.load(Ordering::Relaxed) == 1).count();
+        let (pushers, pushed) = two_pushers(&inbox);
         let (mut seen, mut announced) = (0, false);
         while seen < 2 {
             let looked = (0..2).map(|_| pushed()).find(|&now| now > seen);

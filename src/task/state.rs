@@ -13,7 +13,8 @@ use crate::inbox::sync::{AtomicUsize, Ordering};
 /// The task is on the stack on which other threads leave tasks for the loop, or on its way there.
 ///
 /// Set by whoever wakes or aborts the task from elsewhere, and at birth if it is born elsewhere. Cleared by the runner when it
-/// takes the task from the stack. On one that is `COMPLETE` it is not set any more.
+/// takes the task from the stack. Never set on a task that is `COMPLETE`, but it stays set on one that completes while it is on
+/// the stack, until it is taken from there.
 pub(super) const SCHEDULED: usize = 1 << 0;
 
 /// The future is gone and the stage holds the output. This is the end: `COMPLETE` is never cleared,

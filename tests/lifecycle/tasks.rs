@@ -80,6 +80,13 @@ async fn waits(place: Arc<Mutex<Option<Waker>>>) {
     .await;
 }
 
+/// So many sleeps of the loop in which nobody calls it.
+async fn sleep_uncalled(times: usize) {
+    for _ in 0..times {
+        op::nop().await.unwrap();
+    }
+}
+
 /// The loop has taken in what others had woken when another thread wakes, before it sleeps. It looks once more then, or was
 /// called, because nobody had called it for so long that it does not look.
 #[test]
@@ -87,10 +94,7 @@ fn a_wake_from_elsewhere_at_the_end_of_a_turn_is_not_slept_through() {
     run(async {
         for (sleeps, rounds) in [(0, 100), (600, 5)] {
             for _ in 0..rounds {
-                // Nobody calls it meanwhile.
-                for _ in 0..sleeps {
-                    op::nop().await.unwrap();
-                }
+                sleep_uncalled(sleeps).await;
                 let waking = spawn(async {
                     let place: Arc<Mutex<Option<Waker>>> = Arc::default();
                     let waiting = spawn(waits(place.clone()));
@@ -111,9 +115,7 @@ fn a_wake_from_elsewhere_at_the_end_of_a_turn_is_not_slept_through() {
 fn a_loop_that_does_not_look_again_is_called() {
     run(async {
         for _ in 0..5 {
-            for _ in 0..600 {
-                op::nop().await.unwrap();
-            }
+            sleep_uncalled(600).await;
             // The main future: its waker is left by the first poll, and used by a task, which is polled behind that.
             let place: Arc<Mutex<Option<Waker>>> = Arc::default();
             let waking = spawn({
@@ -125,9 +127,7 @@ fn a_loop_that_does_not_look_again_is_called() {
             });
             waits(place).await;
             waking.await.unwrap();
-            for _ in 0..600 {
-                op::nop().await.unwrap();
-            }
+            sleep_uncalled(600).await;
             // Mail: what another thread drops is cancelled and closed here.
             let (ours, theirs) = ringtoss::net::UnixStream::pair().unwrap();
             let mut reading = Box::pin(async move { { ours }.read(Vec::with_capacity(1)).await.0 });
@@ -138,9 +138,7 @@ fn a_loop_that_does_not_look_again_is_called() {
             }
             spawn(async move { std::thread::spawn(move || drop(reading)).join().unwrap() }).await.unwrap();
             assert_eq!(ended.await.unwrap().unwrap(), 0);
-            for _ in 0..600 {
-                op::nop().await.unwrap();
-            }
+            sleep_uncalled(600).await;
             assert_eq!(ringtoss::spawn_blocking(|| 7).await.unwrap(), 7);
         }
     });

@@ -14,8 +14,19 @@ fn waiter(mini: &MiniLoop) -> Arc<RootWaker> {
 /// Polls a handle of a task that has not ended, on the loop's thread, with the loop entered or not.
 fn poll<T>(mini: &MiniLoop, handle: &mut JoinHandle<T>, waiter: &Arc<RootWaker>, here: bool) {
     let waker = Waker::from(Arc::clone(waiter));
-    let mut poll = || assert!(Pin::new(&mut *handle).poll(&mut Context::from_waker(&waker)).is_pending());
-    if here { poll() } else { mini.outside(poll) }
+    mini.at(here, || assert!(Pin::new(handle).poll(&mut Context::from_waker(&waker)).is_pending()));
+}
+
+/// The same with a waker that panics, or after one. Whether that came out.
+fn panics<T>(mini: &MiniLoop, handle: &mut JoinHandle<T>, waker: &Waker, here: bool) -> bool {
+    let poll = || assert!(Pin::new(handle).poll(&mut Context::from_waker(waker)).is_pending());
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| mini.at(here, poll))).is_err()
+}
+
+/// A waker of these functions, which do nothing with its data. It is never dropped.
+fn waker_of(table: &'static RawWakerVTable) -> std::mem::ManuallyDrop<Waker> {
+    // SAFETY: the functions look at no data.
+    std::mem::ManuallyDrop::new(unsafe { Waker::from_raw(RawWaker::new(std::ptr::null(), table)) })
 }
 
 #[test]
@@ -111,22 +122,10 @@ fn wakers_that_panic_leave_the_task_as_it_was() {
     for here in [true, false] {
         let latch = Latch::default();
         let mut handle = mini.owner.spawn(latch.clone());
-        let mut poll_panicking = |table| {
-            // SAFETY: the functions do nothing with the data. It is never dropped.
-            let waker = std::mem::ManuallyDrop::new(unsafe { Waker::from_raw(RawWaker::new(std::ptr::null(), table)) });
-            let mut poll = || drop(Pin::new(&mut handle).poll(&mut Context::from_waker(&waker)));
-            let poll = std::panic::AssertUnwindSafe(|| if here { poll() } else { mini.outside(poll) });
-            std::panic::catch_unwind(poll).is_err()
-        };
-        assert!(poll_panicking(&PANICS_ON_CLONE));
-        assert!(!poll_panicking(&PANICS_ON_DROP));
+        assert!(panics(&mini, &mut handle, &waker_of(&PANICS_ON_CLONE), here));
+        assert!(!panics(&mini, &mut handle, &waker_of(&PANICS_ON_DROP), here));
         let waiter = waiter(&mini);
-        let waker = Waker::from(Arc::clone(&waiter));
-        let poll = std::panic::AssertUnwindSafe(|| {
-            let mut poll = || drop(Pin::new(&mut handle).poll(&mut Context::from_waker(&waker)));
-            if here { poll() } else { mini.outside(poll) }
-        });
-        assert!(std::panic::catch_unwind(poll).is_err(), "the one before it is dropped");
+        assert!(panics(&mini, &mut handle, &Waker::from(Arc::clone(&waiter)), here), "the one before it is dropped");
         mini.settle();
         latch.open();
         mini.settle();
@@ -134,15 +133,7 @@ fn wakers_that_panic_leave_the_task_as_it_was() {
         output(handle).unwrap();
         // In the drop of a handle nobody hears of it.
         let mut handle = mini.owner.spawn(Latch::default());
-        // SAFETY: as above.
-        let waker = unsafe { Waker::from_raw(RawWaker::new(std::ptr::null(), &PANICS_ON_DROP)) };
-        let waker = std::mem::ManuallyDrop::new(waker);
-        let mut poll = || assert!(Pin::new(&mut handle).poll(&mut Context::from_waker(&waker)).is_pending());
-        if here {
-            poll()
-        } else {
-            mini.outside(poll)
-        }
+        assert!(!panics(&mini, &mut handle, &waker_of(&PANICS_ON_DROP), here));
         drop(handle);
         mini.settle();
     }
@@ -169,8 +160,7 @@ fn a_task_that_ends_while_the_waker_is_cloned_is_told_at_once() {
     let mini = Rc::new(MiniLoop::new());
     let mut handle = mini.owner.spawn(async { 7 });
     ON_CLONE.set(Some(Rc::clone(&mini)));
-    // SAFETY: the functions do nothing with the data.
-    let waker = unsafe { Waker::from_raw(RawWaker::new(std::ptr::null(), &TURNS)) };
+    let waker = waker_of(&TURNS);
     let Poll::Ready(output) = Pin::new(&mut handle).poll(&mut Context::from_waker(&waker)) else {
         panic!("it has ended");
     };

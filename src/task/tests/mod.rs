@@ -48,6 +48,11 @@ impl MiniLoop {
         result
     }
 
+    /// Runs `f` as if the loop were entered, or not.
+    fn at<R>(&self, here: bool, f: impl FnOnce() -> R) -> R {
+        if here { f() } else { self.outside(f) }
+    }
+
     /// One turn; how many tasks were polled.
     fn turn(&self) -> usize {
         self.owner.take_remote();

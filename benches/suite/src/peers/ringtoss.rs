@@ -198,25 +198,6 @@ impl Files for Ringtoss {
         Ok(ringtoss::fs::metadata(path).await?.len())
     }
 
-    async fn write_file(path: &Path, buf: Block) -> Transfer<Self> {
-        let how = How { write: true, create: true, direct: false };
-        let mut options = File::options();
-        options.write(true).create(true).custom_flags(how.flags());
-        let chain = options.open_chained(path).link(ChainedFile.write_at(buf, 0)).hardlink(ChainedFile.close());
-        let (opened, (written, buf), _closed) = chain.await;
-        (opened.and(written), buf)
-    }
-
-    async fn read_file(path: &Path, buf: Block) -> Transfer<Self> {
-        let chain = File::options()
-            .read(true)
-            .open_chained(path)
-            .link(ChainedFile.read_at(buf, 0))
-            .hardlink(ChainedFile.close());
-        let (opened, (read, buf), _closed) = chain.await;
-        (opened.and(read), buf)
-    }
-
     async fn copy(from: &Path, to: &Path) -> io::Result<u64> {
         ringtoss::fs::copy(from, to).await
     }

@@ -132,6 +132,11 @@ impl Fd {
         }
     }
 
+    /// It was found to be a regular file, and so takes them.
+    pub(crate) fn found_regular(&self) {
+        self.offsets.store(TAKEN, Ordering::Relaxed);
+    }
+
     #[cold]
     fn look_for_offsets(&self) -> bool {
         let refused = sys::seek(self.raw(), 0, libc::SEEK_CUR).is_err_and(|e| e.raw_os_error() == Some(libc::ESPIPE));

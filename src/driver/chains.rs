@@ -191,6 +191,9 @@ impl Driver {
     /// number must not be another's.
     pub(crate) fn end_chains_naming(&mut self, number: RawFd) -> bool {
         self.let_go_of_polled(number);
+        if !self.slots.has_chains() {
+            return false;
+        }
         let keys: Vec<(Key, bool)> = self.slots.chains_naming(number).collect();
         keys.iter().filter(|(_, stopping)| !stopping).for_each(|&(key, _)| self.cancel(key));
         !keys.is_empty()

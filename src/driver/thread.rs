@@ -10,12 +10,6 @@ impl Driver {
         self.ring.is_polled()
     }
 
-    /// Whether a file is let go of late that is closed behind another operation, linked to it: by the kernel's thread at the end
-    /// of its round, and before Linux 6.2, and on a guest's ring, by the worker thread that has made both, after it has told of them.
-    pub(crate) fn closes_links_late(&self) -> bool {
-        self.has_thread() || self.ring.workers_complete()
-    }
-
     /// Where the kernel's thread makes them, things have effects that come a little after their completions: a file that was
     /// closed is let go of at the end of the thread's round. Waits until it has come to the next one, which it begins with
     /// what was staged now.

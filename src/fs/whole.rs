@@ -5,18 +5,18 @@ use std::path::Path;
 
 use super::File;
 use crate::buf::IoBuf;
-use crate::op::{self, OpenAt, Operation, ReadToEnd};
+use crate::op::{OpenAt, Operation, ReadToEnd};
 use crate::sys;
 
 /// A file that is about to be opened.
 type Opening = Operation<'static, OpenAt<File>>;
 
-/// What is read before a file is asked for its length. For small ones what is known here is enough: `IORING_OP_STATX` goes to a
-/// thread of the kernel's own, which takes longer than all the rest.
+/// Room for a file whose length nobody knows before it is read.
 const FIRST_BYTES: usize = 16 * 1024;
 
 /// Reads a whole file. Its length is only a hint: files that grow or shrink meanwhile, and those of `/proc`, which have a
-/// length of 0, are read to their end. `IORING_OP_OPENAT`, `IORING_OP_READ`, and for more than 16 KiB `IORING_OP_STATX`.
+/// length of 0, are read to their end. `IORING_OP_OPENAT`, `statx(2)` for what is known of the length without waiting, and
+/// `IORING_OP_READ`; where nothing is known and more than 16 KiB come, `IORING_OP_STATX`.
 /// Dropped early, nothing has happened.
 ///
 /// ```
@@ -34,31 +34,39 @@ pub async fn read(path: impl AsRef<Path>) -> io::Result<Vec<u8>> {
 
 pub(super) async fn read_all(opening: Opening) -> io::Result<Vec<u8>> {
     let mut file = opening.await?;
+    // `IORING_OP_STATX` goes to a thread of the kernel's own, which takes longer than all the rest.
+    let known = sys::known_len(file.fd.raw()).filter(|&len| len > 0);
+    let room = known.map_or(FIRST_BYTES, |len| with_room_for_the_end(len, 0));
     let mut bytes = Vec::new();
-    bytes.try_reserve_exact(FIRST_BYTES).map_err(|_| io::ErrorKind::OutOfMemory)?;
-    if !file.fd.takes_offsets() {
+    bytes.try_reserve_exact(room).map_err(|_| io::ErrorKind::OutOfMemory)?;
+    if known.is_some() {
+        file.fd.found_regular();
+    } else if !file.fd.takes_offsets() {
         let (result, bytes) = file.read_to_end(bytes).await;
         return result.map(|_| bytes);
     }
     let (result, mut bytes) = file.read_at(bytes, 0).await;
     let count = result?;
-    if count > 0 && count < FIRST_BYTES && sys::known_len(file.fd.raw()) == Some(count as u64) {
-        // The read that would find the end is spared: of files in memory the kernel has a thread of its own make each.
-        bytes.shrink_to_fit();
+    if known == Some(count as u64) {
+        // Less than was asked for, and as long as it is. The read that would find the end is spared: of files in memory the
+        // kernel has a thread of its own make each.
         return Ok(bytes);
     }
-    if count == FIRST_BYTES {
+    if known.is_none() && count == FIRST_BYTES {
         let len = file.metadata().await.map_or(0, |metadata| metadata.len());
-        // One byte more, so that the read that finds the end needs no more room.
-        let more = usize::try_from(len).unwrap_or(usize::MAX).saturating_add(1).saturating_sub(FIRST_BYTES);
-        bytes.try_reserve_exact(more).map_err(|_| io::ErrorKind::OutOfMemory)?;
+        bytes.try_reserve_exact(with_room_for_the_end(len, count)).map_err(|_| io::ErrorKind::OutOfMemory)?;
     }
     let (result, mut bytes) = Operation::on(&file.fd, ReadToEnd::of_own_file(&file.fd, bytes)).await;
     result?;
-    if bytes.len() < FIRST_BYTES {
+    if bytes.len() < bytes.capacity() / 2 {
         bytes.shrink_to_fit();
     }
     Ok(bytes)
+}
+
+/// What is missing of a file of this length, and one byte more, so that the read that finds the end needs no more room.
+fn with_room_for_the_end(len: u64, read: usize) -> usize {
+    usize::try_from(len).unwrap_or(usize::MAX).saturating_add(1).saturating_sub(read)
 }
 
 /// Reads a whole file as text, as [`read`] does.
@@ -83,7 +91,8 @@ pub(super) async fn read_text(opening: Opening) -> io::Result<String> {
 }
 
 /// Writes a whole file: creates it or cuts it off, writes, and closes it, so that the file is at nobody's hand any more
-/// when this is done. `IORING_OP_OPENAT`, and `IORING_OP_WRITE` with `IORING_OP_CLOSE` linked to it. The content is dropped with the operation;
+/// when this is done (but, seldom and for a moment, at that of a thread of the kernel's which has written it: who runs a
+/// program at once may find it busy then). `IORING_OP_OPENAT`, `IORING_OP_WRITE`, `IORING_OP_CLOSE`. The content is dropped with the operation;
 /// who wants it back gives a shared one, for instance an `Arc<[u8]>`. Dropped early, the file may have been written in
 /// part.
 ///
@@ -104,9 +113,9 @@ pub async fn write(path: impl AsRef<Path>, contents: impl IoBuf) -> io::Result<(
 
 pub(super) async fn write_all(creating: Opening, contents: impl IoBuf) -> io::Result<()> {
     let mut file = creating.await?;
-    if file.fd.takes_offsets() {
-        return op::write_and_close(file.fd, contents).await;
-    }
-    file.write_all(contents).await.0?;
+    // At an offset no position has to be asked for, before it and after it.
+    let offsets = file.fd.takes_offsets();
+    let written = if offsets { file.write_all_at(contents, 0).await.0 } else { file.write_all(contents).await.0 };
+    written?;
     file.close().await
 }

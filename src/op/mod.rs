@@ -99,7 +99,7 @@ pub use operation::Operation;
 use operation::{Next, Passed};
 use orphan::Left;
 pub use path::{Close, OpenAt, Opened, Statx};
-pub(crate) use path::{FromStatx, KernelPath, close, invalid, kernel_path, write_and_close};
+pub(crate) use path::{FromStatx, KernelPath, close, invalid, kernel_path};
 pub(crate) use position::{AT_POSITION, NO_OFFSET};
 pub use range::{Fadvise, Fallocate, SyncFileRange};
 pub use raw::{Completion, Nop, Raw, nop, submit};

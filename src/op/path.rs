@@ -2,16 +2,16 @@
 
 use std::borrow::Cow;
 use std::ffi::{CStr, CString};
+use std::future::Future;
 use std::io;
 use std::marker::PhantomData;
 use std::os::fd::{OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::pin::Pin;
 use std::sync::Arc;
 
-use super::write::{All, Write};
 use super::{Arena, At, Cqe, Link, Name, Next, Op, Operation, Sealed, Sqe};
-use crate::buf::IoBuf;
 use crate::context;
 use crate::fd::Fd;
 use crate::ring::ASYNC;
@@ -309,22 +309,6 @@ impl Link for Close {
     }
 }
 
-/// Writes all of a buffer to a file that nobody else has, from its start, and closes it behind that: `IORING_OP_WRITE` and
-/// `IORING_OP_CLOSE`, linked. The error of the write comes before that of the close.
-pub(crate) async fn write_and_close<B: IoBuf>(fd: Fd, contents: B) -> io::Result<()> {
-    if context::with(|core| core.driver.borrow().closes_links_late()) == Some(true) {
-        // Who runs the program that was written would find it busy.
-        Operation::on(&fd, Write::all_at(fd.raw(), contents, 0)).await.0?;
-        return close(fd).await;
-    }
-    // So that whatever becomes of it, it is closed behind what was submitted.
-    fd.visit_here();
-    let write = Operation::<All<Write<B>>>::new(Write::all_at(fd.raw(), contents, 0));
-    let ((written, _), closed) = write.link(Operation::<Close>::new(Close::new(fd))).await;
-    written?;
-    closed
-}
-
 /// Closes an object's descriptor and tells the error: waits for writes that were dropped, gives up everything else that
 /// was, and closes through the ring. Away from its home, or used by several loops, it is closed soon, and errors are lost.
 pub(crate) async fn close(fd: Fd) -> io::Result<()> {
@@ -338,15 +322,22 @@ pub(crate) async fn close(fd: Fd) -> io::Result<()> {
     }
     fd.cancel_orphans();
     while fd.end_chains() {
-        let _ = crate::op::nop().await;
+        round().await;
     }
     fd.retire();
     let closed = Operation::<Close>::new(Close::new(fd)).await;
     if context::with(|core| core.driver.borrow().has_thread()) == Some(true) {
         // That has let go of the file when it takes the next entry: see `Driver::let_thread_settle`.
-        let _ = crate::op::nop().await;
+        round().await;
     }
     closed
+}
+
+/// Once to the kernel and back. Seldom needed, and boxed, so that no other close carries it.
+#[cold]
+#[inline(never)]
+fn round() -> Pin<Box<dyn Future<Output = ()> + Send>> {
+    Box::pin(async { drop(super::nop().await) })
 }
 
 impl<F: Opened> Link for OpenAt<F> {}

@@ -367,10 +367,6 @@ impl Faulty {
         self.inner.is_forked()
     }
 
-    pub(crate) fn workers_complete(&self) -> bool {
-        self.inner.workers_complete()
-    }
-
     pub(crate) fn calls(&self) -> u64 {
         self.inner.calls()
     }

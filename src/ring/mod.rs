@@ -215,11 +215,6 @@ impl Ring {
         either!(self, ring => ring.is_forked())
     }
 
-    /// Whether what a worker thread of the kernel's has closed may be open a little longer than its completion says.
-    pub(crate) fn workers_complete(&self) -> bool {
-        either!(self, ring => ring.workers_complete())
-    }
-
     /// How many system calls all enters were: where the kernel's thread takes what is staged, most of them need none.
     pub(crate) fn calls(&self) -> u64 {
         either!(self, ring => ring.calls())

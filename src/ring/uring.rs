@@ -47,10 +47,7 @@ pub(crate) struct Uring {
     woken_for: Option<u32>,
     /// The process that made it, by [`fork::generation`].
     made_in: u32,
-    /// Whether worker threads of the kernel's write completions themselves, which are here before the threads have let go of
-    /// files. From 6.2 on the loop's thread writes those that are deferred.
-    workers_complete: bool,
-    /// That, or something is under way aside.
+    /// A thread of the kernel's takes them, or something is under way aside.
     pub(super) detours: bool,
     /// How many system calls all enters were.
     pub(super) calls: u64,
@@ -105,8 +102,6 @@ impl Uring {
             polled: config.polled.is_some(),
             woken_for: None,
             made_in: fork::generation(),
-            // That came in 6.2, which nothing tells from the one before.
-            workers_complete: params.features & abi::FEAT_REG_REG_RING == 0 || config.hosted,
             detours: config.polled.is_some(),
             calls: 0,
             aside: Aside::default(),
@@ -440,10 +435,6 @@ impl Uring {
     /// Whether this is a child's copy of a ring of its parent's.
     pub(crate) fn is_forked(&self) -> bool {
         self.made_in != fork::generation()
-    }
-
-    pub(crate) fn workers_complete(&self) -> bool {
-        self.workers_complete
     }
 
     pub(crate) fn calls(&self) -> u64 {

@@ -27,8 +27,6 @@ pub(crate) const FEAT_SINGLE_MMAP: u32 = 1 << 0;
 pub(crate) const FEAT_NODROP: u32 = 1 << 1;
 pub(crate) const FEAT_SUBMIT_STABLE: u32 = 1 << 2;
 pub(crate) const FEAT_EXT_ARG: u32 = 1 << 8;
-/// Linux 6.3.
-pub(crate) const FEAT_REG_REG_RING: u32 = 1 << 13;
 pub(crate) const FEAT_MIN_TIMEOUT: u32 = 1 << 15;
 pub(crate) const FEAT_NO_IOWAIT: u32 = 1 << 17;
 

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use ringtoss::fs;
 
-use crate::util::{pattern, poll_once, run, same_error, starting_a_child};
+use crate::util::{pattern, poll_once, quick_dir, run, same_error, starting_a_child, turn};
 
 #[test]
 fn whole_files_of_all_sizes() {
@@ -27,6 +27,25 @@ fn whole_files_of_all_sizes() {
         let shared: Arc<[u8]> = Arc::from(&b"shared"[..]);
         fs::write(&path, shared.clone()).await.unwrap();
         assert_eq!(fs::read(&path).await.unwrap(), &shared[..]);
+    });
+}
+
+/// Its length is known when it is open, so it is one read, into as much room as it needs.
+#[test]
+fn one_read_is_enough() {
+    let dir = quick_dir();
+    let path = dir.path().join("file");
+    run(async {
+        for len in [1, 4096, 16_384, 100_000] {
+            std::fs::write(&path, pattern(len)).unwrap();
+            turn().await;
+            let before = ringtoss::metrics().submissions;
+            let bytes = fs::read(&path).await.unwrap();
+            turn().await;
+            // Opened, read, closed; and the turn's.
+            assert_eq!(ringtoss::metrics().submissions - before, 4, "{len}");
+            assert!(bytes == pattern(len) && bytes.capacity() <= len + 16, "{len}: {}", bytes.capacity());
+        }
     });
 }
 
@@ -111,12 +130,27 @@ fn what_was_written_is_at_nobody_s_hand() {
     run(async {
         std::fs::write(&path, "").unwrap();
         std::fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).unwrap();
+        let mut busy = 0;
         for _ in 0..20 {
             // A child of another test's would have it open for a moment.
             let _starting = starting_a_child();
             fs::write(&path, "#!/bin/sh\nexit 7\n").await.unwrap();
-            assert_eq!(std::process::Command::new(&path).status().unwrap().code(), Some(7));
+            let run = || std::process::Command::new(&path).status();
+            let mut status = run();
+            if status.as_ref().is_err_and(|error| error.kind() == ErrorKind::ExecutableFileBusy) {
+                // A worker thread of the kernel's has told of the write, and not let go of it yet (docs/kernels.md).
+                busy += 1;
+                for _ in 0..1000 {
+                    turn().await;
+                    status = run();
+                    if status.is_ok() {
+                        break;
+                    }
+                }
+            }
+            assert_eq!(status.unwrap().code(), Some(7));
         }
+        assert!(busy <= 5, "seldom, if it happens at all: {busy} of 20");
     });
 }
 
@@ -140,7 +174,7 @@ fn a_write_that_fails_or_is_dropped_closes_the_file() {
                 if poll_once(&mut write).await.is_ready() {
                     break;
                 }
-                crate::util::turn().await;
+                turn().await;
             }
             drop(write);
         }
@@ -162,7 +196,7 @@ fn a_pipe_by_its_name() {
         let name = |fd: i32| format!("/proc/self/fd/{fd}");
         fs::write(name(writer.as_raw_fd()), "through a pipe").await.unwrap();
         let read = ringtoss::spawn(fs::read(name(reader.as_raw_fd())));
-        crate::util::turn().await;
+        turn().await;
         fs::write(name(writer.as_raw_fd()), ", twice").await.unwrap();
         drop(writer);
         assert_eq!(read.await.unwrap().unwrap(), b"through a pipe, twice");

@@ -15,16 +15,17 @@ const FIXED_BUF: u16 = 1 << 2;
 /// This kernel has no vectored operations on registered buffers.
 static VECTORED_REFUSED: AtomicBool = AtomicBool::new(false);
 
-/// Has the kernel use the pages that it has pinned, if the buffer is registered with this loop: by `code`, which is that of the same
-/// transfer with a registered buffer.
+/// Of two opcodes the plain one, or that of the same transfer with a registered buffer, if the buffer is registered with this loop; and
+/// the buffer's place. Asked before the entry is made, which is written once then: what was just written in one piece, changed in
+/// part and read as a whole is there for the CPU only when all of it has reached its cache.
 #[inline(always)]
-pub(super) fn prefer(sqe: &mut Sqe, code: u8, region: Option<&Region>, arena: &Arena) {
-    if let Some(region) = region
-        && sqe.len > 0
-        && let Some(index) = region.index_on(arena.loop_id)
-    {
-        sqe.opcode = code;
-        sqe.buf_index = index;
+pub(super) fn preferred(codes: (u8, u8), region: Option<&Region>, len: u32, arena: &Arena) -> (u8, u16) {
+    match region {
+        Some(region) if len > 0 => match region.index_on(arena.loop_id) {
+            Some(index) => (codes.1, index),
+            None => (codes.0, 0),
+        },
+        _ => (codes.0, 0),
     }
 }
 

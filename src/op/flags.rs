@@ -1,8 +1,10 @@
 //! Flags of single reads and writes: `RWF_*` of `preadv2(2)` and `pwritev2(2)`.
 
 use std::io;
+use std::mem::ManuallyDrop;
 
 use super::Cqe;
+use crate::buf::BufResult;
 
 pub(crate) const DSYNC: u32 = 0x02;
 pub(crate) const SYNC: u32 = 0x04;
@@ -24,6 +26,15 @@ pub(super) fn appends(flags: u32) -> bool {
 #[inline]
 pub(super) fn unknown_flags(flags: u32, cqe: Cqe) -> Option<io::Error> {
     if flags == 0 || cqe.result != -libc::EOPNOTSUPP { None } else { explain(flags) }
+}
+
+/// The output of a transfer, with that for its error if there is something to say.
+#[inline(always)]
+pub(super) fn told_of_flags<B>(flags: u32, cqe: Cqe, output: BufResult<usize, B>) -> BufResult<usize, B> {
+    let (result, buf) = output;
+    let buf = ManuallyDrop::new(buf);
+    let result = unknown_flags(flags, cqe).map_or(result, Err);
+    (result, ManuallyDrop::into_inner(buf))
 }
 
 #[cold]

@@ -1,9 +1,10 @@
 //! Reading into one buffer: `IORING_OP_READ`, and what it shares with receiving.
 
 use std::io;
+use std::mem::ManuallyDrop;
 use std::os::fd::RawFd;
 
-use super::flags::unknown_flags;
+use super::flags::told_of_flags;
 use super::large::Worker;
 use super::position::{AT_POSITION, NO_OFFSET, Position};
 use super::{Arena, Cqe, CutShort, Left, Link, Next, Op, Sealed, Sqe, fixed};
@@ -81,8 +82,10 @@ impl<B: IoBufMut> Fill<B> {
 
     #[cfg_attr(not(debug_assertions), inline(always))]
     pub(super) fn complete(self, cqe: Cqe) -> BufResult<usize, B> {
-        // By its parts: were a reference to the whole given to what is not inlined, the whole would be copied for it.
-        let Fill { mut buf, start, end, done, exact, refused } = self;
+        // By its parts: were a reference to the whole given to what is not inlined, the whole would be copied for it. Nor is one to the
+        // buffer, by whoever would drop it if what makes errors panicked: then it is leaked.
+        let Fill { buf, start, end, done, exact, refused } = self;
+        let mut buf = ManuallyDrop::new(buf);
         if refused.is_none() {
             debug_assert!(start + done <= end, "the kernel wrote within the window");
             // SAFETY: the kernel (or salvage) has written `done` bytes from `start` on, and what lies before `start` was
@@ -96,7 +99,7 @@ impl<B: IoBufMut> Fill<B> {
         } else {
             Ok(done)
         };
-        (result, buf)
+        (result, ManuallyDrop::into_inner(buf))
     }
 
     pub(super) fn done(&self) -> usize {
@@ -244,13 +247,9 @@ unsafe impl<B: IoBufMut> Op for Read<B> {
             *sqe = instead;
             return Ok(());
         }
-        *sqe = Sqe::new(io_uring::opcode::Read::CODE)
-            .fd(self.fd)
-            .addr(address)
-            .len(len)
-            .offset(offset)
-            .op_flags(self.flags);
-        fixed::prefer(sqe, io_uring::opcode::ReadFixed::CODE, self.fill.buf.registered(), arena);
+        let codes = (io_uring::opcode::Read::CODE, io_uring::opcode::ReadFixed::CODE);
+        let (code, index) = fixed::preferred(codes, self.fill.buf.registered(), len, arena);
+        *sqe = Sqe::new(code).fd(self.fd).addr(address).len(len).offset(offset).op_flags(self.flags).buf_index(index);
         self.worker.spare_loop(sqe, len as usize);
         Ok(())
     }
@@ -272,9 +271,8 @@ unsafe impl<B: IoBufMut> Op for Read<B> {
 
     #[cfg_attr(not(debug_assertions), inline(always))]
     fn complete(self, cqe: Cqe) -> Self::Output {
-        let unknown = unknown_flags(self.flags, cqe);
-        let (result, buf) = self.fill.complete(cqe);
-        (unknown.map_or(result, Err), buf)
+        let Read { flags, fill, .. } = self;
+        told_of_flags(flags, cqe, fill.complete(cqe))
     }
 
     #[inline]

@@ -1,9 +1,10 @@
 //! Writing from one buffer: `IORING_OP_WRITE`, and what it shares with sending.
 
 use std::io;
+use std::mem::ManuallyDrop;
 use std::os::fd::RawFd;
 
-use super::flags::{appends, unknown_flags};
+use super::flags::{appends, told_of_flags};
 use super::large::Worker;
 use super::position::{AT_POSITION, NO_OFFSET, Position};
 use super::read::{MAX_TRANSFER, failure};
@@ -66,7 +67,9 @@ impl<B: IoBuf> Drain<B> {
 
     #[cfg_attr(not(debug_assertions), inline(always))]
     pub(super) fn complete(self, cqe: Cqe) -> BufResult<usize, B> {
+        // As in `Fill::complete`.
         let Drain { buf, done, all, refused } = self;
+        let buf = ManuallyDrop::new(buf);
         let result = if cqe.result < 0 {
             Err(failure(refused, -cqe.result, done))
         } else if all && done < buf.buf_len() {
@@ -74,7 +77,7 @@ impl<B: IoBuf> Drain<B> {
         } else {
             Ok(done)
         };
-        (result, buf)
+        (result, ManuallyDrop::into_inner(buf))
     }
 
     /// The buffer, which the kernel must not know yet.
@@ -191,13 +194,9 @@ unsafe impl<B: IoBuf> Op for Write<B> {
             *sqe = instead;
             return Ok(());
         }
-        *sqe = Sqe::new(io_uring::opcode::Write::CODE)
-            .fd(self.fd)
-            .addr(address)
-            .len(len)
-            .offset(offset)
-            .op_flags(self.flags);
-        fixed::prefer(sqe, io_uring::opcode::WriteFixed::CODE, self.drain.buf.registered(), arena);
+        let codes = (io_uring::opcode::Write::CODE, io_uring::opcode::WriteFixed::CODE);
+        let (code, index) = fixed::preferred(codes, self.drain.buf.registered(), len, arena);
+        *sqe = Sqe::new(code).fd(self.fd).addr(address).len(len).offset(offset).op_flags(self.flags).buf_index(index);
         self.worker.spare_loop(sqe, len as usize);
         Ok(())
     }
@@ -216,9 +215,8 @@ unsafe impl<B: IoBuf> Op for Write<B> {
 
     #[cfg_attr(not(debug_assertions), inline(always))]
     fn complete(self, cqe: Cqe) -> Self::Output {
-        let unknown = unknown_flags(self.flags, cqe);
-        let (result, buf) = self.drain.complete(cqe);
-        (unknown.map_or(result, Err), buf)
+        let Write { flags, drain, .. } = self;
+        told_of_flags(flags, cqe, drain.complete(cqe))
     }
 
     #[inline]

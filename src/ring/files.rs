@@ -45,8 +45,10 @@ impl Sqe {
     #[inline]
     pub(crate) fn name_place(&mut self, number: i32, place: u32) {
         let late = self.flags & (ASYNC | LINK | HARDLINK) != 0;
-        // The highest bits of an opcode do not count, and there are none.
-        if self.fd == number && !late && BY_PLACE & 1u64.wrapping_shl(self.opcode.into()) != 0 {
+        // A shift that wraps would need no look at the size, and so be made by more than the opcode's own byte, which has just been
+        // written by itself: the CPU would wait for that.
+        let by_place = self.opcode < 64 && BY_PLACE & 1 << self.opcode != 0;
+        if self.fd == number && !late && by_place {
             self.fd = place as i32;
             self.flags |= FIXED_FILE;
         }

@@ -230,7 +230,10 @@ impl Pool {
         if again.is_empty() {
             *again = local;
         }
-        while let Some(id) = self.returned.pop() {
+        // Asked first, because to find nothing costs a fence otherwise.
+        while !self.returned.is_empty()
+            && let Some(id) = self.returned.pop()
+        {
             take(id);
         }
     }

@@ -173,6 +173,15 @@ impl RecvMulti {
     pub(super) fn of_pipe(fd: RawFd, pool: Arc<Pool>) -> RecvMulti {
         RecvMulti { pipe: true, ..RecvMulti::new(fd, pool) }
     }
+
+    /// What a completion brings: called once for each.
+    #[inline]
+    fn shot(&self, cqe: Cqe) -> Option<Shot> {
+        // SAFETY: the pool is changed only between two submissions, so it is that of the loop which it was submitted on, and
+        // each completion is handed in once.
+        let lease = unsafe { lease_of(&self.pool, cqe) };
+        Shot::of(cqe, lease)
+    }
 }
 
 impl Sealed for RecvMulti {}
@@ -191,6 +200,13 @@ impl Shoots for RecvMulti {
     #[inline]
     fn take(&mut self) -> Option<Shot> {
         self.ready.pop()
+    }
+
+    /// Past the queue, in which it would be moved twice.
+    #[inline]
+    fn bring(&mut self, cqe: Cqe) -> Option<Shot> {
+        debug_assert!(self.has_none(), "what waits comes first");
+        self.shot(cqe)
     }
 
     fn lease(shot: &Shot) -> Option<&Lease> {
@@ -216,10 +232,7 @@ unsafe impl Op for RecvMulti {
 
     #[inline]
     fn step(&mut self, cqe: Cqe) -> Next {
-        // SAFETY: the pool is changed only between two submissions, so it is that of the loop which it was submitted on, and
-        // each completion is handed in once.
-        let lease = unsafe { lease_of(&self.pool, cqe) };
-        self.ready.extend(Shot::of(cqe, lease));
+        self.ready.extend(self.shot(cqe));
         if cqe.more() { Next::More } else { Next::Done(cqe) }
     }
 

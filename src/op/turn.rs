@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use super::Cqe;
 use super::lease::{Picks, RecvLease};
 use super::operation::{Operation, Shots};
 use super::{Op, Sealed};
@@ -174,6 +175,14 @@ pub trait Shoots: Op + Sealed {
     #[doc(hidden)]
     fn take(&mut self) -> Option<Self::Item>;
 
+    /// Takes in a completion that is not the last, while nothing waits to be taken, and gives what it brings, if it brings anything.
+    #[doc(hidden)]
+    #[inline]
+    fn bring(&mut self, cqe: Cqe) -> Option<Self::Item> {
+        let _ = self.step(cqe);
+        self.take()
+    }
+
     /// The bytes in that.
     #[doc(hidden)]
     fn lease(item: &Self::Item) -> Option<&Lease>;
@@ -213,7 +222,11 @@ impl<'a, O: Shoots> Shooting<'a, O> {
                     return Poll::Ready(Ok(item));
                 }
                 match operation.poll_shot(cx.waker()) {
-                    Some(Poll::Ready(())) => continue,
+                    Some(Poll::Ready(Some(item))) => {
+                        self.turn.got(|| O::lease(&item).is_some_and(Lease::is_pooled));
+                        return Poll::Ready(Ok(item));
+                    }
+                    Some(Poll::Ready(None)) => continue,
                     Some(Poll::Pending) => return Poll::Pending,
                     None => {}
                 }

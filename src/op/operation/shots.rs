@@ -1,5 +1,6 @@
 //! Operations that are streams: one submission, completion after completion.
 
+use super::super::turn::Shoots;
 use super::*;
 
 /// What a poll of an operation with several completions gives. Each has been handed to the operation.
@@ -12,11 +13,11 @@ pub(in crate::op) enum Shots {
     Refused(i32),
 }
 
-impl<O: Op> Operation<'_, O> {
-    /// The short way of almost all polls: hands over the completion that has come, or finds that none has, and the waker where it
-    /// was. `None` if only [`poll_shots`](Operation::poll_shots) can tell.
+impl<O: Shoots> Operation<'_, O> {
+    /// The short way of almost all polls, while nothing waits to be taken: gives what the completion that has come brings, or finds that
+    /// none has, and the waker where it was. `None` if only [`poll_shots`](Operation::poll_shots) can tell.
     #[inline(always)]
-    pub(in crate::op) fn poll_shot(&mut self, waker: &Waker) -> Option<Poll<()>> {
+    pub(in crate::op) fn poll_shot(&mut self, waker: &Waker) -> Option<Poll<Option<O::Item>>> {
         debug_assert!(self.op().lane() != Lane::Accept, "those look for what others have left");
         if self.phase != Phase::InFlight || self.special {
             return None;
@@ -27,14 +28,13 @@ impl<O: Op> Operation<'_, O> {
             false => None,
         };
         match context::look(look).flatten()? {
-            Poll::Ready(cqe) => {
-                let _ = self.op().step(cqe);
-                Some(Poll::Ready(()))
-            }
+            Poll::Ready(cqe) => Some(Poll::Ready(self.op().bring(cqe))),
             Poll::Pending => Some(Poll::Pending),
         }
     }
+}
 
+impl<O: Op> Operation<'_, O> {
     /// Submits it, if it is idle, or hands the next completion to it.
     pub(in crate::op) fn poll_shots(&mut self, cx: &mut Context<'_>) -> Poll<Shots> {
         loop {

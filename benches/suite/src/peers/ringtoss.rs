@@ -10,7 +10,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use ringtoss::buf::{IoBuf, IoBufMut};
-use ringtoss::fs::{ChainedFile, File};
+use ringtoss::fs::File;
 use ringtoss::net::{OwnedReadHalf, OwnedWriteHalf, TcpListener, TcpStream, UdpSocket, UnixListener, UnixStream};
 use ringtoss::{Builder, EventLoop};
 

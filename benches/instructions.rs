@@ -89,10 +89,10 @@ impl Bench {
                 let pool = RegisteredPool::new(BLOCK_BYTES, in_flight).unwrap();
                 spread(count, in_flight, |count| reads(count, file.clone(), pool.try_take().unwrap())).await;
             }
-            "fs-read" => spread(count, in_flight, |count| files::whole_files(count, path.clone())).await,
-            "fs-write" => spread(count, in_flight, |count| files::whole_files_anew(count, path.clone())).await,
-            "small-file" => spread(count, in_flight, |count| files::small_files(count, path.clone())).await,
-            "chained-file" => spread(count, in_flight, |count| files::chained_files(count, path.clone())).await,
+            "fs-read" => spread(count, in_flight, |count| whole_files(count, path.clone())).await,
+            "fs-write" => spread(count, in_flight, |count| whole_files_anew(count, path.clone())).await,
+            "small-file" => spread(count, in_flight, |count| small_files(count, path.clone())).await,
+            "chained-file" => spread(count, in_flight, |count| chained_files(count, path.clone())).await,
             "echo" => echoes(count, in_flight, server_of).await,
             "lease-echo" => echoes(count, in_flight, lease_server_of).await,
             "datagram" => spread(count, in_flight, datagrams).await,
@@ -167,47 +167,42 @@ async fn reads(count: usize, file: Rc<File>, mut buf: impl IoBufMut) {
     }
 }
 
-/// Files from their opening to their close.
-mod files {
-    use super::*;
-
-    pub async fn whole_files(count: usize, path: PathBuf) {
-        for _ in 0..count {
-            assert_eq!(fs::read(&path).await.unwrap().len(), BLOCK_BYTES);
-        }
+async fn whole_files(count: usize, path: PathBuf) {
+    for _ in 0..count {
+        assert_eq!(fs::read(&path).await.unwrap().len(), BLOCK_BYTES);
     }
+}
 
-    pub async fn whole_files_anew(count: usize, path: PathBuf) {
-        let block: Arc<[u8]> = Arc::from([7; BLOCK_BYTES]);
-        for _ in 0..count {
-            fs::write(&path, block.clone()).await.unwrap();
-        }
+async fn whole_files_anew(count: usize, path: PathBuf) {
+    let block: Arc<[u8]> = Arc::from([7; BLOCK_BYTES]);
+    for _ in 0..count {
+        fs::write(&path, block.clone()).await.unwrap();
     }
+}
 
-    /// Open, read, close.
-    pub async fn small_files(count: usize, path: PathBuf) {
-        let mut buf = Vec::with_capacity(BLOCK_BYTES);
-        for _ in 0..count {
-            let file = File::open(&path).await.unwrap();
-            let (read, back) = file.read_at(buf, 0).await;
-            assert_eq!(read.unwrap(), BLOCK_BYTES);
-            file.close().await.unwrap();
-            buf = back;
-        }
+/// Open, read, close.
+async fn small_files(count: usize, path: PathBuf) {
+    let mut buf = Vec::with_capacity(BLOCK_BYTES);
+    for _ in 0..count {
+        let file = File::open(&path).await.unwrap();
+        let (read, back) = file.read_at(buf, 0).await;
+        assert_eq!(read.unwrap(), BLOCK_BYTES);
+        file.close().await.unwrap();
+        buf = back;
     }
+}
 
-    /// The same as a chain.
-    pub async fn chained_files(count: usize, path: PathBuf) {
-        let mut buf = Vec::with_capacity(BLOCK_BYTES);
-        for _ in 0..count {
-            let chain = File::options().read(true).open_chained(&path);
-            let chain = chain.link(ChainedFile.read_at(buf, 0)).hardlink(ChainedFile.close());
-            let (opened, (read, back), closed) = chain.await;
-            opened.unwrap();
-            assert_eq!(read.unwrap(), BLOCK_BYTES);
-            closed.unwrap();
-            buf = back;
-        }
+/// The same as a chain.
+async fn chained_files(count: usize, path: PathBuf) {
+    let mut buf = Vec::with_capacity(BLOCK_BYTES);
+    for _ in 0..count {
+        let chain = File::options().read(true).open_chained(&path);
+        let chain = chain.link(ChainedFile.read_at(buf, 0)).hardlink(ChainedFile.close());
+        let (opened, (read, back), closed) = chain.await;
+        opened.unwrap();
+        assert_eq!(read.unwrap(), BLOCK_BYTES);
+        closed.unwrap();
+        buf = back;
     }
 }
 

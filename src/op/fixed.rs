@@ -1,8 +1,8 @@
 //! Transfers with registered buffers: `IORING_OP_READ_FIXED`, `WRITE_FIXED`, `READV_FIXED`, `WRITEV_FIXED`, and sending
 //! without copying.
 //!
-//! What an operation does is decided here, after its entry was made: the buffer's memory is registered with the loop that
-//! the entry is for, or the entry stays as it is.
+//! What an operation does is decided here: the buffer's memory is registered with the loop that its entry is for, or the entry is
+//! the plain one.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -15,21 +15,17 @@ const FIXED_BUF: u16 = 1 << 2;
 /// This kernel has no vectored operations on registered buffers.
 static VECTORED_REFUSED: AtomicBool = AtomicBool::new(false);
 
-/// Of two opcodes the plain one, or that of the same transfer with a registered buffer, if the buffer is registered with this loop; and
-/// the buffer's place. Asked before the entry is made, which is written once then: what was just written in one piece, changed in
-/// part and read as a whole is there for the CPU only when all of it has reached its cache.
+/// The entry of a transfer of so many bytes, but for its file and addresses: of two opcodes the plain one, or that of the same with a
+/// registered buffer, if the buffer is registered with this loop. Written once: what was written in one piece, changed in part and read
+/// as a whole is there for the CPU only when all of it has reached its cache.
 #[inline(always)]
-pub(super) fn preferred(codes: (u8, u8), region: Option<&Region>, len: u32, arena: &Arena) -> (u8, u16) {
-    match region {
-        Some(region) if len > 0 => match region.index_on(arena.loop_id) {
-            Some(index) => (codes.1, index),
-            None => (codes.0, 0),
-        },
-        _ => (codes.0, 0),
-    }
+pub(super) fn entry((plain, fixed): (u8, u8), region: Option<&Region>, len: u32, arena: &Arena) -> Sqe {
+    let index = region.filter(|_| len > 0).and_then(|region| region.index_on(arena.loop_id));
+    let (code, index) = index.map_or((plain, 0), |index| (fixed, index));
+    Sqe::new(code).len(len).buf_index(index)
 }
 
-/// The same for a transfer of several buffers, or one without copying. Says whether.
+/// The same for the entry of a transfer of several buffers, or of one without copying, which was made already. Says whether.
 pub(super) fn use_registered(sqe: &mut Sqe, region: Option<&Region>, arena: &Arena) -> bool {
     use io_uring::opcode;
 

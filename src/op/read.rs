@@ -248,8 +248,8 @@ unsafe impl<B: IoBufMut> Op for Read<B> {
             return Ok(());
         }
         let codes = (io_uring::opcode::Read::CODE, io_uring::opcode::ReadFixed::CODE);
-        let (code, index) = fixed::preferred(codes, self.fill.buf.registered(), len, arena);
-        *sqe = Sqe::new(code).fd(self.fd).addr(address).len(len).offset(offset).op_flags(self.flags).buf_index(index);
+        let entry = fixed::entry(codes, self.fill.buf.registered(), len, arena);
+        *sqe = entry.fd(self.fd).addr(address).offset(offset).op_flags(self.flags);
         self.worker.spare_loop(sqe, len as usize);
         Ok(())
     }

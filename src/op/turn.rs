@@ -217,15 +217,15 @@ impl<'a, O: Shoots> Shooting<'a, O> {
     pub fn poll_item(&mut self, cx: &mut Context<'_>, make: impl Fn(&Fd, Arc<Pool>) -> O) -> Poll<io::Result<O::Item>> {
         loop {
             if let Some(operation) = &mut self.operation {
-                if let Some(item) = operation.op().take() {
+                let mut give = |item: O::Item| {
                     self.turn.got(|| O::lease(&item).is_some_and(Lease::is_pooled));
-                    return Poll::Ready(Ok(item));
+                    Poll::Ready(Ok(item))
+                };
+                if let Some(item) = operation.op().take() {
+                    return give(item);
                 }
                 match operation.poll_shot(cx.waker()) {
-                    Some(Poll::Ready(Some(item))) => {
-                        self.turn.got(|| O::lease(&item).is_some_and(Lease::is_pooled));
-                        return Poll::Ready(Ok(item));
-                    }
+                    Some(Poll::Ready(Some(item))) => return give(item),
                     Some(Poll::Ready(None)) => continue,
                     Some(Poll::Pending) => return Poll::Pending,
                     None => {}

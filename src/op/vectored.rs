@@ -5,7 +5,7 @@
 use std::io;
 use std::os::fd::RawFd;
 
-use super::flags::{appends, unknown_flags};
+use super::flags::{appends, told_of_flags, unknown_flags};
 use super::large::Worker;
 use super::message::{MAX_IOVECS, outgoing, send_message};
 use super::position::{AT_POSITION, NO_OFFSET, Position};
@@ -313,8 +313,7 @@ unsafe impl<V: IoVecBuf> Op for Writev<V> {
     }
 
     fn complete(self, cqe: Cqe) -> Self::Output {
-        let result = cqe.ok().map(|count| count as usize);
-        (unknown_flags(self.flags, cqe).map_or(result, Err), self.bufs)
+        told_of_flags(self.flags, cqe, (cqe.ok().map(|count| count as usize), self.bufs))
     }
 
     fn lane(&self) -> Lane {

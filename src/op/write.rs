@@ -195,8 +195,8 @@ unsafe impl<B: IoBuf> Op for Write<B> {
             return Ok(());
         }
         let codes = (io_uring::opcode::Write::CODE, io_uring::opcode::WriteFixed::CODE);
-        let (code, index) = fixed::preferred(codes, self.drain.buf.registered(), len, arena);
-        *sqe = Sqe::new(code).fd(self.fd).addr(address).len(len).offset(offset).op_flags(self.flags).buf_index(index);
+        let entry = fixed::entry(codes, self.drain.buf.registered(), len, arena);
+        *sqe = entry.fd(self.fd).addr(address).offset(offset).op_flags(self.flags);
         self.worker.spare_loop(sqe, len as usize);
         Ok(())
     }

@@ -11,7 +11,8 @@ use crate::sys;
 /// A file that is about to be opened.
 type Opening = Operation<'static, OpenAt<File>>;
 
-/// Room for a file whose length nobody knows before it is read.
+/// Room for a file whose length nobody knows before it is read. From so many bytes on the length is not taken for the end: a FUSE
+/// server may tell one that means nothing, and answer a read with as much.
 const FIRST_BYTES: usize = 16 * 1024;
 
 /// Reads a whole file. Its length is only a hint: files that grow or shrink meanwhile, and those of `/proc`, which have a
@@ -47,7 +48,7 @@ pub(super) async fn read_all(opening: Opening) -> io::Result<Vec<u8>> {
     }
     let (result, mut bytes) = file.read_at(bytes, 0).await;
     let count = result?;
-    if known == Some(count as u64) {
+    if count < FIRST_BYTES && known == Some(count as u64) {
         // Less than was asked for, and as long as it is. The read that would find the end is spared: of files in memory the
         // kernel has a thread of its own make each.
         return Ok(bytes);
@@ -106,7 +107,8 @@ pub(super) async fn read_text(opening: Opening) -> io::Result<String> {
 /// ```
 ///
 /// # Errors
-/// Those of std: `PermissionDenied`, `StorageFull`, …, and that of closing the file.
+/// Those of std: `PermissionDenied`, `StorageFull`, …, and that of closing the file; if it is awaited on another loop than the one
+/// that wrote, the file is closed there soon after, and that error is lost.
 pub async fn write(path: impl AsRef<Path>, contents: impl IoBuf) -> io::Result<()> {
     write_all(File::create(path), contents).await
 }

@@ -191,7 +191,6 @@ impl Driver {
     /// number must not be another's.
     pub(crate) fn end_chains_naming(&mut self, number: RawFd) -> bool {
         self.let_go_of_polled(number);
-        // Without a chain in flight there is nothing to look through, however many there were once.
         if !self.slots.has_chains() {
             return false;
         }
@@ -202,9 +201,7 @@ impl Driver {
 
     /// The same, and waits for that.
     pub(crate) fn await_chains_naming(&mut self, number: RawFd) {
-        if !self.end_chains_naming(number) {
-            return;
-        }
+        self.end_chains_naming(number);
         while self.slots.chains_naming(number).next().is_some() {
             self.enter(Wait::Completion);
             self.reap();

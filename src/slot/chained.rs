@@ -253,7 +253,9 @@ impl Slots {
 
     /// The chains in flight of which a link may yet look this descriptor up, and whether each is to end already.
     pub(crate) fn chains_naming(&self, number: RawFd) -> impl Iterator<Item = (Key, bool)> {
-        let chains = self.chains.iter().map(|(_, chained)| chained);
+        // Without a chain in flight there is nothing to look through, however many there were once.
+        let chains = self.has_chains().then(|| self.chains.iter()).into_iter().flatten();
+        let chains = chains.map(|(_, chained)| chained);
         let naming = chains.filter(move |chained| chained.numbers.contains(&number) && !chained.is_complete());
         naming.map(|chained| (chained.key, chained.stopping))
     }

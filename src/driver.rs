@@ -445,7 +445,7 @@ impl Driver {
     #[inline]
     pub(crate) fn enter(&mut self, wait: Wait) {
         if let Some(leases) = &mut self.leases {
-            leases.refill();
+            leases.refill(self.slots.picked);
         }
         self.metrics.submissions += self.ring.staged() as u64;
         match self.ring.enter(wait) {

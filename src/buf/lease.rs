@@ -231,7 +231,7 @@ mod tests {
 
     fn returned(pool: &Pool) -> Vec<u16> {
         let mut back = Vec::new();
-        pool.take_returned(|id| back.push(id));
+        pool.take_returned(64, |id| back.push(id));
         back
     }
 

@@ -4,7 +4,7 @@ use std::alloc::{self, Layout};
 use std::cell::{Cell, UnsafeCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Waker;
 
@@ -12,7 +12,7 @@ use crossbeam_queue::ArrayQueue;
 
 /// Buffers of the first chunk. Each further one doubles what there is.
 const FIRST_CHUNK: usize = 64;
-/// With so much memory there are no more buffers as long as many come back: it is about what a CPU's cache holds.
+/// With so much memory no more buffers are made as long as many come back: it is about what a CPU's cache holds.
 const THRIFTY_BYTES: usize = 1 << 20;
 /// So that a buffer's number fits into 16 bits and its ring into 32,768 entries.
 const MOST_CHUNKS: usize = 10;
@@ -93,13 +93,14 @@ impl Waiters {
 pub(crate) struct Seen {
     offered: u64,
     called: u64,
+    buffers: usize,
 }
 
 /// A place among those who wait for a buffer; the lower, the earlier.
 pub(crate) type Place = u64;
 
-/// The buffers of one loop. At any time each of them is with the kernel, with a lease, or on its way back: in `local`, if its
-/// lease was dropped on the loop's thread, else in `returned`. The loop and the leases keep the memory.
+/// The buffers of one loop. At any time each of them is with the kernel, with a lease, or back, until it is offered again: in `local`,
+/// if its lease was dropped on the loop's thread, else in `returned`. The loop and the leases keep the memory.
 #[derive(Debug)]
 pub struct Pool {
     home: u64,
@@ -113,6 +114,8 @@ pub struct Pool {
     offered: AtomicU64,
     called: AtomicU64,
     chunks: [OnceLock<Chunk>; MOST_CHUNKS],
+    /// How many of these there are; changed by the loop.
+    chunks_made: AtomicUsize,
     most: usize,
     /// Somebody waits. Changed under the lock, looked at without.
     hungry: AtomicBool,
@@ -135,6 +138,7 @@ impl Pool {
             offered: AtomicU64::new(0),
             called: AtomicU64::new(0),
             chunks: [const { OnceLock::new() }; MOST_CHUNKS],
+            chunks_made: AtomicUsize::new(0),
             most,
             hungry: AtomicBool::new(false),
             waiters: Mutex::default(),
@@ -167,27 +171,29 @@ impl Pool {
         (usize::BITS - (usize::from(id) / FIRST_CHUNK).leading_zeros()) as usize
     }
 
-    fn chunks_made(&self) -> usize {
-        self.chunks.iter().take_while(|chunk| chunk.get().is_some()).count()
-    }
-
     /// How many buffers have been made.
     fn buffers(&self) -> usize {
-        match self.chunks_made() {
+        match self.chunks_made.load(Ordering::Relaxed) {
             0 => 0,
             chunks => FIRST_CHUNK << (chunks - 1),
         }
     }
 
+    /// Whether some have been made since.
+    pub(crate) fn has_grown_since(&self, seen: Seen) -> bool {
+        self.buffers() > seen.buffers
+    }
+
     /// Makes the next chunk of buffers, and gives their numbers; empty if there are as many as may be, or no memory.
     pub(crate) fn grow(&self) -> std::ops::Range<u16> {
-        let chunk = self.chunks_made();
+        let chunk = self.chunks_made.load(Ordering::Relaxed);
         let (first, count) = Pool::chunk_range(chunk);
         if chunk == MOST_CHUNKS || first >= Pool::entries(self.most) {
             return 0..0;
         }
         let Some(memory) = Chunk::new(count * self.buffer_bytes, 4096) else { return 0..0 };
         self.chunks[chunk].set(memory).expect("only the loop makes them");
+        self.chunks_made.store(chunk + 1, Ordering::Relaxed);
         first as u16..(first + count) as u16
     }
 
@@ -218,51 +224,69 @@ impl Pool {
         }
     }
 
-    /// Hands every buffer that came back to `take`. On the home thread.
+    /// Hands buffers that came back to `take`, at most so many: those first that this thread gave back last, for they are in its CPU's
+    /// caches. On the home thread.
     #[inline]
-    pub(crate) fn take_returned(&self, mut take: impl FnMut(u16)) {
+    pub(crate) fn take_returned(&self, most: usize, mut take: impl FnMut(u16)) {
         assert_eq!(thread_number(), self.home, "only the loop takes buffers back");
-        // SAFETY: this is the home thread; see `Sync`. The vector is taken out, so `take` may do what it likes.
-        let mut local = unsafe { std::mem::take(&mut *self.local.get()) };
-        local.drain(..).for_each(&mut take);
-        // SAFETY: as above.
-        let again = unsafe { &mut *self.local.get() };
-        if again.is_empty() {
-            *again = local;
-        }
-        // Asked first, because to find nothing costs a fence otherwise.
-        while !self.returned.is_empty()
-            && let Some(id) = self.returned.pop()
-        {
+        for _ in 0..most {
+            // SAFETY: this is the home thread; see `Sync`. The borrow ends before `take` is called, which may do what it likes.
+            let id = match unsafe { (*self.local.get()).pop() } {
+                // Asked first, because to find nothing costs a fence otherwise.
+                None if self.returned.is_empty() => None,
+                None => self.returned.pop(),
+                here => here,
+            };
+            let Some(id) = id else { break };
             take(id);
         }
     }
 
-    /// So many buffers have been handed to the kernel.
+    /// So many buffers have been handed to the kernel. On the home thread, whose alone this count is to change.
     #[inline]
     pub(crate) fn note_offered(&self, count: usize) {
-        self.offered.fetch_add(count as u64, Ordering::Relaxed);
+        self.offered.store(self.offered() + count as u64, Ordering::Relaxed);
     }
 
     /// How things stand, for whoever asks the kernel for a buffer now.
     #[inline]
     pub(crate) fn seen(&self) -> Seen {
-        Seen { offered: self.offered.load(Ordering::Relaxed), called: self.called.load(Ordering::Relaxed) }
+        Seen { offered: self.offered(), called: self.called.load(Ordering::Relaxed), buffers: self.buffers() }
     }
 
-    /// How many buffers have come back since then for which nobody was called. If there are any, whoever has asked then, and was
+    /// How many buffers there are, since then, for which nobody was called. If there are any, whoever has asked then, and was
     /// told that there is none, may ask again; and somebody must, for they may be all that there are. On the home thread.
     pub(crate) fn uncalled_since(&self, seen: Seen) -> u64 {
         let now = self.seen();
-        // SAFETY: as in `take_returned`.
-        let here = unsafe { (*self.local.get()).len() } + self.returned.len();
-        (now.offered - seen.offered + here as u64).saturating_sub(now.called - seen.called)
+        (now.offered - seen.offered + self.back()).saturating_sub(now.called - seen.called)
     }
 
-    /// Whether so many that come back are enough: more would take more memory than the CPU has at hand.
+    /// Whether so many that come back are enough for those who were refused one.
     pub(crate) fn suffice(&self, back: u64) -> bool {
-        let buffers = self.buffers();
-        buffers * self.buffer_bytes >= THRIFTY_BYTES && back >= buffers as u64 / 4
+        back >= self.buffers() as u64 / 4
+    }
+
+    /// Whether more buffers would take more memory than the CPU has at hand.
+    pub(crate) fn is_large(&self) -> bool {
+        self.buffers() * self.buffer_bytes >= THRIFTY_BYTES
+    }
+
+    /// How many buffers have been handed to the kernel.
+    #[inline]
+    pub(crate) fn offered(&self) -> u64 {
+        self.offered.load(Ordering::Relaxed)
+    }
+
+    /// How many buffers the kernel does not have yet though they are back. On the home thread.
+    pub(crate) fn back(&self) -> u64 {
+        debug_assert_eq!(thread_number(), self.home);
+        // SAFETY: as in `take_returned`.
+        (unsafe { (*self.local.get()).len() } + self.returned.len()) as u64
+    }
+
+    /// How many buffers there can be.
+    pub(crate) fn room(&self) -> u64 {
+        Pool::entries(self.most) as u64
     }
 
     /// Whether buffers have come back that the kernel does not have yet. On the home thread.
@@ -350,7 +374,6 @@ impl Pool {
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
-    use std::sync::atomic::AtomicUsize;
     use std::task::Wake;
 
     use super::*;
@@ -405,8 +428,8 @@ mod tests {
         assert_eq!(called(), [1, 1, 1]);
         assert!(!pool.is_hungry());
         let mut back = Vec::new();
-        pool.take_returned(|id| back.push(id));
-        assert_eq!(back, [5, 6]);
+        pool.take_returned(usize::MAX, |id| back.push(id));
+        assert_eq!(back, [5, 6], "what this thread has had is at hand");
         assert!(!pool.has_returned());
     }
 
@@ -426,18 +449,18 @@ mod tests {
         pool.grow();
         pool.note_offered(64);
         let seen = pool.seen();
-        assert!(pool.uncalled_since(seen) == 0 && !pool.suffice(0));
+        assert!(pool.uncalled_since(seen) == 0 && !pool.suffice(0) && pool.is_large());
         // They come back and go out again, or are here still, and nobody waits.
         pool.note_offered(14);
         pool.give_back(0);
-        assert_eq!(pool.uncalled_since(seen), 15);
+        assert_eq!((pool.uncalled_since(seen), pool.back()), (15, 1));
         assert!(!pool.suffice(15) && pool.suffice(16), "a quarter of all");
-        pool.take_returned(|_| pool.note_offered(1));
+        pool.take_returned(64, |_| pool.note_offered(1));
         pool.grow();
         assert!(!pool.suffice(16) && pool.suffice(32));
         let small = Pool::new(1, 512, 128);
         small.grow();
-        assert!(!small.suffice(64), "more of them are no burden");
+        assert!(!small.is_large(), "more of them are no burden");
         // There can be no more: who waits is called as long as there may be some.
         let counts: [Arc<Count>; 20] = Default::default();
         for count in &counts {
@@ -472,7 +495,7 @@ mod tests {
         pool.leave(&mut places[1], true);
         assert!(pool.pass_calls_on().is_empty());
         pool.give_back(1);
-        pool.take_returned(|_| {});
+        pool.take_returned(64, |_| {});
         // The third is refused again, and waits where it was.
         pool.wait(&mut places[2], &counts[2].clone().into(), false);
         assert!(pool.pass_calls_on().is_empty());

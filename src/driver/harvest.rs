@@ -72,9 +72,21 @@ pub(super) fn deliver(
     key: Key,
     cqe: Cqe,
 ) {
-    if cqe.more() {
-        return deliver_earlier(slots, harvest, metrics, wakes, key, cqe);
+    if cqe.says_more() {
+        return deliver_with_more(slots, harvest, metrics, wakes, key, cqe);
     }
+    deliver_last(slots, harvest, metrics, wakes, key, cqe);
+}
+
+#[inline(always)]
+fn deliver_last(
+    slots: &mut Slots,
+    harvest: &mut Harvest,
+    metrics: &mut Metrics,
+    wakes: &mut impl Wakes,
+    key: Key,
+    cqe: Cqe,
+) {
     match slots.deliver(key, cqe) {
         Some(waker) => wake_now_or_later(harvest, wakes, waker),
         None => deliver_rare(slots, harvest, metrics, wakes, key, cqe),
@@ -118,9 +130,10 @@ fn deliver_rare(
     }
 }
 
-/// A completion with more to come. Not cold: where messages are received by one submission, this is the way of each.
+/// A completion with more to come, or with a buffer. Not cold: where messages are received into the loop's buffers, this is the way of
+/// each.
 #[inline(never)]
-fn deliver_earlier(
+fn deliver_with_more(
     slots: &mut Slots,
     harvest: &mut Harvest,
     metrics: &mut Metrics,
@@ -128,6 +141,10 @@ fn deliver_earlier(
     key: Key,
     cqe: Cqe,
 ) {
+    slots.picked += u64::from(cqe.buffer().is_some());
+    if !cqe.more() {
+        return deliver_last(slots, harvest, metrics, wakes, key, cqe);
+    }
     let Some(slot) = slots.get_mut(key) else {
         metrics.stale_completions += 1;
         return;

@@ -23,10 +23,25 @@ impl Default for LeaseConfig {
     }
 }
 
+/// So many buffers are on offer, if there is no reason for more. The kernel takes them in turn, the one that was offered first; what is
+/// not on offer is handed out last in, first out, so that messages go through memory that the CPU has at hand, however many buffers a
+/// crowd has once had made.
+const ON_OFFER: u64 = 64;
+/// Once in so many times that buffers are offered it is looked whether fewer would have done.
+const LOOKED_BACK_ON: u32 = 256;
+
 /// The pool and its ring, made with the first receive that wants a lease.
 pub(super) struct Leases {
     ring: BufferRing,
     pool: Arc<Pool>,
+    /// How many buffers are to be on offer.
+    on_offer: u64,
+    /// What had been offered when somebody was last refused one.
+    refused_at: u64,
+    /// How many the kernel had picked when buffers were last offered, and how many it has picked between two times at most.
+    picked: u64,
+    most_picked: u64,
+    times: u32,
 }
 
 fn offer(ring: &mut BufferRing, pool: &Pool, id: u16) {
@@ -34,7 +49,35 @@ fn offer(ring: &mut BufferRing, pool: &Pool, id: u16) {
 }
 
 impl Leases {
-    fn grow(&mut self) -> bool {
+    fn new(ring: BufferRing, pool: Arc<Pool>) -> Leases {
+        let mut leases = Leases { ring, pool, on_offer: ON_OFFER, refused_at: 0, picked: 0, most_picked: 0, times: 0 };
+        leases.make_more();
+        leases
+    }
+
+    /// How many more are to be on offer, when the kernel has picked so many in all. Whoever picks of a ring of buffers of their own has all
+    /// of these offered, for which there is room.
+    #[inline]
+    fn lacking(&self, picked: u64) -> u64 {
+        (picked + self.on_offer).saturating_sub(self.pool.offered())
+    }
+
+    /// Has more on offer at the next enter, for somebody was refused one, if there are any that would not be.
+    fn widen(&mut self, picked: u64) -> bool {
+        let lacking = self.lacking(picked);
+        if self.pool.back() <= lacking {
+            return false;
+        }
+        // All who are refused one at the same time want it once.
+        let offered = self.pool.offered();
+        if self.refused_at != offered || lacking == 0 {
+            self.refused_at = offered;
+            self.on_offer = (self.on_offer * 2).min(self.pool.room());
+        }
+        true
+    }
+
+    fn make_more(&mut self) -> bool {
         let range = self.pool.grow();
         let grown = !range.is_empty();
         self.pool.note_offered(range.len());
@@ -43,25 +86,43 @@ impl Leases {
         grown
     }
 
-    /// Offers what has come back.
+    /// Offers what has come back, as far as it is needed, when the kernel has picked so many in all.
     #[inline]
-    pub(super) fn refill(&mut self) {
+    pub(super) fn refill(&mut self, picked: u64) {
         if self.pool.has_returned() {
-            self.offer_returned();
+            self.offer_returned(picked);
         }
     }
 
     /// Not inlined, for the enter that it comes before is every turn's.
     #[inline(never)]
-    fn offer_returned(&mut self) {
-        let Leases { ring, pool } = self;
+    fn offer_returned(&mut self, picked: u64) {
+        let lacking = self.lacking(picked);
+        if lacking == 0 {
+            return;
+        }
+        self.look_back(picked);
+        let Leases { ring, pool, .. } = self;
         let mut count = 0;
-        pool.take_returned(|id| {
+        pool.take_returned(lacking as usize, |id| {
             offer(ring, pool, id);
             count += 1;
         });
         ring.publish();
         pool.note_offered(count);
+    }
+
+    /// Has fewer on offer, if twice as many as were picked between two times are fewer: half as many at least, for reads of files may have
+    /// picked theirs long before they are done.
+    fn look_back(&mut self, picked: u64) {
+        self.most_picked = self.most_picked.max(picked - self.picked);
+        self.picked = picked;
+        self.times += 1;
+        if self.times == LOOKED_BACK_ON {
+            let enough = (2 * self.most_picked).max(self.on_offer / 2).max(ON_OFFER);
+            self.on_offer = self.on_offer.min(enough);
+            (self.times, self.most_picked) = (0, 0);
+        }
     }
 }
 
@@ -77,9 +138,7 @@ impl Driver {
         let LeaseConfig { buffer_bytes, most } = self.lease_config;
         let ring = self.ring.register_buffers(GROUP, Pool::entries(most))?;
         let pool = Arc::new(Pool::new(self.arena.loop_id, buffer_bytes, most));
-        let mut leases = Leases { ring, pool: pool.clone() };
-        leases.grow();
-        self.leases = Some(leases);
+        self.leases = Some(Leases::new(ring, pool.clone()));
         Ok(pool)
     }
 
@@ -107,8 +166,144 @@ impl Driver {
         true
     }
 
-    /// Makes more buffers, for the kernel has none left. `false` if there are as many as there may be.
+    /// The kernel has none left, though many are back: has more of them offered at a time, if it is that.
+    pub(crate) fn widen_pool(&mut self) {
+        if let Some(leases) = &mut self.leases {
+            leases.widen(self.slots.picked);
+        }
+    }
+
+    /// Has more buffers offered, for the kernel has none left. `false` if all that there may be are.
     pub(crate) fn grow_pool(&mut self) -> bool {
-        self.leases.as_mut().is_some_and(Leases::grow)
+        let picked = self.slots.picked;
+        self.leases.as_mut().is_some_and(|leases| leases.widen(picked) || leases.make_more())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::task::Poll;
+
+    use super::super::tests::driver;
+    use super::*;
+    use crate::context;
+    use crate::net::UnixStream;
+    use crate::ring::Wait;
+
+    /// The kernel has picked so many more buffers, and these have come back.
+    fn picked(driver: &mut Driver, count: u64, back: impl IntoIterator<Item = u16>) -> Arc<Pool> {
+        driver.slots.picked += count;
+        let pool = driver.pool().unwrap();
+        back.into_iter().for_each(|id| pool.give_back(id));
+        pool
+    }
+
+    fn on_offer(driver: &Driver) -> u64 {
+        driver.leases.as_ref().unwrap().on_offer
+    }
+
+    #[test]
+    fn no_more_are_offered_than_are_picked_at_a_time() {
+        let (mut driver, _wakeup) = driver();
+        let pool = picked(&mut driver, 10, 0..10);
+        driver.enter(Wait::No);
+        assert_eq!((pool.offered(), pool.back()), (74, 0), "64 are on offer again");
+        // A crowd has others made, and they are there then.
+        assert!(driver.grow_pool());
+        assert_eq!(pool.offered(), 138);
+        picked(&mut driver, 20, 10..30);
+        driver.enter(Wait::No);
+        assert_eq!((pool.offered(), pool.back()), (138, 20), "108 are there");
+        picked(&mut driver, 64, 30..94);
+        driver.enter(Wait::No);
+        assert_eq!((pool.offered(), pool.back()), (158, 64));
+        let mut left = Vec::new();
+        pool.take_returned(64, |id| left.push(id));
+        assert_eq!(left, (10..74).rev().collect::<Vec<_>>(), "those were offered that came last");
+    }
+
+    #[test]
+    fn who_is_refused_one_has_more_offered_and_all_at_the_same_time_once() {
+        let (mut driver, _wakeup) = driver();
+        let pool = picked(&mut driver, 0, []);
+        for _ in 0..3 {
+            assert!(driver.grow_pool());
+        }
+        assert_eq!((pool.offered(), on_offer(&driver)), (512, 64), "there was nothing else to offer");
+        // The kernel has taken all of them, and all are back, of which it would get 64.
+        picked(&mut driver, 512, 0..512);
+        for _ in 0..40 {
+            driver.widen_pool();
+            assert!(driver.grow_pool());
+        }
+        assert_eq!(on_offer(&driver), 128);
+        driver.enter(Wait::No);
+        assert_eq!((pool.offered(), pool.back()), (640, 384));
+        // And again.
+        picked(&mut driver, 128, []);
+        assert!(driver.grow_pool());
+        assert_eq!(on_offer(&driver), 256);
+        // Where the count says that many are there, though there are none, it goes on until some are offered.
+        for _ in 0..4 {
+            driver.enter(Wait::No);
+            driver.widen_pool();
+        }
+        assert!(pool.back() == 0 && on_offer(&driver) <= pool.room());
+    }
+
+    #[test]
+    fn what_a_crowd_has_had_offered_is_forgotten() {
+        let (mut driver, _wakeup) = driver();
+        let pool = picked(&mut driver, 0, []);
+        driver.leases.as_mut().unwrap().on_offer = 4096;
+        let mut then = Vec::new();
+        for round in 1..=7 * u64::from(LOOKED_BACK_ON) {
+            picked(&mut driver, 40, 0..40);
+            driver.enter(Wait::No);
+            assert_eq!(pool.offered(), 64 + 40 * round);
+            if round % u64::from(LOOKED_BACK_ON) == 0 {
+                then.push(on_offer(&driver));
+            }
+        }
+        assert_eq!(then, [2048, 1024, 512, 256, 128, 80, 80]);
+    }
+
+    #[test]
+    fn a_crowd_that_is_refused_at_the_same_time_has_others_made_once() {
+        for (stream, crowd, made) in [(false, 100, 128), (true, 100, 128), (false, 400, 512), (true, 400, 512)] {
+            let event_loop = crate::EventLoop::builder().lease_buffers(512, 4096).build().unwrap();
+            event_loop.block_on(async {
+                let mut pairs: Vec<_> = (0..crowd).map(|_| UnixStream::pair().unwrap()).collect();
+                for (_, peer) in &mut pairs {
+                    peer.write_all(b"one".to_vec()).await.0.unwrap();
+                }
+                let held = pairs.iter_mut().map(|(ours, _)| {
+                    Box::pin(async move {
+                        if stream {
+                            ours.recv_stream().next().await.unwrap()
+                        } else {
+                            ours.recv().await.map(Option::unwrap)
+                        }
+                    })
+                });
+                let mut waiting: Vec<_> = held.collect();
+                let mut leases = Vec::new();
+                poll_fn(|cx| {
+                    waiting.retain_mut(|future| match future.as_mut().poll(cx) {
+                        Poll::Ready(lease) => {
+                            leases.push(lease.unwrap());
+                            false
+                        }
+                        Poll::Pending => true,
+                    });
+                    if waiting.is_empty() { Poll::Ready(()) } else { Poll::Pending }
+                })
+                .await;
+                assert!(leases.iter().all(|lease| lease[..] == b"one"[..]));
+                let pool = context::with(|core| core.driver.borrow_mut().pool()).unwrap().unwrap();
+                assert_eq!(pool.offered(), made, "64, and as many again and again");
+            });
+        }
     }
 }

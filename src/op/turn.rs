@@ -47,16 +47,21 @@ impl Turn {
         Poll::Ready(())
     }
 
-    /// The kernel had no buffer: asks again, if many are back, but once; else makes more, or waits.
+    /// The kernel had no buffer. If many are back, or others were made since, it asks again, but once for those that are back, and more of
+    /// them are offered at a time. Else others are made, unless they would be too many for those that are back; else it waits.
     pub fn starved(&mut self, pool: &Arc<Pool>, cx: &mut Context<'_>) -> Poll<()> {
         let uncalled = pool.uncalled_since(self.seen);
         let again = std::mem::take(&mut self.again);
-        if pool.suffice(uncalled) {
-            if !again {
-                self.again = true;
-                return Poll::Ready(());
-            }
-        } else if context::with(|core| core.driver.borrow_mut().grow_pool()).unwrap_or(false) {
+        let enough = pool.suffice(uncalled);
+        // Who was refused at the same time as others does not have as many made as they.
+        let made = pool.has_grown_since(self.seen);
+        if enough && (made || !again) {
+            self.again = true;
+            context::with(|core| core.driver.borrow_mut().widen_pool());
+            return Poll::Ready(());
+        }
+        let may_grow = !enough || !pool.is_large();
+        if may_grow && context::with(|core| core.driver.borrow_mut().grow_pool()).unwrap_or(false) {
             return Poll::Ready(());
         }
         self.wait(pool, cx, uncalled > 0)

@@ -239,6 +239,12 @@ impl Cqe {
         self.flags & CQE_MORE != 0
     }
 
+    /// Whether it says more than its result: that others follow, or where its bytes are.
+    #[inline]
+    pub(crate) fn says_more(&self) -> bool {
+        self.flags & (CQE_MORE | CQE_BUFFER) != 0
+    }
+
     /// The number of the provided buffer that comes with it (`IORING_CQE_F_BUFFER`).
     #[inline]
     pub(crate) fn buffer(&self) -> Option<u16> {

@@ -346,6 +346,8 @@ pub(crate) struct Slots {
     chains: slab::Slab<Chained>,
     /// The place in the table of files that a chain had which is over, and whether a file is there still.
     pub(crate) place_left: Option<(u32, bool)>,
+    /// How many buffers of its choice the kernel has handed out with completions.
+    pub(crate) picked: u64,
     /// The first free one; the length if there is none.
     free: u32,
     next_generation: u32,
@@ -353,7 +355,7 @@ pub(crate) struct Slots {
 
 impl Slots {
     pub(crate) fn new() -> Slots {
-        Slots { slots: Vec::new(), chains: slab::Slab::new(), place_left: None, free: 0, next_generation: 0 }
+        Slots { slots: Vec::new(), chains: slab::Slab::new(), place_left: None, picked: 0, free: 0, next_generation: 0 }
     }
 
     /// Starts with generations just below their wrap.

@@ -448,6 +448,9 @@ impl Driver {
             leases.refill(self.slots.picked);
         }
         self.metrics.submissions += self.ring.staged() as u64;
+        if self.ring.is_heavy() && !self.asks_files {
+            self.ring.submit_apart();
+        }
         match self.ring.enter(wait) {
             Ok(Entered::All) => {
                 self.refusals = 0;

@@ -1,6 +1,6 @@
 //! A completion-based event loop for Linux: one thread, one io_uring, many futures.
 //!
-//! Tasks toss submissions into the ring; each turn the loop enters the kernel once, harvests the completions and wakes
+//! Tasks toss submissions into the ring; each turn the loop enters the kernel, harvests the completions and wakes
 //! the futures whose operations have finished. Nothing polls for readiness to do I/O.
 //!
 //! ```text
@@ -8,8 +8,8 @@
 //!   │ 1  take in what other threads have left (wakes, spawns, drops)   │
 //!   │ 2  poll the tasks that are ready; their operations stage entries │
 //!   │ 3  fire timers that are due                                      │
-//!   │ 4  enter the kernel once: submit everything, and wait, if there  │
-//!   │    is nothing else to do, for a completion or the next deadline  │
+//!   │ 4  enter the kernel: submit everything, and wait, if there is    │
+//!   │    nothing else to do, for a completion or the next deadline     │
 //!   │ 5  harvest every completion, wake the futures                    │
 //!   └──────────────────────────────────────────────────────────────────┘
 //! ```

@@ -359,6 +359,16 @@ impl Faulty {
         self.inner.enter(wait)
     }
 
+    pub(crate) fn is_heavy(&self) -> bool {
+        self.inner.is_heavy()
+    }
+
+    pub(crate) fn submit_apart(&mut self) {
+        if !self.happens(self.faults.refused) {
+            self.inner.submit_apart();
+        }
+    }
+
     pub(crate) fn is_polled(&self) -> bool {
         self.inner.is_polled()
     }

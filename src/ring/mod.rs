@@ -15,6 +15,7 @@
 //! one that misbehaves from a seed (`fault`). A software ring for places where io_uring is denied fits here too.
 #![allow(unsafe_code)]
 
+mod apart;
 mod arena;
 mod aside;
 mod attempt;
@@ -203,6 +204,17 @@ impl Ring {
     #[inline]
     pub(crate) fn enter(&mut self, wait: Wait) -> io::Result<Entered> {
         either!(self, ring => ring.enter(wait))
+    }
+
+    /// Whether the caches of a CPU hardly hold what has come: see `apart`.
+    #[inline]
+    pub(crate) fn is_heavy(&self) -> bool {
+        either!(self, ring => ring.is_heavy())
+    }
+
+    /// Hands the staged entries over without asking for completions, if some are due.
+    pub(crate) fn submit_apart(&mut self) {
+        either!(self, ring => ring.submit_apart());
     }
 
     /// Whether a thread of the kernel's takes what is staged.

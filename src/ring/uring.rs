@@ -5,6 +5,7 @@ use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering, fence};
 
+use super::apart;
 use super::aside::Aside;
 use super::attempt::Luck;
 use super::{BufferRing, BusyPoll, Config, Cqe, Entered, Sqe, Wait, diagnose};
@@ -31,16 +32,18 @@ pub(crate) struct Uring {
     full_at: u32,
     capacity: u32,
     /// Only if the queue is full of entries that the kernel refused: it is moved before anything else is staged.
-    backlog: VecDeque<Sqe>,
+    pub(super) backlog: VecDeque<Sqe>,
     /// Where an entry for the backlog is written.
     spare: Sqe,
     /// What to pass to enter: the registered index, or the descriptor itself.
-    enter_fd: RawFd,
+    pub(super) enter_fd: RawFd,
     registered: bool,
     wait_flags: u32,
-    enter_flags: u32,
+    pub(super) enter_flags: u32,
     /// Whether a wait for several completions may end with one.
     gathers: bool,
+    /// Whether completions wait until the loop asks for them (`IORING_SETUP_DEFER_TASKRUN`).
+    pub(super) defers: bool,
     /// Whether a thread of the kernel's takes the entries.
     pub(super) polled: bool,
     /// What was published when that thread was last woken, until it has taken all of it.
@@ -49,6 +52,8 @@ pub(crate) struct Uring {
     made_in: u32,
     /// A thread of the kernel's takes them, or something is under way aside.
     pub(super) detours: bool,
+    /// What came last was too much for the next entries to be handed over with the wish for more.
+    pub(super) is_heavy: bool,
     /// How many system calls all enters were.
     pub(super) calls: u64,
     pub(super) aside: Aside,
@@ -99,10 +104,12 @@ impl Uring {
             wait_flags: enter_flags | no_iowait,
             enter_flags,
             gathers: params.features & abi::FEAT_MIN_TIMEOUT != 0 && config.polled.is_none(),
+            defers: params.flags & abi::SETUP_DEFER_TASKRUN != 0,
             polled: config.polled.is_some(),
             woken_for: None,
             made_in: fork::generation(),
             detours: config.polled.is_some(),
+            is_heavy: false,
             calls: 0,
             aside: Aside::default(),
             in_flight_aside: 0,
@@ -283,7 +290,7 @@ impl Uring {
     /// What an entry points to stays valid until its completion: that is the promise of `Op` for the entries of operations,
     /// and of the arena (not reset before the queue is empty) for inputs that the kernel reads while it submits.
     #[inline]
-    fn publish(&mut self) -> u32 {
+    pub(super) fn publish(&mut self) -> u32 {
         self.published = self.tail;
         Self::store(&self.shared.sq_tail, self.tail.wrapping_sub(self.ahead()));
         self.tail.wrapping_sub(self.head)
@@ -381,7 +388,7 @@ impl Uring {
 
     /// Looks how far the kernel has come.
     #[inline]
-    fn update_head(&mut self) {
+    pub(super) fn update_head(&mut self) {
         self.head = Self::load(&self.shared.sq_head, Ordering::Acquire).wrapping_add(self.ahead());
         self.full_at = self.head.wrapping_add(self.capacity);
         debug_assert!(self.tail.wrapping_sub(self.head) <= self.capacity);
@@ -475,6 +482,9 @@ impl Uring {
             each(raw.user_data, Cqe { result: raw.result, flags: raw.flags });
         }
         if count > 0 {
+            // SAFETY: as above: it is the last of those.
+            let last = unsafe { cqes.add((tail.wrapping_sub(1) & mask) as usize).read() };
+            self.is_heavy = apart::is_heavy(count, last.result);
             Self::store(&self.shared.cq_head, tail.wrapping_sub(self.ahead()));
         }
         count as usize

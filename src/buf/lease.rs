@@ -43,14 +43,15 @@ enum Owner {
 
 /// A buffer of the pool's, to be given back.
 struct PoolBuffer {
-    pool: Arc<Pool>,
+    pool: NonNull<Pool>,
     id: u16,
 }
 
 impl Drop for PoolBuffer {
     #[inline]
     fn drop(&mut self) {
-        self.pool.give_back(self.id);
+        // SAFETY: it was lent by this pool, and is given back once.
+        unsafe { Pool::take_back(self.pool, self.id) };
     }
 }
 
@@ -78,9 +79,17 @@ impl Lease {
     /// # Safety
     /// The kernel has handed the buffer out, and this is the only lease of it until it is given back.
     #[inline]
-    pub(crate) unsafe fn of(pool: Arc<Pool>, id: u16, len: usize) -> Lease {
+    pub(crate) unsafe fn of(pool: &Arc<Pool>, id: u16, len: usize) -> Lease {
         assert!(len <= pool.buffer_bytes(), "the kernel wrote within the buffer");
-        Lease { start: pool.address(id), len, owner: Owner::Pool { _buffer: PoolBuffer { pool, id } } }
+        let start = pool.address(id);
+        Lease { start, len, owner: Owner::Pool { _buffer: PoolBuffer { pool: Pool::lend(pool), id } } }
+    }
+
+    /// Nothing, of the first buffer.
+    #[cfg(test)]
+    pub(crate) fn of_nothing(pool: &Arc<Pool>) -> Lease {
+        // SAFETY: no byte of it is looked at.
+        unsafe { Lease::of(pool, 0, 0) }
     }
 
     /// The bytes that a completion of a receive into this memory has told of.
@@ -225,7 +234,7 @@ mod tests {
         // SAFETY: the tests hand each buffer out once, and write it before.
         unsafe {
             std::ptr::copy_nonoverlapping(content.as_ptr(), pool.address(id).as_ptr(), content.len());
-            Lease::of(pool.clone(), id, content.len())
+            Lease::of(pool, id, content.len())
         }
     }
 
@@ -237,7 +246,7 @@ mod tests {
 
     #[test]
     fn parts_share_the_buffer_and_the_last_gives_it_back() {
-        let pool = Arc::new(Pool::new(1, 512, 64));
+        let pool = Pool::shared(1, 512, 64);
         pool.grow();
         let mut first = lease(&pool, 3, b"one two three");
         let mut second = first.split_off(4);
@@ -248,13 +257,15 @@ mod tests {
         assert!(returned(&pool).is_empty());
         std::thread::spawn(move || drop((head, third))).join().unwrap();
         assert_eq!(returned(&pool), [3]);
+        pool.end();
     }
 
     #[test]
     fn the_memory_outlives_the_pools_owner() {
-        let pool = Arc::new(Pool::new(1, 512, 64));
+        let pool = Pool::shared(1, 512, 64);
         pool.grow();
         let mut lease = lease(&pool, 0, b"still here");
+        pool.end();
         drop(pool);
         lease.advance(6);
         lease.truncate(3);
@@ -264,10 +275,100 @@ mod tests {
         assert!(Lease::copied(vec![]).is_empty());
     }
 
+    fn made_by(away: bool, pool: &Arc<Pool>, id: u16) -> Lease {
+        let pool = pool.clone();
+        let make = move || lease(&pool, id, b"lent");
+        if away { std::thread::spawn(make).join().unwrap() } else { make() }
+    }
+
+    fn drop_by(away: bool, lease: Lease) {
+        assert_eq!(&lease[..], b"lent");
+        if away { std::thread::spawn(move || drop(lease)).join().unwrap() } else { drop(lease) }
+    }
+
+    /// Lent and taken back here and elsewhere, before the end and after it.
+    #[test]
+    fn the_pool_stays_until_the_last_lease_is_back_and_no_longer() {
+        let both = [false, true];
+        // By whom two are lent and taken back, and how many are back before the end.
+        for (lent, back, before) in both
+            .iter()
+            .flat_map(|&lent| both.iter().flat_map(move |&back| [0, 1, 2].map(|before| (lent, back, before))))
+        {
+            let pool = Pool::shared(1, 512, 64);
+            pool.grow();
+            let weak = Arc::downgrade(&pool);
+            let mut leases = vec![made_by(lent, &pool, 0), made_by(!lent, &pool, 1)];
+            leases.drain(..before).for_each(|lease| drop_by(back, lease));
+            // An operation that has met the loop's end keeps the pool, and may have something to hand out.
+            let operation = pool.clone();
+            pool.end();
+            drop(pool);
+            leases.drain(..).for_each(|lease| drop_by(!back, lease));
+            for _ in 0..2 {
+                drop_by(back, made_by(lent, &operation, 7));
+            }
+            let mut leases = vec![made_by(lent, &operation, 7), made_by(!lent, &operation, 8)];
+            drop(operation);
+            while let Some(lease) = leases.pop() {
+                assert!(weak.upgrade().is_some(), "{lent} {back} {before}: one is out");
+                drop_by(back, lease);
+            }
+            assert!(weak.upgrade().is_none(), "{lent} {back} {before}: all are back");
+        }
+    }
+
+    /// Without a weak reference, so that whoever watches memory sees who touches it too late.
+    #[test]
+    fn threads_that_lend_and_take_back_while_the_loop_ends_free_the_pool_once() {
+        for round in 0..if cfg!(miri) { 30 } else { 500 } {
+            let pool = Pool::shared(1, 512, 64);
+            pool.grow();
+            let weak = (round % 2 == 0).then(|| Arc::downgrade(&pool));
+            let threads: Vec<_> = (0..3)
+                .map(|id| {
+                    let first = lease(&pool, id, b"lent");
+                    let operation = (id > 0).then(|| pool.clone());
+                    std::thread::spawn(move || {
+                        drop(first);
+                        for _ in 0..if operation.is_some() { 3 } else { 0 } {
+                            let pool = operation.as_ref().unwrap();
+                            assert_eq!(&lease(pool, id, b"lent")[..], b"lent");
+                            assert!(format!("{pool:?}").contains("512"));
+                        }
+                    })
+                })
+                .collect();
+            pool.end();
+            drop(pool);
+            threads.into_iter().for_each(|thread| thread.join().unwrap());
+            assert!(weak.is_none_or(|weak| weak.upgrade().is_none()));
+        }
+    }
+
+    #[test]
+    fn a_waker_that_panics_when_a_buffer_is_back_leaves_the_count_right() {
+        struct Panics;
+        impl std::task::Wake for Panics {
+            fn wake(self: Arc<Self>) {
+                panic!("a waker");
+            }
+        }
+        let pool = Pool::shared(1, 512, 64);
+        pool.grow();
+        let weak = Arc::downgrade(&pool);
+        let lease = lease(&pool, 0, b"lent");
+        pool.wait(&mut None, &Arc::new(Panics).into(), false);
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(lease))).unwrap_err();
+        pool.end();
+        drop(pool);
+        assert!(weak.upgrade().is_none());
+    }
+
     #[cfg(feature = "bytes")]
     #[test]
     fn frozen_it_is_the_same_memory() {
-        let pool = Arc::new(Pool::new(1, 512, 64));
+        let pool = Pool::shared(1, 512, 64);
         pool.grow();
         let frozen = bytes::Bytes::from(lease(&pool, 9, b"frozen"));
         assert_eq!(frozen.as_ptr(), pool.address(9).as_ptr());
@@ -277,5 +378,6 @@ mod tests {
         assert!(returned(&pool).is_empty());
         drop(part);
         assert_eq!(returned(&pool), [9]);
+        pool.end();
     }
 }

@@ -3,9 +3,10 @@
 use std::alloc::{self, Layout};
 use std::cell::{Cell, UnsafeCell};
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering, fence};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Waker;
 
 use crossbeam_queue::ArrayQueue;
@@ -17,20 +18,25 @@ const THRIFTY_BYTES: usize = 1 << 20;
 /// So that a buffer's number fits into 16 bits and its ring into 32,768 entries.
 const MOST_CHUNKS: usize = 10;
 
+thread_local! {
+    static NUMBER: Cell<u64> = const { Cell::new(0) };
+}
+
 /// The number of this thread, never used again by another.
+#[inline(always)]
 fn thread_number() -> u64 {
-    static NEXT: AtomicU64 = AtomicU64::new(1);
-    thread_local! {
-        static NUMBER: Cell<u64> = const { Cell::new(0) };
-    }
     match NUMBER.get() {
-        0 => {
-            let number = NEXT.fetch_add(1, Ordering::Relaxed);
-            NUMBER.set(number);
-            number
-        }
+        0 => number_thread(),
         number => number,
     }
+}
+
+#[cold]
+#[inline(never)]
+fn number_thread() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    NUMBER.set(NEXT.fetch_add(1, Ordering::Relaxed));
+    NUMBER.get()
 }
 
 /// So many buffers in one piece of memory.
@@ -99,16 +105,26 @@ pub(crate) struct Seen {
 /// A place among those who wait for a buffer; the lower, the earlier.
 pub(crate) type Place = u64;
 
+/// What `Pool::away` is ahead of the leases that it counts, until the loop has ended: so that it is not 0 before.
+const UNTIL_THE_END: i64 = 1 << 62;
+
 /// The buffers of one loop. At any time each of them is with the kernel, with a lease, or back, until it is offered again: in `local`,
 /// if its lease was dropped on the loop's thread, else in `returned`. The loop and the leases keep the memory.
-#[derive(Debug)]
+///
+/// All leases together have one reference to it, beside those of whoever else has one. Whether it is wanted any more is known by counts of
+/// what was lent and not taken back: `lent`, by the thread of the loop, which counts without atomic operations, and `away`, by all
+/// other threads, and by that one once the loop has ended. Each may be below zero, for what one has lent another may take back; what
+/// counts is their sum, and it is made when the loop ends.
 pub struct Pool {
     home: u64,
     /// The loop whose kernel ring knows the buffers.
     loop_id: u64,
     buffer_bytes: usize,
-    /// Touched on the home thread only.
+    /// Touched on the home thread only, as are the next two.
     local: UnsafeCell<Vec<u16>>,
+    lent: Cell<i64>,
+    has_ended: Cell<bool>,
+    away: AtomicI64,
     returned: ArrayQueue<u16>,
     /// How many buffers were handed to the kernel, and how many of those that wait for one were called.
     offered: AtomicU64,
@@ -122,18 +138,56 @@ pub struct Pool {
     waiters: Mutex<Waiters>,
 }
 
-// SAFETY: all fields but `local` are thread-safe, and that is touched only where the thread's number is the home's. Numbers
-// are never given twice, so that is one thread, and its accesses follow each other: none calls anything that comes back here.
+// SAFETY: all fields but `local`, `lent` and `has_ended` are thread-safe, and those are touched only where the thread's number is the
+// home's. Numbers are never given twice, so that is one thread, and its accesses follow each other: none calls anything that comes
+// back here.
 unsafe impl Sync for Pool {}
 
+/// No more than that: operations are `Debug` and `Send`, and what is the home thread's alone is not to be read by others.
+impl fmt::Debug for Pool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pool").field("buffer_bytes", &self.buffer_bytes).finish_non_exhaustive()
+    }
+}
+
+/// Counts a lease as taken back when it is dropped, whatever happened meanwhile.
+struct Counted {
+    pool: NonNull<Pool>,
+    is_home: bool,
+}
+
+impl Drop for Counted {
+    #[inline(always)]
+    fn drop(&mut self) {
+        // SAFETY: it is counted still, so the leases' reference is there.
+        let pool = unsafe { self.pool.as_ref() };
+        if self.is_home && !pool.has_ended.get() {
+            pool.lent.set(pool.lent.get() - 1);
+        } else {
+            // SAFETY: as above, and it is not touched after this.
+            unsafe { Pool::settle(self.pool, -1) };
+        }
+    }
+}
+
 impl Pool {
+    /// [`Pool::new`], with the reference that all leases have together. It is theirs until [`Pool::end`].
+    pub(crate) fn shared(loop_id: u64, buffer_bytes: usize, most: usize) -> Arc<Pool> {
+        let pool = Arc::new(Pool::new(loop_id, buffer_bytes, most));
+        std::mem::forget(pool.clone());
+        pool
+    }
+
     /// Without buffers yet. At most `most` will be made, of so many bytes each. The home is this thread.
-    pub(crate) fn new(loop_id: u64, buffer_bytes: usize, most: usize) -> Pool {
+    fn new(loop_id: u64, buffer_bytes: usize, most: usize) -> Pool {
         Pool {
             home: thread_number(),
             loop_id,
             buffer_bytes,
             local: UnsafeCell::new(Vec::new()),
+            lent: Cell::new(0),
+            has_ended: Cell::new(false),
+            away: AtomicI64::new(UNTIL_THE_END),
             returned: ArrayQueue::new(Pool::entries(most)),
             offered: AtomicU64::new(0),
             called: AtomicU64::new(0),
@@ -207,10 +261,78 @@ impl Pool {
         unsafe { memory.start.add(index * self.buffer_bytes) }
     }
 
-    /// A buffer is free again; by any thread.
+    // ---- the leases' reference ----------------------------------------------------------------------------------
+
+    #[inline(always)]
+    fn is_home(&self) -> bool {
+        thread_number() == self.home
+    }
+
+    /// For a lease: the pool stays until [`Pool::take_back`] is called for it.
     #[inline]
+    pub(super) fn lend(this: &Arc<Pool>) -> NonNull<Pool> {
+        if this.is_home() && !this.has_ended.get() {
+            this.lent.set(this.lent.get() + 1);
+        } else if this.away.fetch_add(1, Ordering::Relaxed) == 0 {
+            // The loop has ended, and so have all leases that there were: here is another one. It is not taken back before it is there.
+            std::mem::forget(this.clone());
+        }
+        Pool::address_of(this)
+    }
+
+    /// Of which an `Arc` can be made again.
+    #[inline(always)]
+    fn address_of(this: &Arc<Pool>) -> NonNull<Pool> {
+        // SAFETY: a value in an `Arc` is not at null.
+        unsafe { NonNull::new_unchecked(Arc::as_ptr(this).cast_mut()) }
+    }
+
+    /// The buffer of a lease is free again; by any thread.
+    ///
+    /// # Safety
+    /// It was lent ([`Pool::lend`]), and is taken back once.
+    #[inline]
+    pub(super) unsafe fn take_back(this: NonNull<Pool>, id: u16) {
+        // SAFETY: what was lent and not taken back is counted, so the leases' reference is there.
+        let pool = unsafe { this.as_ref() };
+        let is_home = pool.is_home();
+        // Whom the buffer wakes may panic, drop other leases, or end the loop.
+        let _counted = Counted { pool: this, is_home };
+        pool.put_back(id, is_home);
+    }
+
+    /// The loop has ended. On the home thread, once. What was lent keeps the pool until it is back.
+    pub(crate) fn end(self: &Arc<Pool>) {
+        assert!(self.is_home() && !self.has_ended.get(), "a loop ends on its thread, once");
+        self.has_ended.set(true);
+        // SAFETY: the leases' reference is there since the beginning, and what is lent is counted.
+        unsafe { Pool::settle(Pool::address_of(self), self.lent.get() - UNTIL_THE_END) };
+    }
+
+    /// Counts, and lets go of the leases' reference if none of them is left.
+    ///
+    /// # Safety
+    /// The pool is there, and if this makes the count 0, so is the leases' reference.
+    unsafe fn settle(this: NonNull<Pool>, change: i64) {
+        // SAFETY: the caller's promise. Whoever makes it 0 is the last, so it is still there afterwards; whoever does not, does not look.
+        let before = unsafe { this.as_ref() }.away.fetch_add(change, Ordering::AcqRel);
+        if before + change == 0 {
+            // SAFETY: the leases' reference was forgotten, and nobody else makes the count 0 before somebody forgets another.
+            drop(unsafe { Arc::from_raw(this.as_ptr().cast_const()) });
+        }
+    }
+
+    // ---- buffers that come back -----------------------------------------------------------------------------------
+
+    /// A buffer is free again; by any thread.
+    #[cfg(test)]
     pub(crate) fn give_back(&self, id: u16) {
-        if thread_number() == self.home {
+        self.put_back(id, self.is_home());
+    }
+
+    #[inline(always)]
+    fn put_back(&self, id: u16, is_home: bool) {
+        if is_home {
             // SAFETY: this is the home thread; see `Sync`.
             unsafe { (*self.local.get()).push(id) };
             // Whoever waits has said so on this thread, or looks for buffers on it later.
@@ -228,7 +350,7 @@ impl Pool {
     /// caches. On the home thread.
     #[inline]
     pub(crate) fn take_returned(&self, most: usize, mut take: impl FnMut(u16)) {
-        assert_eq!(thread_number(), self.home, "only the loop takes buffers back");
+        assert!(self.is_home(), "only the loop takes buffers back");
         for _ in 0..most {
             // SAFETY: this is the home thread; see `Sync`. The borrow ends before `take` is called, which may do what it likes.
             let id = match unsafe { (*self.local.get()).pop() } {
@@ -279,7 +401,7 @@ impl Pool {
 
     /// How many buffers the kernel does not have yet though they are back. On the home thread.
     pub(crate) fn back(&self) -> u64 {
-        debug_assert_eq!(thread_number(), self.home);
+        debug_assert!(self.is_home());
         // SAFETY: as in `take_returned`.
         (unsafe { (*self.local.get()).len() } + self.returned.len()) as u64
     }
@@ -292,7 +414,7 @@ impl Pool {
     /// Whether buffers have come back that the kernel does not have yet. On the home thread.
     #[inline]
     pub(crate) fn has_returned(&self) -> bool {
-        debug_assert_eq!(thread_number(), self.home);
+        debug_assert!(self.is_home());
         // SAFETY: as in `take_returned`.
         !unsafe { &*self.local.get() }.is_empty() || !self.returned.is_empty()
     }

@@ -126,6 +126,12 @@ impl Leases {
     }
 }
 
+impl Drop for Leases {
+    fn drop(&mut self) {
+        self.pool.end();
+    }
+}
+
 impl Driver {
     /// The buffers to receive into, made if need be.
     ///
@@ -137,7 +143,7 @@ impl Driver {
         }
         let LeaseConfig { buffer_bytes, most } = self.lease_config;
         let ring = self.ring.register_buffers(GROUP, Pool::entries(most))?;
-        let pool = Arc::new(Pool::new(self.arena.loop_id, buffer_bytes, most));
+        let pool = Pool::shared(self.arena.loop_id, buffer_bytes, most);
         self.leases = Some(Leases::new(ring, pool.clone()));
         Ok(pool)
     }
@@ -250,6 +256,20 @@ mod tests {
             driver.widen_pool();
         }
         assert!(pool.back() == 0 && on_offer(&driver) <= pool.room());
+    }
+
+    #[test]
+    fn the_driver_goes_before_the_leases() {
+        for held in [false, true] {
+            let (mut driver, _wakeup) = driver();
+            let pool = driver.pool().unwrap();
+            let weak = Arc::downgrade(&pool);
+            let lease = held.then(|| crate::buf::Lease::of_nothing(&pool));
+            drop((pool, driver));
+            assert_eq!(weak.upgrade().is_some(), held);
+            drop(lease);
+            assert!(weak.upgrade().is_none());
+        }
     }
 
     #[test]

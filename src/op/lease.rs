@@ -25,7 +25,7 @@ const MULTISHOT: u16 = 1 << 1;
 pub(super) unsafe fn lease_of(pool: &Arc<Pool>, cqe: Cqe) -> Option<Lease> {
     let id = cqe.buffer()?;
     // SAFETY: with this flag the kernel hands the buffer out; it is the caller's promise that it is done once.
-    Some(unsafe { Lease::of(pool.clone(), id, cqe.result.max(0) as usize) })
+    Some(unsafe { Lease::of(pool, id, cqe.result.max(0) as usize) })
 }
 
 /// An operation into a buffer of the kernel's choice, which is made again when there was none.

@@ -52,9 +52,10 @@ struct Server {
     entries: *mut BufRingEntry,
     bytes: *mut u8,
     tail: u16,
-    /// How much of each buffer has been filled, and how much of that is being sent, where they are filled by and by.
+    /// How much of each buffer has been filled, where they are filled by and by.
     filled: Vec<usize>,
-    /// The places in buffers that are sent, by the connection.
+    /// The buffers that are done with when what is being sent has been, by the connection. (Of a buffer that others send of, too, that is a
+    /// little early; over loopback it has been copied.)
     sending: HashMap<usize, Vec<u16>>,
 }
 
@@ -155,6 +156,7 @@ impl Server {
                 if !cqueue::more(flags) && (result > 0 || result == -libc::ENOBUFS) {
                     self.receive(fd);
                 }
+                assert!(result >= 0 || result == -libc::ENOBUFS, "a receive: {result}");
                 let Some(first) = cqueue::buffer_select(flags).filter(|_| result > 0) else { continue };
                 for (at, len, id) in self.pieces(first, result as usize, flags & BUFFER_GOES_ON != 0) {
                     if answers {

@@ -448,6 +448,7 @@ impl Driver {
             leases.refill(self.slots.picked);
         }
         self.metrics.submissions += self.ring.staged() as u64;
+        // What devices have done is taken as a whole after a sleep: there would be nothing left to keep apart.
         if self.ring.is_heavy() && !self.asks_files {
             self.ring.submit_apart();
         }

@@ -1,4 +1,4 @@
-//! How often a loop calls the kernel: once a turn under load, and not at all while it sleeps. Counted by the loop itself and,
+//! How often a loop calls the kernel: once a turn under load of small messages, and not at all while it sleeps. Counted by the loop itself and,
 //! where strace is installed, by that.
 
 #[path = "patience/mod.rs"]

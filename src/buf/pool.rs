@@ -171,7 +171,7 @@ impl Drop for Counted {
 }
 
 impl Pool {
-    /// [`Pool::new`], with the reference that all leases have together. It is theirs until [`Pool::end`].
+    /// [`Pool::new`], with the reference that all leases have together. It goes when the loop has ended ([`Pool::end`]) and none is out.
     pub(crate) fn shared(loop_id: u64, buffer_bytes: usize, most: usize) -> Arc<Pool> {
         let pool = Arc::new(Pool::new(loop_id, buffer_bytes, most));
         std::mem::forget(pool.clone());
@@ -324,7 +324,7 @@ impl Pool {
 
     // ---- buffers that come back -----------------------------------------------------------------------------------
 
-    /// A buffer is free again; by any thread.
+    /// As if there had been a lease.
     #[cfg(test)]
     pub(crate) fn give_back(&self, id: u16) {
         self.put_back(id, self.is_home());
@@ -376,7 +376,7 @@ impl Pool {
         Seen { offered: self.offered(), called: self.called.load(Ordering::Relaxed), buffers: self.buffers() }
     }
 
-    /// How many buffers there are, since then, for which nobody was called. If there are any, whoever has asked then, and was
+    /// How many buffers are back, or were offered since then, for which nobody was called. If there are any, whoever has asked then, and was
     /// told that there is none, may ask again; and somebody must, for they may be all that there are. On the home thread.
     pub(crate) fn uncalled_since(&self, seen: Seen) -> u64 {
         let now = self.seen();

@@ -258,6 +258,25 @@ mod tests {
         assert!(pool.back() == 0 && on_offer(&driver) <= pool.room());
     }
 
+    /// As where reads of files have picked theirs long before they are done.
+    #[test]
+    fn more_are_offered_until_some_are_there_though_many_seem_to_be() {
+        let (mut driver, _wakeup) = driver();
+        let pool = picked(&mut driver, 0, []);
+        for _ in 0..3 {
+            assert!(driver.grow_pool());
+        }
+        picked(&mut driver, 0, 0..100);
+        let mut offers = Vec::new();
+        while pool.back() > 0 {
+            assert!(offers.len() < 10, "{offers:?}");
+            driver.widen_pool();
+            driver.enter(Wait::No);
+            offers.push(on_offer(&driver));
+        }
+        assert_eq!((offers, pool.offered()), (vec![128, 256, 512, 1024], 612));
+    }
+
     #[test]
     fn the_driver_goes_before_the_leases() {
         for held in [false, true] {

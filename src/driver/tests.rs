@@ -110,6 +110,39 @@ fn what_goes_in_and_what_comes_out_is_counted() {
 }
 
 #[test]
+fn after_many_large_ones_entries_go_by_an_enter_of_their_own() {
+    let wakeup = sys::eventfd().unwrap();
+    let mut driver = Driver::new(Config::of(32, 64), wakeup.as_raw_fd()).unwrap();
+    let zeros: &'static [u8] = &[0; 8192];
+    let null = std::fs::File::options().write(true).open("/dev/null").unwrap();
+    for (large, files, more) in [(false, false, 1), (true, false, 2), (true, true, 1)] {
+        let eventfd = sys::eventfd().unwrap();
+        submit_poll(&mut driver, &eventfd);
+        for _ in 0..if large { 15 } else { 16 } {
+            submit_nop(&mut driver);
+        }
+        if large {
+            let write = |sqe: &mut Sqe, _: &mut Arena| {
+                let (address, len) = (zeros.as_ptr() as u64, zeros.len() as u32);
+                *sqe = Sqe::new(opcode::Write::CODE).fd(null.as_raw_fd()).addr(address).len(len);
+                Ok(())
+            };
+            driver.submit(Waker::noop().clone(), write).unwrap();
+        }
+        driver.enter(Wait::Completion);
+        assert_eq!(driver.reap(), 16);
+        // One is due.
+        sys::eventfd_signal(&eventfd);
+        submit_nop(&mut driver);
+        driver.asks_files = files;
+        let calls = driver.enters();
+        driver.enter(Wait::No);
+        assert_eq!((driver.enters() - calls, driver.reap()), (more, 2), "{large} {files}");
+        assert!(!driver.ring.is_heavy(), "few");
+    }
+}
+
+#[test]
 fn what_is_to_be_cancelled_is_an_event() {
     let (mut driver, _wakeup) = driver();
     driver.cancel_later(Key { index: 0, generation: 0 });

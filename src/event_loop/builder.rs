@@ -115,8 +115,8 @@ impl Builder {
 
     /// The buffers that are received into where the caller gives none ([`Lease`](crate::buf::Lease)): bytes of each, default
     /// 8,192, and how many there may be, default 4,096, at least 64 and at most 32,768, rounded up to a power of two. They are
-    /// made when first needed, 64 to begin with, and doubled when the kernel runs out and few are back. Those that are back are used
-    /// again last in, first out.
+    /// made when first needed, 64 to begin with, and doubled when the kernel runs out and few are back. Those that were
+    /// dropped on the loop's thread are used again last in, first out.
     pub fn lease_buffers(mut self, buffer_bytes: usize, most: usize) -> Self {
         self.settings.leases = LeaseConfig { buffer_bytes: buffer_bytes.clamp(64, 1 << 24), most };
         self

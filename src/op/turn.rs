@@ -47,8 +47,8 @@ impl Turn {
         Poll::Ready(())
     }
 
-    /// The kernel had no buffer. If many are back, or others were made since, it asks again, but once for those that are back, and more of
-    /// them are offered at a time. Else others are made, unless they would be too many for those that are back; else it waits.
+    /// The kernel had no buffer. If enough are there it asks again, once, or as often as others were made since, and more of them are offered
+    /// at a time. Else others are made, unless they would be too many for those that are back; else it waits.
     pub fn starved(&mut self, pool: &Arc<Pool>, cx: &mut Context<'_>) -> Poll<()> {
         let uncalled = pool.uncalled_since(self.seen);
         let again = std::mem::take(&mut self.again);

@@ -10,7 +10,7 @@ use crate::sys::{self, ring as abi};
 
 /// So many completions are as many as an enter brings up of those that were deferred, or more.
 const BATCH: u32 = 16;
-/// A transfer of so many bytes is a large one.
+/// A transfer of so many bytes is a large one. (So is a descriptor of that number, or `POLLRDHUP`, which costs a system call.)
 const LARGE: i32 = 8 << 10;
 
 /// Whether the caches of a CPU hardly hold what so many completions have brought, of which the last has this result, and stands for the

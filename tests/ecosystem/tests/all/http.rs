@@ -190,15 +190,16 @@ async fn exchange<S: Readable + Writable>(client: PollIo<S>, server: PollIo<S>) 
     async fn answer(request: Request<Incoming>) -> Result<Response<Noise>, Infallible> {
         let asked: u64 = request.headers()["expected"].to_str().unwrap().parse().unwrap();
         let (body, hash) = Noise::new(LARGE, asked);
-        ringtoss::spawn(async move {
+        let receiving = ringtoss::spawn(async move {
             let (count, received) = hash_of(request.into_body()).await;
             assert_eq!(count, LARGE);
-            RECEIVED.lock().unwrap().push((asked, received));
+            (asked, received)
         });
+        RECEIVED.lock().unwrap().push(receiving);
         SENT.lock().unwrap().push((asked, hash));
         Ok(Response::new(body))
     }
-    static RECEIVED: Mutex<Vec<(u64, u64)>> = Mutex::new(Vec::new());
+    static RECEIVED: Mutex<Vec<ringtoss::task::JoinHandle<(u64, u64)>>> = Mutex::new(Vec::new());
     static SENT: Mutex<Vec<(u64, Arc<Mutex<DefaultHasher>>)>> = Mutex::new(Vec::new());
 
     let serving = ringtoss::spawn(http2::Builder::new(Executor).serve_connection(server, service_fn(answer)));
@@ -218,8 +219,10 @@ async fn exchange<S: Readable + Writable>(client: PollIo<S>, server: PollIo<S>) 
     drop(sender);
     connection.await.unwrap().unwrap();
     serving.await.unwrap().unwrap();
-    let (answered, heard) =
+    // The connection may end before those who read of it have run.
+    let (answered, receiving) =
         (std::mem::take(&mut *SENT.lock().unwrap()), std::mem::take(&mut *RECEIVED.lock().unwrap()));
+    let heard: Vec<_> = futures::future::join_all(receiving).await.into_iter().map(Result::unwrap).collect();
     for (seed, received, hash) in asked {
         let (_, sent) = answered.iter().find(|(asked, _)| *asked == seed).unwrap();
         assert_eq!(sent.lock().unwrap().finish(), received, "what the server sent");

@@ -5,15 +5,17 @@
 //! the best of the windows, in which the three ways take turns.
 #![allow(unsafe_code, reason = "a raw ring")]
 
+mod by_hand;
+
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
 use std::thread;
 
+use by_hand::cpu_ns;
 use io_uring::squeue::{self, Flags};
 use io_uring::types::{DestinationSlot, Fd, Fixed};
 use io_uring::{IoUring, opcode};
-use rustix::time::{ClockId, clock_gettime};
 
 const CLIENTS: usize = 32;
 const WINDOWS: usize = 15;
@@ -46,13 +48,7 @@ struct Server {
 
 impl Server {
     fn new() -> Server {
-        let ring = IoUring::builder()
-            .setup_single_issuer()
-            .setup_defer_taskrun()
-            .setup_coop_taskrun()
-            .setup_submit_all()
-            .build(256)
-            .expect("a ring");
+        let ring = by_hand::ring();
         ring.submitter().register_files_sparse(ACCEPTS as u32).expect("a table");
         let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
         Server { ring, listener, buffers: vec![[0; BYTES]; 1024] }
@@ -129,11 +125,6 @@ impl Server {
             }
         }
     }
-}
-
-fn cpu_ns() -> f64 {
-    let time = clock_gettime(ClockId::ThreadCPUTime);
-    time.tv_sec as f64 * 1e9 + time.tv_nsec as f64
 }
 
 /// ns of the server's CPU for one connection.

@@ -5,6 +5,8 @@
 //! Once 32 clients send 64 bytes each and get them back; once four send 64 KiB after each other, and the server looks at each KiB.
 #![allow(unsafe_code, reason = "a raw ring")]
 
+mod by_hand;
+
 use std::alloc::{Layout, alloc_zeroed};
 use std::collections::HashMap;
 use std::io::{Read, Write};
@@ -13,9 +15,9 @@ use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::thread;
 
+use by_hand::cpu_ns;
 use io_uring::types::{BufRingEntry, Fd};
 use io_uring::{IoUring, cqueue, opcode, squeue};
-use rustix::time::{ClockId, clock_gettime};
 
 const WINDOWS: usize = 15;
 const SENT: u64 = 1 << 32;
@@ -66,13 +68,7 @@ fn memory(bytes: usize) -> *mut u8 {
 
 impl Server {
     fn new(way: Way) -> Server {
-        let ring = IoUring::builder()
-            .setup_single_issuer()
-            .setup_defer_taskrun()
-            .setup_coop_taskrun()
-            .setup_submit_all()
-            .build(256)
-            .expect("a ring");
+        let ring = by_hand::ring();
         let (each, count) = way.buffers;
         let entries = memory(usize::from(count) * size_of::<BufRingEntry>()).cast::<BufRingEntry>();
         let flags = if way.incremental { INCREMENTAL } else { 0 };
@@ -175,11 +171,6 @@ impl Server {
         }
         seen
     }
-}
-
-fn cpu_ns() -> f64 {
-    let time = clock_gettime(ClockId::ThreadCPUTime);
-    time.tv_sec as f64 * 1e9 + time.tv_nsec as f64
 }
 
 /// ns of the server's CPU for one message.

@@ -189,6 +189,7 @@ impl Driver {
 #[cfg(test)]
 mod tests {
     use std::future::poll_fn;
+    use std::os::fd::OwnedFd;
     use std::task::Poll;
 
     use super::super::tests::driver;
@@ -203,6 +204,16 @@ mod tests {
         let pool = driver.pool().unwrap();
         back.into_iter().for_each(|id| pool.give_back(id));
         pool
+    }
+
+    /// Of which all are on offer.
+    fn with_512() -> (Driver, OwnedFd, Arc<Pool>) {
+        let (mut driver, wakeup) = driver();
+        let pool = driver.pool().unwrap();
+        for _ in 0..3 {
+            assert!(driver.grow_pool());
+        }
+        (driver, wakeup, pool)
     }
 
     fn on_offer(driver: &Driver) -> u64 {
@@ -231,11 +242,7 @@ mod tests {
 
     #[test]
     fn who_is_refused_one_has_more_offered_and_all_at_the_same_time_once() {
-        let (mut driver, _wakeup) = driver();
-        let pool = picked(&mut driver, 0, []);
-        for _ in 0..3 {
-            assert!(driver.grow_pool());
-        }
+        let (mut driver, _wakeup, pool) = with_512();
         assert_eq!((pool.offered(), on_offer(&driver)), (512, 64), "there was nothing else to offer");
         // The kernel has taken all of them, and all are back, of which it would get 64.
         picked(&mut driver, 512, 0..512);
@@ -261,11 +268,7 @@ mod tests {
     /// As where reads of files have picked theirs long before they are done.
     #[test]
     fn more_are_offered_until_some_are_there_though_many_seem_to_be() {
-        let (mut driver, _wakeup) = driver();
-        let pool = picked(&mut driver, 0, []);
-        for _ in 0..3 {
-            assert!(driver.grow_pool());
-        }
+        let (mut driver, _wakeup, pool) = with_512();
         picked(&mut driver, 0, 0..100);
         let mut offers = Vec::new();
         while pool.back() > 0 {

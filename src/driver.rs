@@ -153,6 +153,8 @@ impl Driver {
         }
         let key = self.slots.next_key();
         let sqe = self.ring.stage();
+        // Of the one before, which may have been where this one is, and taken back.
+        self.arena.by_call = 0;
         if let Err(errno) = prepare(sqe, &mut self.arena) {
             return Err((errno, waker));
         }
@@ -532,21 +534,21 @@ impl Driver {
         count
     }
 
-    /// Whether a datagram is staged, so that [`Driver::attempt`] may be worth it.
+    /// Whether something is staged for which [`Driver::attempt`] may be worth it.
     #[inline]
-    pub(crate) fn has_datagram(&self) -> bool {
-        self.arena.datagram != 0
+    pub(crate) fn may_go_by_call(&self) -> bool {
+        self.arena.by_call != 0
     }
 
-    /// Has the one datagram that is staged moved without an enter, if it is alone and has not to wait. Whether it was; for
-    /// `wakes` see [`Driver::reap_waking`].
+    /// Has the one datagram moved or the one read made that is staged, without an enter, if it is alone and has not to wait. Whether it
+    /// was; for `wakes` see [`Driver::reap_waking`].
     pub(crate) fn attempt(&mut self, mut wakes: impl Wakes) -> bool {
         if self.is_forked() {
             refuse_forked();
         }
-        let Some((user_data, cqe)) = self.ring.attempt(self.arena.datagram) else { return false };
+        let Some((user_data, cqe)) = self.ring.attempt(self.arena.by_call, self.arena.file) else { return false };
         let Addressee::Slot(key) = Addressee::of(user_data) else {
-            unreachable!("the loop's own entries are no messages")
+            unreachable!("the loop's own entries are neither messages nor reads")
         };
         self.arena.reset();
         self.metrics.submissions += 1;

@@ -39,8 +39,13 @@ const NO_RECEIVER: u64 = Addressee::Nobody.user_data();
 
 // What `Fd::offsets` says.
 const UNKNOWN: u8 = 0;
-const TAKEN: u8 = 1;
-const REFUSED: u8 = 2;
+const REFUSED: u8 = 1;
+/// From here on they are taken. Nothing else is known.
+const TAKEN: u8 = 2;
+/// The page cache is read, if there is one.
+const CACHED: u8 = 3;
+/// It is not (`O_DIRECT`), or nobody may know.
+const DIRECT: u8 = 4;
 
 /// What has a descriptor that operations go to. A reference to the same value gives the same descriptor, always.
 pub trait HasFd: Send + Sync + 'static {
@@ -128,8 +133,25 @@ impl Fd {
     pub(crate) fn takes_offsets(&self) -> bool {
         match self.offsets.load(Ordering::Relaxed) {
             UNKNOWN => self.look_for_offsets(),
-            known => known == TAKEN,
+            known => known >= TAKEN,
         }
+    }
+
+    /// Whether a read at an offset may find its bytes in the page cache. Found out when it is asked for the second time, for many a file
+    /// is read only once.
+    #[inline]
+    pub(crate) fn may_be_cached(&self) -> bool {
+        match self.offsets.load(Ordering::Relaxed) {
+            TAKEN => self.look_for_cache(),
+            known => known == CACHED,
+        }
+    }
+
+    #[cold]
+    fn look_for_cache(&self) -> bool {
+        let cached = sys::status_flags(self.raw()).is_ok_and(|flags| flags & libc::O_DIRECT == 0);
+        self.offsets.store(if cached { CACHED } else { DIRECT }, Ordering::Relaxed);
+        cached
     }
 
     /// It was found to be a regular file, and so takes them.

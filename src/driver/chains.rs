@@ -94,6 +94,7 @@ impl Driver {
         let mut position = None;
         for (number, link) in links.iter_mut().enumerate().take(count) {
             let sqe = staging.ring.stage();
+            arena.by_call = 0;
             let entry = match prepare(number, place, sqe, arena) {
                 Ok(entry) => entry,
                 Err(errno) => return Err((Unstaged::Refused(number, errno), waker)),

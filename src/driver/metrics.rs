@@ -6,7 +6,8 @@
 pub struct Metrics {
     /// Turns of the loop.
     pub turns: u64,
-    /// Calls of `io_uring_enter(2)`. A datagram that is all there is to do goes by a call of its own instead, which is not counted.
+    /// Calls of `io_uring_enter(2)`. A datagram or a read of a file that is all there is to do goes by a call of its own instead, which is
+    /// not counted.
     pub enters: u64,
     /// Of these, how many were to wait: the loop had nothing to do.
     pub sleeps: u64,

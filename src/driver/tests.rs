@@ -568,17 +568,17 @@ fn a_datagram_that_is_moved_at_once_is_counted() {
         let bytes = [7u8; 5];
         let send = |sqe: &mut Sqe, arena: &mut Arena| {
             *sqe = Sqe::new(opcode::Send::CODE).fd(sender.as_raw_fd()).addr(bytes.as_ptr().addr() as u64).len(5);
-            arena.datagram = sqe.place();
+            arena.by_call = sqe.place();
             Ok(())
         };
         let key = driver.submit(Waker::noop().clone(), send).unwrap();
-        assert!(driver.has_datagram() && driver.attempt(Later) && !driver.has_datagram());
+        assert!(driver.may_go_by_call() && driver.attempt(Later) && !driver.may_go_by_call());
         assert_eq!(driver.take_done(key), Some(Cqe::of(5)));
         assert_eq!((driver.metrics.submissions, driver.metrics.completions, driver.ring.staged()), (round, round, 0));
         assert_eq!(receiver.recv(&mut [0; 9]).unwrap(), 5);
     }
     submit_nop(&mut driver);
-    assert!(!driver.has_datagram() && !driver.attempt(Later));
+    assert!(!driver.may_go_by_call() && !driver.attempt(Later));
     settle(&mut driver);
 }
 

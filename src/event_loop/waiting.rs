@@ -128,7 +128,7 @@ impl EventLoop {
     #[inline(never)]
     pub(super) fn sleep(&self, driver: &mut Driver, has_timers: bool) {
         let core = &*self.core;
-        if driver.has_datagram() && self.attempt(driver) {
+        if driver.may_go_by_call() && self.attempt(driver) {
             return;
         }
         if self.waiting.spin_ns > 0 && self.spin(driver) {
@@ -198,7 +198,7 @@ impl EventLoop {
         count
     }
 
-    /// Moves the one datagram that is to be handed over, instead of entering for it.
+    /// Moves the one datagram or makes the one read that is to be handed over, instead of entering for it.
     #[cold]
     #[inline(never)]
     fn attempt(&self, driver: &mut Driver) -> bool {

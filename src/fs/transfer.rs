@@ -3,7 +3,7 @@
 use super::File;
 use crate::buf::{IoBuf, IoBufMut, IoVecBuf, IoVecBufMut};
 use crate::op::{
-    AT_POSITION, All, NO_OFFSET, Operation, Place, Read, ReadLease, ReadToEnd, Readv, Receive, Write, Writev,
+    AT_POSITION, All, Fill, NO_OFFSET, Operation, Place, Read, ReadLease, ReadToEnd, Readv, Receive, Write, Writev,
 };
 
 /// # Reading and writing at an offset
@@ -19,10 +19,16 @@ impl File {
     /// Reads up to the buffer's capacity from an offset into its start: `IORING_OP_READ`, `pread(2)`. The buffer's length
     /// is the number of bytes read, 0 at the end of the file. Dropped early, nothing has happened.
     ///
+    /// A read that the loop has nothing to do beside is made by `preadv2(2)` if the page cache has it all (`RWF_NOWAIT`), or if the file
+    /// is in memory itself (tmpfs, memfd), which `fcntl(2)` tells (`F_GET_SEALS`). Who wants `O_DIRECT` says so when the file is opened: set
+    /// later, by its number, such a read may wait for the device.
+    ///
     /// # Errors
     /// Those of std; `InvalidInput` for a buffer without capacity. The buffer comes back.
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub fn read_at<B: IoBufMut>(&self, buf: B, offset: u64) -> Operation<'_, Read<B>> {
-        Operation::on(&self.fd, Read::at(self.fd.raw(), buf, self.offset(offset)))
+        let cached = self.fd.may_be_cached();
+        Operation::on(&self.fd, Read::cached(self.fd.raw(), Fill::some(buf), self.offset(offset), cached))
     }
 
     /// Reads from an offset into a buffer of the loop's, as much as that holds: `IORING_OP_READ` with `IOSQE_BUFFER_SELECT`,
@@ -36,13 +42,15 @@ impl File {
     }
 
     /// Reads exactly `len` bytes from an offset into the buffer's start: `IORING_OP_READ`, `pread(2)`, as often as needed.
-    /// Dropped early, nothing has happened.
+    /// Dropped early, nothing has happened. As with [`read_at`](File::read_at), the ring is not always asked.
     ///
     /// # Errors
     /// `UnexpectedEof` if the file ends before that; `InvalidInput` if the capacity is less; those of std. The buffer comes
     /// back with what was read.
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub fn read_exact_at<B: IoBufMut>(&self, buf: B, len: usize, offset: u64) -> Operation<'_, Read<B>> {
-        Operation::on(&self.fd, Read::exact_at(self.fd.raw(), buf, len, self.offset(offset)))
+        let cached = self.fd.may_be_cached();
+        Operation::on(&self.fd, Read::cached(self.fd.raw(), Fill::exact(buf, len), self.offset(offset), cached))
     }
 
     /// Reads from an offset into several buffers, each filled before the next: `IORING_OP_READV`, `preadv(2)`. At most
@@ -62,6 +70,7 @@ impl File {
     ///
     /// # Errors
     /// Those of std: `StorageFull`, `FileTooLarge`, …. The buffer comes back.
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub fn write_at<B: IoBuf>(&self, buf: B, offset: u64) -> Operation<'_, Write<B>> {
         Operation::on(&self.fd, Write::at(self.fd.raw(), buf, self.offset(offset)))
     }
@@ -72,6 +81,7 @@ impl File {
     /// # Errors
     /// `WriteZero` if the file takes no more; those of std. The buffer comes back; how much was written is told only of an
     /// operation that was cut short (see [`transferred`](crate::op::transferred)).
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub fn write_all_at<B: IoBuf>(&self, buf: B, offset: u64) -> Operation<'_, All<Write<B>>> {
         Operation::on(&self.fd, Write::all_at(self.fd.raw(), buf, self.offset(offset)))
     }

@@ -5,7 +5,7 @@ use crate::ring::ASYNC;
 use crate::sys;
 
 /// So many bytes take some tenths of a millisecond to copy from or to the page cache; a worker thread is told in some microseconds.
-const LARGE: usize = 1 << 20;
+pub(crate) const LARGE: usize = 1 << 20;
 
 /// Whether a worker thread of the kernel's makes a transfer.
 #[derive(Debug, Default)]

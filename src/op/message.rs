@@ -227,7 +227,7 @@ unsafe impl<B: IoBufMut, R: Receives> Op for RecvMsg<B, R> {
         *sqe = sqe.fd(self.fd).op_flags(self.flags as u32);
         self.in_kernel = true;
         if !self.stream {
-            arena.datagram = sqe.place();
+            arena.by_call = sqe.place();
         }
         Ok(())
     }
@@ -471,7 +471,7 @@ unsafe impl<B: IoBuf> Op for SendMsg<B> {
         };
         *sqe = sqe.fd(self.fd).op_flags((libc::MSG_NOSIGNAL | flags) as u32);
         if self.datagram {
-            arena.datagram = sqe.place();
+            arena.by_call = sqe.place();
         }
         Ok(())
     }

@@ -85,6 +85,7 @@ pub(crate) use flags::{APPEND, ATOMIC, DONTCACHE, DSYNC, NOAPPEND, NOWAIT, SYNC}
 pub use futex::{FutexWait, FutexWaitV, FutexWake, Word};
 pub use incoming::{AcceptMulti, Incoming};
 pub(crate) use kept::{Kept, Promise, Promising};
+pub(crate) use large::LARGE;
 pub use lease::{Picks, RecvLease, RecvMulti};
 pub use lent::{LentBuf, ResultFirst};
 pub use limit::{Cancel, CancelOn, CutShort, TimeLimit, transferred};
@@ -103,6 +104,7 @@ pub(crate) use path::{FromStatx, KernelPath, close, invalid, kernel_path};
 pub(crate) use position::{AT_POSITION, NO_OFFSET};
 pub use range::{Fadvise, Fallocate, SyncFileRange};
 pub use raw::{Completion, Nop, Raw, nop, submit};
+pub(crate) use read::Fill;
 pub use read::Read;
 pub use read_to_end::ReadToEnd;
 pub use reading::{ReadLease, Reading};

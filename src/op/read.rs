@@ -18,7 +18,7 @@ pub(super) const MAX_TRANSFER: usize = 0x7fff_f000;
 
 /// A buffer that is being filled between `start` and `end`; `done` bytes are there.
 #[derive(Debug)]
-pub(super) struct Fill<B> {
+pub(crate) struct Fill<B> {
     buf: B,
     start: usize,
     end: usize,
@@ -30,7 +30,7 @@ pub(super) struct Fill<B> {
 impl<B: IoBufMut> Fill<B> {
     /// As much as there is, up to the buffer's capacity, from its start.
     #[inline]
-    pub(super) fn some(buf: B) -> Fill<B> {
+    pub(crate) fn some(buf: B) -> Fill<B> {
         let end = buf.buf_capacity();
         let refused =
             (end == 0).then_some("a read into a buffer without capacity: reserve some, or it could not tell the end");
@@ -45,7 +45,7 @@ impl<B: IoBufMut> Fill<B> {
     }
 
     /// Exactly so many bytes, from the buffer's start.
-    pub(super) fn exact(buf: B, len: usize) -> Fill<B> {
+    pub(crate) fn exact(buf: B, len: usize) -> Fill<B> {
         let refused = (len > buf.buf_capacity()).then_some("an exact read of more bytes than the buffer has capacity");
         Fill { buf, start: 0, end: len, done: 0, exact: true, refused }
     }
@@ -180,6 +180,8 @@ pub struct Read<B> {
     fill: Fill<B>,
     position: Position,
     worker: Worker,
+    /// It may be made by a call, if it is alone.
+    by_call: bool,
 }
 
 impl<B: IoBufMut> Read<B> {
@@ -216,14 +218,22 @@ impl<B: IoBufMut> Read<B> {
             fill,
             position: Position::of(fd),
             worker: Worker::default(),
+            by_call: false,
         }
     }
 
-    fn made(fd: RawFd, mut fill: Fill<B>, offset: u64) -> Read<B> {
+    fn made(fd: RawFd, fill: Fill<B>, offset: u64) -> Read<B> {
+        Read::cached(fd, fill, offset, false)
+    }
+
+    /// At an offset, of what may be in the page cache.
+    #[inline]
+    pub(crate) fn cached(fd: RawFd, mut fill: Fill<B>, offset: u64, by_call: bool) -> Read<B> {
         if offset > i64::MAX as u64 && offset != NO_OFFSET {
             fill.refuse("an offset beyond 2^63 - 1, the largest that a file can have");
         }
-        Read { fd, flags: 0, offset, fill, position: Position::new(), worker: Worker::default() }
+        let (position, worker) = (Position::new(), Worker::default());
+        Read { fd, flags: 0, offset, fill, position, worker, by_call }
     }
 }
 
@@ -250,6 +260,9 @@ unsafe impl<B: IoBufMut> Op for Read<B> {
         let codes = (io_uring::opcode::Read::CODE, io_uring::opcode::ReadFixed::CODE);
         let entry = fixed::entry(codes, self.fill.buf.registered(), len, arena);
         *sqe = entry.fd(self.fd).addr(address).offset(offset).op_flags(self.flags);
+        if self.by_call {
+            (arena.by_call, arena.file) = (sqe.place(), self.fd);
+        }
         self.worker.spare_loop(sqe, len as usize);
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! Memory for what the kernel reads while it takes an entry, and not after: iovecs, addresses, message headers.
 
 use std::mem::{self, MaybeUninit};
+use std::os::fd::RawFd;
 
 use super::message::Cells;
 use crate::sys::Pointed;
@@ -20,8 +21,10 @@ pub struct Arena {
     pub(crate) cells: Cells,
     /// Whose entries these are: registered buffers have an index on each loop.
     pub(crate) loop_id: u64,
-    /// Where the last datagram was staged that may be moved by a call of its own (see `attempt`), or 0.
-    pub(crate) datagram: usize,
+    /// Where the entry that was prepared last is staged, if a call of its own may do its work (see `attempt`), or 0.
+    pub(crate) by_call: usize,
+    /// The number of the file, where that is a read's: its entry may name it by its place in the table.
+    pub(crate) file: RawFd,
 }
 
 impl std::fmt::Debug for Arena {
@@ -74,7 +77,7 @@ impl Arena {
     /// Everything that was kept may be overwritten: the kernel has taken it.
     #[inline]
     pub(crate) fn reset(&mut self) {
-        self.datagram = 0;
+        self.by_call = 0;
         if self.chunk | self.used == 0 {
             return;
         }

@@ -382,7 +382,7 @@ impl Faulty {
     }
 
     /// It misbehaves with all that there is.
-    pub(crate) fn attempt(&mut self, _place: usize) -> Option<(u64, Cqe)> {
+    pub(crate) fn attempt(&mut self, _place: usize, _file: RawFd) -> Option<(u64, Cqe)> {
         None
     }
 

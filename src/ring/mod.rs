@@ -274,9 +274,9 @@ impl Ring {
         either!(self, ring => ring.drop_file_table())
     }
 
-    /// Moves the datagram that is staged at this place by a system call, if it is alone. See `attempt`.
-    pub(crate) fn attempt(&mut self, place: usize) -> Option<(u64, Cqe)> {
-        either!(self, ring => ring.attempt(place))
+    /// Does what is staged at this place by a system call, if it is alone. See `attempt`.
+    pub(crate) fn attempt(&mut self, place: usize, file: RawFd) -> Option<(u64, Cqe)> {
+        either!(self, ring => ring.attempt(place, file))
     }
 
     /// Whether there is a queue aside, for transfers that are polled for; makes it the first time. See `aside`.

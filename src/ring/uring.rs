@@ -60,6 +60,7 @@ pub(crate) struct Uring {
     pub(super) in_flight_aside: u32,
     pub(super) entered_itself: Entered,
     pub(super) luck: Luck,
+    pub(super) luck_of_reads: Luck,
     /// What positions and indices here are ahead of those of the kernel, whose begin at 0.
     #[cfg(test)]
     ahead: u32,
@@ -115,6 +116,7 @@ impl Uring {
             in_flight_aside: 0,
             entered_itself: Entered::All,
             luck: Luck::default(),
+            luck_of_reads: Luck::default(),
             #[cfg(test)]
             ahead: 0,
             fd,

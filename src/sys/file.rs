@@ -61,9 +61,17 @@ pub(crate) fn sync_range(fd: RawFd, offset: u64, len: u64, flags: libc::c_uint) 
     check(unsafe { libc::sync_file_range(fd, offset as i64, len as i64, flags) }).map(drop)
 }
 
+/// What is known of a regular file.
+#[derive(Debug)]
+pub(crate) struct Known {
+    pub(crate) len: u64,
+    /// It is on a tmpfs or a memfd: to read it is to copy memory.
+    pub(crate) in_memory: bool,
+}
+
 /// How long a regular file is, as far as this system knows without asking another one: `statx(2)` with `AT_STATX_DONT_SYNC`,
 /// which waits for no network and no server. `None` if it is no regular file, or not known.
-pub(crate) fn known_len(fd: RawFd) -> Option<u64> {
+pub(crate) fn known(fd: RawFd) -> Option<Known> {
     // SAFETY: the structure is plain numbers, for which zero is valid.
     let mut answer: libc::statx = unsafe { std::mem::zeroed() };
     let flags = libc::AT_EMPTY_PATH | libc::AT_STATX_DONT_SYNC;
@@ -72,5 +80,7 @@ pub(crate) fn known_len(fd: RawFd) -> Option<u64> {
     let result = unsafe { libc::syscall(libc::SYS_statx, fd, c"".as_ptr(), flags, wanted, &raw mut answer) };
     let known = result == 0 && answer.stx_mask & wanted == wanted;
     let is_regular = u32::from(answer.stx_mode) & libc::S_IFMT == libc::S_IFREG;
-    (known && is_regular).then_some(answer.stx_size)
+    // Files in memory have seals. Those that a device has, or that could be compressed, are none, which spares most others the call.
+    let maybe = answer.stx_dev_major == 0 && answer.stx_attributes_mask & libc::STATX_ATTR_COMPRESSED as u64 == 0;
+    (known && is_regular).then(|| Known { len: answer.stx_size, in_memory: maybe && seals(fd).is_ok() })
 }

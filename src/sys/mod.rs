@@ -33,7 +33,7 @@ pub(crate) use dir::{
     Entries, clone_content, create_new_at, is_link_at, open_directory, read_link_at, rename, set_mode_at, set_owner_at,
     set_times, unlink_at,
 };
-pub(crate) use file::{add_seals, advise, known_len, link_open_file, memfd, page_size, seals, sync_range};
+pub(crate) use file::{Known, add_seals, advise, known, link_open_file, memfd, page_size, seals, sync_range};
 pub(crate) use lock::{Ask, Extent, holder, lock};
 pub(crate) use memory::{register_sparse_buffers, register_sparse_files, unregister_files, update_buffer};
 pub(crate) use option::{
@@ -481,26 +481,49 @@ pub(crate) fn send_now(fd: RawFd, bytes: &[u8]) -> io::Result<usize> {
 /// `WouldBlock` where that is nothing, `Unsupported` and others where a file does not do it.
 pub(crate) fn read_now(fd: RawFd, bytes: &mut [u8]) -> io::Result<usize> {
     // SAFETY: the memory is exclusively borrowed over the call, and its length is passed.
-    unsafe { read_to(fd, bytes.as_mut_ptr(), bytes.len()) }
+    unsafe { read_to(fd, bytes.as_mut_ptr(), bytes.len(), -1, libc::RWF_NOWAIT) }
 }
 
 /// The same behind what a vector holds, into its spare capacity.
 pub(crate) fn append_now(fd: RawFd, bytes: &mut Vec<u8>) -> io::Result<usize> {
+    append(fd, bytes, libc::RWF_NOWAIT)
+}
+
+/// The same of a file in memory, whose file system knows nothing of waiting.
+pub(crate) fn append_from_memory(fd: RawFd, bytes: &mut Vec<u8>) -> io::Result<usize> {
+    append(fd, bytes, 0)
+}
+
+/// `preadv2(2)`, at the position, behind what a vector holds.
+fn append(fd: RawFd, bytes: &mut Vec<u8>, flags: libc::c_int) -> io::Result<usize> {
     let len = bytes.len();
     let spare = bytes.spare_capacity_mut();
     // SAFETY: the spare memory is exclusively borrowed over the call, and its length is passed; the kernel only writes there.
-    let count = unsafe { read_to(fd, spare.as_mut_ptr().cast(), spare.len()) }?;
+    let count = unsafe { read_to(fd, spare.as_mut_ptr().cast(), spare.len(), -1, flags) }?;
     // SAFETY: the kernel has written so many bytes behind the first `len`.
     unsafe { bytes.set_len(len + count) };
     Ok(count)
 }
 
+/// `preadv2(2)`, at the position if the offset is -1.
+///
 /// # Safety
 /// So many bytes may be written to the address until this returns.
-unsafe fn read_to(fd: RawFd, address: *mut u8, len: usize) -> io::Result<usize> {
+pub(crate) unsafe fn read_to(
+    fd: RawFd,
+    address: *mut u8,
+    len: usize,
+    offset: i64,
+    flags: libc::c_int,
+) -> io::Result<usize> {
+    #[cfg(not(target_env = "gnu"))]
+    use libc::preadv2;
+    // There the one without the number takes an offset of 32 bits on processors of 32.
+    #[cfg(target_env = "gnu")]
+    use libc::preadv64v2 as preadv2;
     let slice = libc::iovec { iov_base: address.cast(), iov_len: len };
     // SAFETY: the slice lives over the call; what it points to is the caller's promise.
-    let count = unsafe { libc::preadv2(fd, &raw const slice, 1, -1, libc::RWF_NOWAIT) };
+    let count = unsafe { preadv2(fd, &raw const slice, 1, offset, flags) };
     if count < 0 { Err(io::Error::last_os_error()) } else { Ok(count as usize) }
 }
 

@@ -21,8 +21,9 @@ fn alone() -> MutexGuard<'static, ()> {
 /// What the child does to itself before it builds a loop.
 fn restrict(how: &str) {
     match how {
-        "seccomp-eperm" => deny_setup(libc::EPERM),
-        "seccomp-enosys" => deny_setup(libc::ENOSYS),
+        "seccomp-eperm" => deny(libc::SYS_io_uring_setup, libc::EPERM),
+        "seccomp-enosys" => deny(libc::SYS_io_uring_setup, libc::ENOSYS),
+        "preadv2" => deny(libc::SYS_preadv2, libc::EPERM),
         "memlock" => {
             limit_locked_memory(4096);
             become_nobody();
@@ -71,13 +72,13 @@ fn become_nobody() {
     }
 }
 
-/// A seccomp filter as Docker's default profile has one: io_uring_setup gives this error.
-fn deny_setup(errno: i32) {
+/// A seccomp filter as Docker's default profile has one: this call gives this error.
+fn deny(call: libc::c_long, errno: i32) {
     let load = libc::sock_filter { code: 0x20, jt: 0, jf: 0, k: 0 };
-    let is_setup = libc::sock_filter { code: 0x15, jt: 0, jf: 1, k: libc::SYS_io_uring_setup as u32 };
+    let is_it = libc::sock_filter { code: 0x15, jt: 0, jf: 1, k: call as u32 };
     let deny = libc::sock_filter { code: 0x06, jt: 0, jf: 0, k: libc::SECCOMP_RET_ERRNO | errno as u32 };
     let allow = libc::sock_filter { code: 0x06, jt: 0, jf: 0, k: libc::SECCOMP_RET_ALLOW };
-    let mut program = [load, is_setup, deny, allow];
+    let mut program = [load, is_it, deny, allow];
     let program = libc::sock_fprog { len: program.len() as u16, filter: program.as_mut_ptr() };
     // SAFETY: the program lives over the call, which copies it.
     unsafe {
@@ -99,6 +100,9 @@ fn child() {
     }
     if how == "nproc" {
         return start_no_thread();
+    }
+    if how == "preadv2" {
+        return read_by_the_ring();
     }
     match ringtoss::EventLoop::new() {
         Ok(event_loop) => {
@@ -171,6 +175,25 @@ fn start_no_thread() {
     println!("BUILT");
 }
 
+/// Files, where what is tried first is forbidden.
+fn read_by_the_ring() {
+    let this = std::env::current_exe().unwrap();
+    ringtoss::block_on(async {
+        let all = ringtoss::fs::read(&this).await.unwrap();
+        assert_eq!(all.len() as u64, this.metadata().unwrap().len());
+        let memory = ringtoss::fs::MemfdOptions::new().create("memory").unwrap();
+        memory.write_all_at("content", 0).await.0.unwrap();
+        for file in [ringtoss::fs::File::open(&this).await.unwrap(), memory] {
+            for _ in 0..4 {
+                let (result, bytes) = file.read_exact_at(vec![0; 7], 7, 0).await;
+                result.unwrap();
+                assert!(bytes == all[..7] || bytes == b"content");
+            }
+        }
+    });
+    println!("BUILT");
+}
+
 fn run(how: &str) -> String {
     let this = std::env::current_exe().unwrap();
     let mut child = Command::new(this);
@@ -200,6 +223,12 @@ fn assert_says(how: &str, parts: &[&str]) {
 fn nothing_denied_builds() {
     let _alone = alone();
     assert_eq!(run("nothing"), "BUILT");
+}
+
+#[test]
+fn a_call_that_is_forbidden_is_made_by_the_ring() {
+    let _alone = alone();
+    assert_eq!(run("preadv2"), "BUILT");
 }
 
 #[test]

@@ -19,7 +19,7 @@ use super::{ROLE, alone, is_root, limit_files};
 pub fn live(place: &str) {
     let entered = match place {
         "no-proc" => hide_proc(),
-        "no-proc-denied" => hide_proc().map(|()| super::deny_setup(libc::EPERM)),
+        "no-proc-denied" => hide_proc().map(|()| super::deny(libc::SYS_io_uring_setup, libc::EPERM)),
         "chroot" => change_root(),
         // The parent has seen to it.
         "user-namespace" => Ok(()),

@@ -8,7 +8,7 @@ use ringtoss::fs::{File, OpenOptions};
 use crate::util::{disk_dir, pattern, run};
 
 /// A file on a real disk; tmpfs may refuse.
-async fn direct(dir: &std::path::Path) -> Option<File> {
+pub async fn direct(dir: &std::path::Path) -> Option<File> {
     let mut options = OpenOptions::new();
     match options.read(true).write(true).create(true).custom_flags(libc::O_DIRECT).open(dir.join("direct")).await {
         Ok(file) => Some(file),

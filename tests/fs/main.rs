@@ -1,5 +1,6 @@
 //! Files, on the real kernel: success, failure and an early end of every operation.
 
+mod alone;
 mod attributes;
 mod clones;
 mod convert;

@@ -6,7 +6,10 @@ mod patience;
 
 use std::future::{Future, poll_fn};
 use std::io;
+use std::num::NonZeroU64;
+use std::ops::Range;
 use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -150,4 +153,12 @@ unsafe impl IoBufMut for Counted {
         // SAFETY: the caller's promise.
         unsafe { self.bytes.set_buf_len(len) };
     }
+}
+
+/// Has the page cache give up a part of a file, where there is a page cache.
+pub fn forget(path: &Path, range: Range<u64>) {
+    let file = std::fs::File::open(path).unwrap();
+    file.sync_all().unwrap();
+    let len = NonZeroU64::new(range.end - range.start);
+    rustix::fs::fadvise(&file, range.start, len, rustix::fs::Advice::DontNeed).unwrap();
 }

@@ -2,12 +2,13 @@
 
 use std::io::ErrorKind;
 use std::os::fd::AsRawFd;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use ringtoss::fs;
+use ringtoss::fs::{self, MemfdOptions};
 
-use crate::util::{pattern, poll_once, quick_dir, run, same_error, starting_a_child, turn};
+use crate::util::{disk_dir, forget, pattern, poll_once, run, same_error, starting_a_child, turn};
 
 #[test]
 fn whole_files_of_all_sizes() {
@@ -30,21 +31,63 @@ fn whole_files_of_all_sizes() {
     });
 }
 
+/// How many entries it takes to read a whole file, opening it included.
+async fn entries_for(path: &Path, len: usize) -> u64 {
+    turn().await;
+    let before = ringtoss::metrics().submissions;
+    let bytes = fs::read(path).await.unwrap();
+    turn().await;
+    assert!(bytes == pattern(len) && bytes.capacity() <= len + 16, "{len}: {}", bytes.capacity());
+    // One is the turn's.
+    ringtoss::metrics().submissions - before - 1
+}
+
 /// Its length is known when it is open, so it is one read, into as much room as it needs; of larger files one more finds the end.
 #[test]
 fn one_read_is_enough() {
-    let dir = quick_dir();
+    let dir = disk_dir();
     let path = dir.path().join("file");
     run(async {
-        for (len, reads) in [(1, 1), (4096, 1), (16_383, 1), (16_384, 2), (100_000, 2)] {
+        for (len, reads) in [(1, 1), (4096, 1), (16_383, 1), (16_384, 2), (100_000, 2), (2_000_000, 2)] {
             std::fs::write(&path, pattern(len)).unwrap();
-            turn().await;
-            let before = ringtoss::metrics().submissions;
-            let bytes = fs::read(&path).await.unwrap();
-            turn().await;
-            // Opened, read, closed; and the turn's.
-            assert_eq!(ringtoss::metrics().submissions - before, reads + 3, "{len}");
-            assert!(bytes == pattern(len) && bytes.capacity() <= len + 16, "{len}: {}", bytes.capacity());
+            // Opened and closed; what is in the page cache may need none.
+            assert!(entries_for(&path, len).await <= 2 + reads, "{len}");
+            forget(&path, 0..len as u64);
+            assert!(entries_for(&path, len).await <= 2 + reads, "{len}, from the device");
+        }
+    });
+}
+
+/// A file that is memory is copied on the spot, and closed there; a large one is read by a thread of the kernel's, to its end.
+#[test]
+fn files_in_memory_are_read_without_the_ring() {
+    run(async {
+        for (len, entries) in [(1, 1), (16_383, 1), (16_384, 1), ((1 << 20) - 1, 1), (1 << 20, 3)] {
+            let memory = MemfdOptions::new().create("whole").unwrap();
+            memory.write_all_at(pattern(len), 0).await.0.unwrap();
+            let path = PathBuf::from(format!("/proc/self/fd/{}", memory.as_raw_fd()));
+            assert_eq!(entries_for(&path, len).await, entries, "{len}");
+        }
+    });
+}
+
+/// What the page cache has is taken on the spot, and the rest is waited for.
+#[test]
+fn a_file_that_is_cached_in_part() {
+    let dir = disk_dir();
+    let path = dir.path().join("file");
+    run(async {
+        for len in [10_000, 200_000] {
+            std::fs::write(&path, pattern(len)).unwrap();
+            for from in [0, 4096, 8192, len as u64 / 2 / 4096 * 4096] {
+                std::fs::read(&path).unwrap();
+                forget(&path, from..len as u64);
+                assert!(fs::read(&path).await.unwrap() == pattern(len), "{len}, cached up to {from}");
+                if from > 0 {
+                    forget(&path, 0..from);
+                }
+                assert!(fs::read(&path).await.unwrap() == pattern(len), "{len}, cached from {from} on");
+            }
         }
     });
 }

@@ -142,7 +142,8 @@ pub trait Files: Runtime {
     /// The length of a file, by its path.
     fn stat(path: &Path) -> impl Future<Output = io::Result<u64>>;
 
-    /// Makes a file that is not there, with what is in the buffer. A runtime with a pool does it in one go there.
+    /// Makes a file that is not there, with what is in the buffer. A runtime with a pool does it in one go there, and who has something
+    /// better for whole files uses that.
     fn write_file(path: &Path, buf: Self::Buf) -> impl Future<Output = Transfer<Self>> {
         async {
             let file = match Self::open(path, How { write: true, create: true, direct: false }).await {

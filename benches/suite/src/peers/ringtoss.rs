@@ -190,6 +190,13 @@ impl Files for Ringtoss {
         file.close().await
     }
 
+    /// Whole, into room of its own.
+    async fn read_file(path: &Path, mut buf: Block) -> Transfer<Self> {
+        let result = ringtoss::fs::read(path).await.map(|bytes| bytes.len());
+        buf.set_len(*result.as_ref().unwrap_or(&0));
+        (result, buf)
+    }
+
     async fn unlink(path: &Path) -> io::Result<()> {
         ringtoss::fs::remove_file(path).await
     }

@@ -176,6 +176,7 @@ impl Driver {
         self.flush();
         let key = self.slots.next_key();
         let sqe = self.ring.stage();
+        self.arena.by_call = 0;
         if let Err(errno) = prepare(sqe, &mut self.arena) {
             return Err((errno, waker));
         }

@@ -582,6 +582,30 @@ fn a_datagram_that_is_moved_at_once_is_counted() {
     settle(&mut driver);
 }
 
+/// Only of the entry that was prepared last is it known that a call may do its work: another may stand where it stood.
+#[test]
+fn what_may_go_by_call_is_the_last_entry_only() {
+    let (mut driver, _wakeup) = driver();
+    let by_call = |sqe: &mut Sqe, arena: &mut Arena| {
+        *sqe = Sqe::new(opcode::Nop::CODE);
+        arena.by_call = sqe.place();
+        Ok(())
+    };
+    driver.submit(Waker::noop().clone(), by_call).unwrap();
+    assert!(driver.may_go_by_call());
+    submit_nop(&mut driver);
+    assert!(!driver.may_go_by_call());
+    driver.submit(Waker::noop().clone(), by_call).unwrap();
+    assert!(driver.submit(Waker::noop().clone(), |_, _| Err(libc::EINVAL)).is_err());
+    assert!(!driver.may_go_by_call());
+    while driver.ring.room() > 0 {
+        driver.submit(Waker::noop().clone(), by_call).unwrap();
+    }
+    submit_nop(&mut driver);
+    assert!(!driver.may_go_by_call(), "the queue was full");
+    settle(&mut driver);
+}
+
 // ---- cancels --------------------------------------------------------------------------------------------------
 
 #[test]

@@ -17,7 +17,7 @@ const FIRST_BYTES: usize = 16 * 1024;
 
 /// Reads a whole file. Its length is only a hint: files that grow or shrink meanwhile, and those of `/proc`, which have a
 /// length of 0, are read to their end. `IORING_OP_OPENAT`, `statx(2)` for what is known of the length without waiting, and
-/// `preadv2(2)` for at most 1 MiB that the page cache has (`RWF_NOWAIT`), or that is memory itself (tmpfs, memfd: `fcntl(2)` with
+/// `preadv2(2)` for less than 1 MiB that the page cache has (`RWF_NOWAIT`), or that is memory itself (tmpfs, memfd: `fcntl(2)` with
 /// `F_GET_SEALS`). `IORING_OP_READ` for all else; where nothing is known and more than 16 KiB come, `IORING_OP_STATX`.
 /// Dropped early, nothing has happened.
 ///
@@ -76,8 +76,12 @@ pub(super) async fn read_all(opening: Opening) -> io::Result<Vec<u8>> {
 /// the memory may be that it is copied to.)
 fn read_now(file: &File, known: &Known, bytes: &mut Vec<u8>) -> bool {
     let read = if known.in_memory { sys::append_from_memory } else { sys::append_now };
-    // What goes wrong is left to the ring, which can wait.
-    read(file.fd.raw(), bytes).is_ok_and(|count| is_all(known, count))
+    // What goes wrong is left to the ring, which can wait; so is a part, with its beginning: that is one read more, not two.
+    let read = read(file.fd.raw(), bytes).unwrap_or(0);
+    if read as u64 != known.len {
+        bytes.clear();
+    }
+    is_all(known, read)
 }
 
 /// Whether a read that had room for more has brought the whole file: less than was asked for, and as long as it is. The read

@@ -179,15 +179,22 @@ fn start_no_thread() {
 fn read_by_the_ring() {
     let this = std::env::current_exe().unwrap();
     ringtoss::block_on(async {
-        let all = ringtoss::fs::read(&this).await.unwrap();
-        assert_eq!(all.len() as u64, this.metadata().unwrap().len());
+        let small = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(small.path(), "small").unwrap();
         let memory = ringtoss::fs::MemfdOptions::new().create("memory").unwrap();
-        memory.write_all_at("content", 0).await.0.unwrap();
-        for file in [ringtoss::fs::File::open(&this).await.unwrap(), memory] {
+        memory.write_all_at("memory", 0).await.0.unwrap();
+        let number = std::os::fd::AsRawFd::as_raw_fd(&memory);
+        for (path, content) in [
+            (this.clone(), std::fs::read(&this).unwrap()),
+            (small.path().to_owned(), b"small".to_vec()),
+            (format!("/proc/self/fd/{number}").into(), b"memory".to_vec()),
+        ] {
+            assert!(ringtoss::fs::read(&path).await.unwrap() == content, "{}", path.display());
+            let file = ringtoss::fs::File::open(&path).await.unwrap();
             for _ in 0..4 {
-                let (result, bytes) = file.read_exact_at(vec![0; 7], 7, 0).await;
+                let (result, bytes) = file.read_exact_at(vec![0; 5], 5, 0).await;
                 result.unwrap();
-                assert!(bytes == all[..7] || bytes == b"content");
+                assert!(bytes == content[..5], "{}", path.display());
             }
         }
     });

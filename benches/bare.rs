@@ -18,8 +18,9 @@ use std::task::{Context, Poll, Waker};
 
 use by_hand::cpu_ns;
 use io_uring::squeue::{self, SubmissionQueue};
-use io_uring::types::Fd;
-use io_uring::{IoUring, opcode};
+use io_uring::types::{Fd, Fixed};
+use io_uring::{IoUring, Submitter, opcode};
+use ringtoss::buf::{IoBufMut, RegisteredPool};
 
 const WINDOWS: usize = 21;
 const OPS: usize = 100_000;
@@ -30,6 +31,8 @@ const BLOCKS: u64 = 64 << 8;
 enum Work {
     Nop,
     Read,
+    /// The same, with the file and its buffers registered.
+    Registered,
 }
 
 /// Operations, and how many at once.
@@ -42,10 +45,34 @@ struct Load<'a> {
 }
 
 impl Load<'_> {
-    fn entry(&self, buffer: *mut u8, at: u64) -> squeue::Entry {
+    /// That of a task.
+    fn entry(&self, task: usize, buffer: *mut u8, at: u64) -> squeue::Entry {
+        let len = BLOCK as u32;
         match self.work {
             Work::Nop => opcode::Nop::new().build(),
-            Work::Read => opcode::Read::new(Fd(self.file.as_raw_fd()), buffer, BLOCK as u32).offset(at).build(),
+            Work::Read => opcode::Read::new(Fd(self.file.as_raw_fd()), buffer, len).offset(at).build(),
+            Work::Registered => opcode::ReadFixed::new(Fixed(0), buffer, len, task as u16).offset(at).build(),
+        }
+        .user_data(task as u64)
+    }
+
+    /// Buffers for the tasks, registered with the ring if they are to be; [`Load::end`] has it let go of them.
+    fn buffers(&self, submitter: &Submitter<'_>) -> Vec<Vec<u8>> {
+        let mut buffers = vec![vec![0; BLOCK]; self.in_flight];
+        if self.work == Work::Registered {
+            let iovec = |buffer: &mut Vec<u8>| libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: BLOCK };
+            let iovecs: Vec<_> = buffers.iter_mut().map(iovec).collect();
+            // SAFETY: whoever has them keeps them until all operations are done, and has the ring let go of them then.
+            unsafe { submitter.register_buffers(&iovecs) }.expect("registered buffers");
+            submitter.register_files(&[self.file.as_raw_fd()]).expect("a registered file");
+        }
+        buffers
+    }
+
+    fn end(&self, submitter: &Submitter<'_>) {
+        if self.work == Work::Registered {
+            submitter.unregister_buffers().expect("they are");
+            submitter.unregister_files().expect("it is");
         }
     }
 }
@@ -60,14 +87,14 @@ fn next(place: &mut u64) -> u64 {
 fn by_hand(ring: &mut IoUring, load: Load<'_>) {
     let (mut submitter, mut sq, mut cq) = ring.split();
     let _ = submitter.register_ring_fd();
-    let mut tasks: Vec<(Vec<u8>, u64)> = (0..load.in_flight).map(|task| (vec![0; BLOCK], task as u64)).collect();
+    let mut tasks: Vec<(Vec<u8>, u64)> = load.buffers(&submitter).into_iter().zip(0..).collect();
     let mut ready: Vec<usize> = (0..load.in_flight).collect();
     let (mut left, mut done) = (load.ops, 0);
     while done < load.ops {
         for task in ready.drain(..).take(left) {
             left -= 1;
             let (buffer, place) = &mut tasks[task];
-            let entry = load.entry(buffer.as_mut_ptr(), next(place)).user_data(task as u64);
+            let entry = load.entry(task, buffer.as_mut_ptr(), next(place));
             // SAFETY: each task has a buffer and one operation at a time; buffers live until all operations are done.
             unsafe { sq.push(&entry).expect("room for each task") };
         }
@@ -82,6 +109,7 @@ fn by_hand(ring: &mut IoUring, load: Load<'_>) {
             done += 1;
         }
     }
+    load.end(&submitter);
 }
 
 /// What the futures of the least executor share with it.
@@ -107,26 +135,26 @@ impl Future for Op<'_, '_> {
         let Some(entry) = self.entry.take() else { return Poll::Ready(shared.result.get()) };
         // SAFETY: one thread, and nobody else has the queue while a task is polled. What the entry points to is the task's, whose
         // executor drops none before all operations are done.
-        unsafe { (*shared.sq.get()).push(&entry.user_data(shared.task.get() as u64)).expect("room for each task") };
+        unsafe { (*shared.sq.get()).push(&entry).expect("room for each task") };
         Poll::Pending
     }
 }
 
 /// Takes the buffer and gives it back, as operations do that may be dropped.
 async fn operation(shared: &Shared<'_>, load: Load<'_>, mut buffer: Vec<u8>, at: u64) -> (i32, Vec<u8>) {
-    let entry = Some(load.entry(buffer.as_mut_ptr(), at));
+    let entry = Some(load.entry(shared.task.get(), buffer.as_mut_ptr(), at));
     (Op { shared, entry }.await, buffer)
 }
 
 fn by_least_futures(ring: &mut IoUring, load: Load<'_>) {
     let (mut submitter, sq, mut cq) = ring.split();
     let _ = submitter.register_ring_fd();
+    let buffers = load.buffers(&submitter);
     let left = Cell::new(load.ops);
     let shared = &Shared { sq: UnsafeCell::new(sq), task: Cell::new(0), result: Cell::new(0), left };
     let mut tasks: Vec<Pin<Box<dyn Future<Output = ()> + '_>>> = Vec::new();
-    for task in 0..load.in_flight {
+    for (mut buffer, mut place) in buffers.into_iter().zip(0..) {
         tasks.push(Box::pin(async move {
-            let (mut buffer, mut place) = (vec![0; BLOCK], task as u64);
             while shared.left.get() > 0 {
                 shared.left.set(shared.left.get() - 1);
                 let (result, back) = operation(shared, load, buffer, next(&mut place)).await;
@@ -154,34 +182,47 @@ fn by_least_futures(ring: &mut IoUring, load: Load<'_>) {
             done += 1;
         }
     }
+    // Registered memory stays valid when it is freed: the kernel has its pages.
+    drop(tasks);
+    load.end(&submitter);
 }
 
 fn by_ringtoss(event_loop: &ringtoss::EventLoop, load: Load<'_>) {
     let file: Rc<ringtoss::fs::File> = Rc::new(load.file.try_clone().expect("another descriptor").into());
     let left = Rc::new(Cell::new(load.ops));
-    let work = load.work;
     event_loop.block_on(async {
-        let tasks = (0..load.in_flight as u64).map(|mut place| {
-            let (file, left) = (file.clone(), left.clone());
-            ringtoss::spawn(async move {
-                let mut buffer = vec![0; BLOCK];
-                while left.get() > 0 {
-                    left.set(left.get() - 1);
-                    if work == Work::Nop {
-                        ringtoss::op::nop().await.expect("a NOP");
-                    } else {
-                        let (result, back) = file.read_at(buffer, next(&mut place)).await;
-                        result.expect("a read");
-                        std::hint::black_box(back[0]);
-                        buffer = back;
-                    }
-                }
-            })
+        let mut tasks = Vec::new();
+        let pool = (load.work == Work::Registered).then(|| {
+            file.register();
+            RegisteredPool::new(BLOCK, load.in_flight).expect("registered buffers")
         });
-        for task in tasks.collect::<Vec<_>>() {
+        for place in 0..load.in_flight as u64 {
+            let (file, left) = (file.clone(), left.clone());
+            tasks.push(match &pool {
+                Some(pool) => ringtoss::spawn(reads(file, left, pool.take().await.expect("one for each"), place)),
+                None if load.work == Work::Read => ringtoss::spawn(reads(file, left, vec![0; BLOCK], place)),
+                None => ringtoss::spawn(async move {
+                    while left.get() > 0 {
+                        left.set(left.get() - 1);
+                        ringtoss::op::nop().await.expect("a NOP");
+                    }
+                }),
+            });
+        }
+        for task in tasks {
             task.await.expect("a task");
         }
     });
+}
+
+async fn reads<B: IoBufMut>(file: Rc<ringtoss::fs::File>, left: Rc<Cell<usize>>, mut buffer: B, mut place: u64) {
+    while left.get() > 0 {
+        left.set(left.get() - 1);
+        let result;
+        (result, buffer) = file.read_at(buffer, next(&mut place)).await;
+        result.expect("a read");
+        std::hint::black_box(buffer.buf_slice()[0]);
+    }
 }
 
 fn main() {
@@ -191,7 +232,8 @@ fn main() {
     file.write_all(&vec![7; BLOCK * BLOCKS as usize]).expect("room for 64 MiB");
     let event_loop = ringtoss::EventLoop::new().expect("a loop");
     let (mut first, mut second) = (by_hand::ring(), by_hand::ring());
-    for (work, name) in [(Work::Nop, "NOP"), (Work::Read, "4 KiB hot read")] {
+    for (work, name) in [(Work::Nop, "NOP"), (Work::Read, "4 KiB hot read"), (Work::Registered, "the same, registered")]
+    {
         for in_flight in [1, 32, 128] {
             let load = Load { work, file: &file, in_flight, ops };
             let mut figures: [Vec<f64>; 3] = Default::default();
